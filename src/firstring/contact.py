@@ -1,0 +1,422 @@
+"""What flows through a decision: Contact, Evidence, what was read, Resolution, Assurance, Journey, NextAction, Routing, Decision.
+
+Everything here is an immutable value (msgspec Struct), serialisable, and free of I/O. Times are aware UTC datetimes.
+Probabilities are in [0, 1]; weights are in nats (natural log odds). Ids: persons, records and agents are integers,
+contacts are UUIDs given by whoever offers the contact, so that a retry is the same contact.
+"""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+
+Channel = Literal["voice", "chat", "email", "web", "messaging", "social", "mobile"]
+Basis = Literal["prior", "fitted", "calibrated"]
+"""Where a probability comes from: a named prior, fitted to data, or fitted and shown to be calibrated by a benchmark."""
+
+
+class Value(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Base of the values below."""
+
+
+# --- evidence ----------------------------------------------------------------------------------------------------
+
+
+class Identifier(Value, frozen=True, order=True):
+    """One canonical identifier: kind is a field of the vocabulary (phone, email, account, device, cookie, ip, ...)."""
+
+    kind: str
+    value: str
+
+
+class Reason(Value, frozen=True):
+    """Why something is believed. `code` is stable and for machines, `text` is for people and may hold personal data."""
+
+    code: str
+    text: str
+    weight: float | None = None
+    field: str | None = None
+
+
+class SignatureCheck(Value, frozen=True):
+    """Result of STIR/SHAKEN verification (RFC 8224, 8225, 8588).
+
+    verstat: TN-Validation-Passed, TN-Validation-Failed or No-TN-Validation. attestation: A, B, C or None.
+    sip_code: the code of RFC 8224 for a failure (403, 428, 436, 437, 438) or None.
+    """
+
+    verstat: Literal["TN-Validation-Passed", "TN-Validation-Failed", "No-TN-Validation"]
+    attestation: Literal["A", "B", "C"] | None = None
+    reason: str | None = None
+    sip_code: int | None = None
+    service_provider: str | None = None
+    origid: str | None = None
+
+
+class Evidence(Value, frozen=True):
+    """Canonical identifiers and claims out of the raw fields of a contact.
+
+    `identifiers` were carried by the channel itself; `claims` are fields of the vocabulary that somebody said
+    (given_name, family_name, birth_date, postcode, ...), canonical. `caller_number` says what the channel showed.
+    `confirmed_person` is the person an agent picked; `ruled_out` are persons somebody ruled out.
+    `rejected` are raw fields that could not be used, with the reason.
+    """
+
+    identifiers: tuple[Identifier, ...] = ()
+    claims: dict[str, str] = {}
+    caller_number: Literal["shown", "absent", "unusable"] = "absent"
+    signature: SignatureCheck | None = None
+    intent: str | None = None
+    confirmed_person: int | None = None
+    ruled_out: tuple[int, ...] = ()
+    rejected: tuple[Reason, ...] = ()
+
+
+class Contact(Value, frozen=True):
+    """One contact as its channel offered it. `call_key` is the channel's own id (SIP Call-ID), unique while it is open.
+
+    `needs` is what an agent must bring (see Requirement); `adapter` and `adapter_ref` say whom to answer.
+    """
+
+    contact_id: uuid.UUID
+    channel: Channel
+    offered_at: datetime
+    call_key: str
+    adapter: str = "http"
+    adapter_ref: str = ""
+    called: str = ""
+    language: str | None = None
+    deadline_ms: int = 700
+
+
+# --- what was read -----------------------------------------------------------------------------------------------
+
+
+class RecordRead(Value, frozen=True):
+    """A source record behind a candidate, opened: `fields` is the canonical vocabulary (lists for phone and email).
+
+    `matched` are the evidence's identifiers that this record carries; `composite` says that it also shares the
+    composite name + birth date + postcode key.
+    """
+
+    record_id: int
+    version: int
+    person_id: int
+    source: str
+    fields: dict[str, Any]
+    matched: tuple[Identifier, ...] = ()
+    composite: bool = False
+    last_seen: datetime | None = None
+    verified_at: datetime | None = None
+
+
+class TouchRead(Value, frozen=True):
+    """An event of a record, opened. issue_effect: +1 opens, -1 closes the issue (issue_kind, issue_ref), 0 neither."""
+
+    event_id: int
+    record_id: int
+    person_id: int
+    channel: str
+    name: str
+    occurred_at: datetime
+    properties: dict[str, Any] = {}
+    issue_kind: str | None = None
+    issue_ref: str | None = None
+    issue_effect: int = 0
+
+
+class FanOut(Value, frozen=True):
+    """How many records and persons carry an identifier. A hot one (more than limits.HOT_KEY_RECORDS) lists nobody."""
+
+    identifier: Identifier
+    records: int
+    persons: int
+    hot: bool = False
+
+
+class AgentFree(Value, frozen=True):
+    """An agent with a free place on the contact's channel, at the moment of reading. `version` names the profile."""
+
+    agent_id: int
+    version: int
+    idle_since: datetime
+
+
+class Read(Value, frozen=True):
+    """Everything one decision read, in one read. It is sealed with the decision, which can be re-derived from it."""
+
+    records: tuple[RecordRead, ...] = ()
+    touches: tuple[TouchRead, ...] = ()
+    fan_out: tuple[FanOut, ...] = ()
+    agents: tuple[AgentFree, ...] = ()
+    candidates_cut: int = 0
+    issues_cut: tuple[int, ...] = ()
+    """Persons with more issue events than were read: they count as having an open issue."""
+
+
+# --- who ---------------------------------------------------------------------------------------------------------
+
+
+class Candidate(Value, frozen=True):
+    """A person this may be. `profile` is what an agent may be shown: fields of the vocabulary, newest value wins."""
+
+    person_id: int
+    probability: float
+    reasons: tuple[Reason, ...] = ()
+    profile: dict[str, Any] = {}
+    records: tuple[int, ...] = ()
+
+
+class Household(Value, frozen=True):
+    """The people behind one shared identifier."""
+
+    shared: Identifier
+    members: tuple[int, ...]
+    probability: float
+    """That the caller is one of the members listed."""
+
+
+class Question(Value, frozen=True):
+    """The one question that would settle who it is."""
+
+    field: str
+    text: str
+    choices: tuple[str, ...] = ()
+
+
+class Resolution(Value, frozen=True):
+    """Who it is: candidates (most probable first), another of the household, someone new. They sum to 1 (1e-9)."""
+
+    candidates: tuple[Candidate, ...]
+    someone_new: float
+    another_in_household: float
+    basis: Basis
+    model_version: str
+    household: Household | None = None
+    reasons: tuple[Reason, ...] = ()
+    hot: tuple[Identifier, ...] = ()
+    question: Question | None = None
+
+    @property
+    def best(self) -> Candidate | None:
+        return self.candidates[0] if self.candidates else None
+
+
+# --- sure --------------------------------------------------------------------------------------------------------
+
+
+class StepUp(Value, frozen=True):
+    """What to ask for before going on. `method` is a code (none, confirm_name, knowledge, one_time_code, call_back)."""
+
+    method: str
+    text: str
+
+
+class Assurance(Value, frozen=True):
+    """Is it really them: the probability of an impostor if the contact claims to be `person_id` (None: nobody known).
+
+    looks_like: the explanation with the highest posterior (routine, borrowed_phone, new_phone, spoofed_number, ...);
+    archetypes: (name, probability) of all explanations, summing to 1. Nothing of it is ever sent to the caller's side.
+    """
+
+    person_id: int | None
+    impostor: float
+    basis: Basis
+    looks_like: str
+    ask: StepUp
+    model_version: str
+    archetypes: tuple[tuple[str, float], ...] = ()
+    reasons: tuple[Reason, ...] = ()
+
+
+# --- why ---------------------------------------------------------------------------------------------------------
+
+
+class Touch(Value, frozen=True):
+    """One past touch as people see it."""
+
+    event_id: int
+    channel: str
+    name: str
+    occurred_at: datetime
+    summary: str
+    person_id: int
+
+
+class OpenIssue(Value, frozen=True):
+    """An issue that is open: kind is refund, complaint or outage. While one is open, nobody sells."""
+
+    kind: str
+    ref: str
+    opened_at: datetime
+    event_id: int
+    person_id: int
+    summary: str = ""
+
+
+class LikelyReason(Value, frozen=True):
+    """A guess why they are calling, with its basis and the events it rests on."""
+
+    intent: str
+    probability: float
+    text: str
+    basis: Basis = "prior"
+    events: tuple[int, ...] = ()
+
+
+class Journey(Value, frozen=True):
+    """What one person has been through: newest touch first, at most five; experience is 0-100 or None when not scored."""
+
+    person_id: int
+    touches: tuple[Touch, ...] = ()
+    open_issues: tuple[OpenIssue, ...] = ()
+    likely_reasons: tuple[LikelyReason, ...] = ()
+    experience: float | None = None
+
+
+# --- what now ----------------------------------------------------------------------------------------------------
+
+
+class ActionVerdict(Value, frozen=True):
+    """One action considered: allowed, or gated by `gated_by` reasons. score is P x C x V x L when scored."""
+
+    action: str
+    kind: Literal["service", "safety", "self_service", "verification", "offer"]
+    text: str
+    allowed: bool
+    score: float = 0.0
+    gated_by: tuple[Reason, ...] = ()
+
+
+class NextAction(Value, frozen=True):
+    """The one next best action, and everything that was considered with its gates (locked offers among them)."""
+
+    action: str
+    kind: str
+    text: str
+    reasons: tuple[Reason, ...] = ()
+    considered: tuple[ActionVerdict, ...] = ()
+    version: str = ""
+
+
+# --- whom --------------------------------------------------------------------------------------------------------
+
+
+class Requirement(Value, frozen=True):
+    """What an agent must bring now. Levels are 1 (basic) to 5 (expert); tier names the team (vip) or None."""
+
+    skills: dict[str, int] = {}
+    language: str | None = None
+    language_level: int = 1
+    tier: str | None = None
+
+
+class RelaxingStep(Value, frozen=True):
+    """From `after_s` seconds of waiting on, `requirement` holds instead of what came before."""
+
+    after_s: float
+    requirement: Requirement
+
+
+class RoutingNeed(Value, frozen=True):
+    """What the contact needs: a priority (higher first) and requirements that relax as it waits (first step at 0 s)."""
+
+    channel: Channel
+    priority: int
+    steps: tuple[RelaxingStep, ...]
+    preferred: tuple[int, ...] = ()
+    excluded: tuple[int, ...] = ()
+
+
+class AgentProfile(Value, frozen=True):
+    """One version of an agent's profile. skills and languages map to levels 1-5; capacity maps channel to places."""
+
+    agent_id: int
+    version: int
+    name: str
+    address: str
+    skills: dict[str, int] = {}
+    languages: dict[str, int] = {}
+    tiers: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ("voice",)
+    capacity: dict[str, int] = msgspec.field(default_factory=lambda: {"voice": 1})
+
+
+class AgentVerdict(Value, frozen=True):
+    """One agent considered: eligible with a score and a rank, or not, with the reasons."""
+
+    agent_id: int
+    version: int
+    eligible: bool
+    score: float = 0.0
+    reasons: tuple[Reason, ...] = ()
+
+
+class Routing(Value, frozen=True):
+    """Whom: agents in the order in which the claim tries them, who was chosen, or the queue.
+
+    propensity is the probability with which the policy chose this agent (1.0 for a deterministic policy).
+    """
+
+    need: RoutingNeed
+    ranked: tuple[AgentVerdict, ...]
+    eligible: int
+    considered: int
+    policy: str
+    propensity: float = 1.0
+    reasons: tuple[Reason, ...] = ()
+
+
+# --- the decision ------------------------------------------------------------------------------------------------
+
+Cause = Literal[
+    "offered", "busy", "no_answer", "rejected", "capacity", "confirmed", "said", "verified", "requeued", "provider"
+]
+"""Why a decision was made: the contact was offered, an agent did not take it, capacity became free, an agent
+confirmed who it is, and so on. The first decision of a contact has the cause "offered"."""
+
+Outcome = Literal["route", "wait", "default", "keep"]
+"""route: an agent was claimed; wait: in the queue; default: the switch's default queue; keep: the agent stays."""
+
+
+class Versions(Value, frozen=True):
+    """The versions that a decision rests on; with them and what was read it is re-derived."""
+
+    code: str
+    identity: str
+    trust: str
+    journey: str
+    actions: str
+    routing: str
+
+
+class Derived(Value, frozen=True):
+    """What follows purely from contact, evidence, read, agents' profiles and versions."""
+
+    resolution: Resolution
+    assurances: tuple[Assurance, ...]
+    journeys: tuple[Journey, ...]
+    action: NextAction
+    routing: Routing
+    versions: Versions
+
+
+class Decision(Value, frozen=True):
+    """One immutable decision of a contact. `revision` counts from 1. `agent_id` is whom the claim got."""
+
+    contact: Contact
+    revision: int
+    cause: Cause
+    decided_at: datetime
+    evidence: Evidence
+    read: Read
+    derived: Derived
+    outcome: Outcome
+    waited_s: float = 0.0
+    agent_id: int | None = None
+    agent_address: str | None = None
+    assignment_id: uuid.UUID | None = None
+    decide_ms: float = 0.0

@@ -1,0 +1,68 @@
+"""Every bound, with its unit. What is not bounded here is a mistake.
+
+Each constant is a hard limit: input beyond it is refused or cut with a reason, never silently.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# --- evidence of one contact -------------------------------------------------------------------------------------
+FIELD_CHARS: Final = 1_000
+"""A single field of evidence or of an imported record, in characters."""
+IDENTIFIERS_PER_CONTACT: Final = 16
+"""Identifiers looked up for one contact."""
+IDENTIFIERS_PER_RECORD: Final = 32
+"""Identifiers kept for one source record."""
+ATTRIBUTES_PER_RECORD: Final = 100
+"""Free attributes kept with one source record."""
+RECORD_BYTES: Final = 32_768
+"""A source record or an event, serialised, in bytes (Segment's limit for an event)."""
+
+# --- one read on the ring path -----------------------------------------------------------------------------------
+HOT_KEY_RECORDS: Final = 100
+"""An identifier with more records than this behind it is hot: it names nobody and glues nobody."""
+HOT_LINK_RECORDS: Final = 50
+"""A composite linking key with more records than this behind it is hot: it glues nobody."""
+CANDIDATES: Final = 25
+"""Persons scored for one contact; the most recently seen are kept."""
+RECORDS_PER_CANDIDATE: Final = 8
+"""Records read for one candidate; the most recently seen are kept."""
+TOUCHES_PER_RECORD: Final = 5
+"""Events read for one record, newest first."""
+ISSUE_EVENTS_PER_PERSON: Final = 200
+"""Events about open issues read for one person; beyond it the person counts as having an open issue."""
+AGENTS_CONSIDERED: Final = 10_000
+"""Agents that are ready and have a free place, considered for one contact."""
+ALTERNATIVES_KEPT: Final = 10
+"""Agents kept with a decision as alternatives, and tried in turn by its claim."""
+
+# --- time --------------------------------------------------------------------------------------------------------
+DECIDE_DEADLINE_MS: Final = 700
+"""The server answers a contact by then, whatever fails; the adapters' own deadline is 800 ms."""
+CERTIFICATE_WAIT_MS: Final = 150
+"""How long a ringing call waits for a certificate that is not cached."""
+OFFER_EXPIRES_S: Final = 30
+"""An agent claimed for a contact that never began to ring is free again after this."""
+RING_EXPIRES_S: Final = 120
+"""A contact that rings at an agent and is neither answered nor refused is taken back after this."""
+ANSWERED_EXPIRES_S: Final = 4 * 3600
+"""A call whose end was never reported is closed after this."""
+LEASE_S: Final = 3.0
+"""The lease of the elected queue task; another process takes over within it."""
+QUEUE_WAIT_MAX_MS: Final = 600_000
+"""The longest a contact waits in the queue before it goes to the default queue of the switch."""
+
+# --- HTTP --------------------------------------------------------------------------------------------------------
+BODY_BYTES: Final = 512_000
+"""A request body (Segment's limit for a batch)."""
+EVENTS_PER_BATCH: Final = 2_500
+"""Events in one POST /v1/events (Segment's limit)."""
+SSE_BACKLOG: Final = 100
+"""Messages kept for one desk that reads slowly; beyond it the desk is told to load its state anew."""
+
+# --- import ------------------------------------------------------------------------------------------------------
+IMPORT_BATCH_RECORDS: Final = 2_000
+"""Records applied in one transaction."""
+REJECT_VALUE_CHARS: Final = 200
+"""How much of a rejected value is shown in the file of rejected rows."""
