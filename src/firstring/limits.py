@@ -5,6 +5,7 @@ Each constant is a hard limit: input beyond it is refused or cut with a reason, 
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Final
 
 # --- evidence of one contact -------------------------------------------------------------------------------------
@@ -36,6 +37,14 @@ AGENTS_CONSIDERED: Final = 10_000
 """Agents that are ready and have a free place, considered for one contact."""
 ALTERNATIVES_KEPT: Final = 10
 """Agents kept with a decision as alternatives, and tried in turn by its claim."""
+
+# --- events ------------------------------------------------------------------------------------------------------
+EVENT_AHEAD_S: Final = 3_600
+"""How far an event may lie ahead of our clock before it is refused."""
+EVENT_EARLIEST: Final = datetime(1990, 1, 1, tzinfo=UTC)
+"""An event before this is refused: such a time is a placeholder (1970-01-01, 0001-01-01)."""
+TOUCHES_SHOWN: Final = 5
+"""Touches of a journey that people see, newest first."""
 
 # --- time --------------------------------------------------------------------------------------------------------
 DECIDE_DEADLINE_MS: Final = 700

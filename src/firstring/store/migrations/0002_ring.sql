@@ -1,0 +1,338 @@
+-- The ring path: one call that reads everything a decision needs, one call that claims and commits it.
+-- plpgsql, because the tenant must be set before the queries run (a CTE that sets it silently finds nothing).
+
+create type key_hit as (key bytea, records int, persons int, hot boolean);
+create type record_row as (record_id bigint, version int, person_id bigint, source text, last_seen timestamptz,
+                           verified_at timestamptz, wrapped_key bytea, sealed bytea, matched bytea[]);
+create type event_row as (event_id bigint, record_id bigint, person_id bigint, channel text, occurred_at timestamptz,
+                          issue_kind text, issue_effect smallint, wrapped_key bytea, sealed bytea);
+
+-- Candidates behind p_keys with their records, touches and issues; the agents with a free place on p_channel.
+-- A key with more than p_hot records is hot: it is reported and lists nobody. Costs stay flat: every part is bounded.
+create function ring_read(p_tenant int, p_keys bytea[], p_persons bigint[], p_channel text, p_hot int, p_candidates int,
+                          p_records int, p_touches int, p_issues int, p_agents int,
+                          out hits key_hit[], out records record_row[], out touches event_row[],
+                          out issues event_row[], out candidates_cut int,
+                          out agent_ids bigint[], out agent_versions int[], out agent_free timestamptz[])
+language plpgsql stable as $$
+declare
+  found_records bigint[];
+  candidate_ids bigint[];
+  all_records bigint[];
+begin
+  perform set_config('app.tenant', p_tenant::text, true);
+
+  with fan as materialized (
+    select k.key, h.record_ids
+    from unnest(p_keys) as k(key)
+    cross join lateral (
+      select array_agg(b.record_id) as record_ids from (
+        select r.record_id from record_key r where r.tenant_id = p_tenant and r.key = k.key limit p_hot + 1
+      ) b
+    ) h
+    where h.record_ids is not null
+  ), flat as materialized (
+    select f.key, u.record_id
+    from fan f cross join lateral unnest(f.record_ids) as u(record_id)
+    where cardinality(f.record_ids) <= p_hot
+  ), joined as materialized (
+    select f.key, r.record_id, r.person_id, r.last_seen
+    from flat f join record r on r.tenant_id = p_tenant and r.record_id = f.record_id
+  ), ranked as (
+    select person_id, max(last_seen) as seen from joined group by person_id
+  ), kept as (
+    select person_id from ranked order by seen desc nulls last, person_id limit p_candidates
+  )
+  select (select array_agg(row(f.key, cardinality(f.record_ids),
+                               (select count(distinct j.person_id)::int from joined j where j.key = f.key),
+                               cardinality(f.record_ids) > p_hot)::key_hit) from fan f),
+         (select array_agg(distinct record_id) from joined),
+         (select array_agg(person_id) from kept),
+         greatest((select count(*) from ranked)::int - p_candidates, 0)
+  into hits, found_records, candidate_ids, candidates_cut;
+
+  candidate_ids := coalesce(candidate_ids, '{}') || coalesce(p_persons, '{}');
+
+  if cardinality(candidate_ids) > 0 then
+    -- A person's records: those that were found first, then the most recently seen.
+    select array_agg(row(r.record_id, r.version, r.person_id, s.name, r.last_seen, r.verified_at, r.wrapped_key, r.sealed,
+                         (select array_agg(k) from unnest(r.keys) as k where k = any (p_keys)))::record_row)
+    into records
+    from unnest(candidate_ids) as c(person_id)
+    cross join lateral (
+      select * from record x
+      where x.tenant_id = p_tenant and x.person_id = c.person_id
+      order by x.record_id = any (coalesce(found_records, '{}')) desc, x.last_seen desc nulls last, x.record_id limit p_records
+    ) r
+    join source s on s.tenant_id = p_tenant and s.source_id = r.source_id;
+
+    select array_agg(x.record_id) into all_records from (
+      select r.record_id
+      from unnest(candidate_ids) as c(person_id)
+      cross join lateral (
+        select y.record_id from record y where y.tenant_id = p_tenant and y.person_id = c.person_id
+        order by y.last_seen desc nulls last limit 4 * p_records
+      ) r
+    ) x;
+
+    select array_agg(row(e.event_id, e.record_id, r.person_id, e.channel, e.occurred_at, e.issue_kind, e.issue_effect,
+                         e.wrapped_key, e.sealed)::event_row)
+    into touches
+    from unnest(all_records) as q(record_id)
+    join record r on r.tenant_id = p_tenant and r.record_id = q.record_id
+    cross join lateral (
+      select * from event v where v.tenant_id = p_tenant and v.record_id = q.record_id
+      order by v.occurred_at desc limit p_touches
+    ) e;
+
+    -- Issues are read for every record of the person, not only the recent ones: an old open refund still locks offers.
+    select array_agg(row(e.event_id, e.record_id, c.person_id, e.channel, e.occurred_at, e.issue_kind, e.issue_effect,
+                         e.wrapped_key, e.sealed)::event_row)
+    into issues
+    from unnest(candidate_ids) as c(person_id)
+    cross join lateral (
+      select v.* from record r join event v on v.tenant_id = p_tenant and v.record_id = r.record_id
+      where r.tenant_id = p_tenant and r.person_id = c.person_id and v.issue_kind is not null
+      order by v.occurred_at desc limit p_issues + 1
+    ) e;
+  end if;
+
+  if p_channel is not null then
+    select array_agg(p.agent_id), array_agg(p.version), array_agg(p.free_since)
+    into agent_ids, agent_versions, agent_free
+    from (
+      select agent_id, version, free_since from agent_place
+      where tenant_id = p_tenant and channel = p_channel and free_since is not null
+      order by free_since limit p_agents
+    ) p;
+  end if;
+end $$;
+
+-- Tells other processes (and this one) that something happened; the payload holds ids only.
+create function tell(p_tenant int, p_what text, p_contact uuid, p_agent bigint, p_origin text) returns void
+language sql as $$
+  select pg_notify('firstring', concat_ws(' ', p_tenant, p_what, coalesce(p_contact::text, '-'), coalesce(p_agent::text, '-'), p_origin));
+$$;
+
+-- Claims the first agent of p_agents who still has a free place, and commits the decision, in one transaction.
+-- status: committed; duplicate (the call is another open contact: contact_id says which); stale (a newer decision exists,
+-- or the lease's epoch is over); ended. Repeating a committed call returns what was committed.
+create function ring_commit(p_tenant int, p_contact uuid, p_revision int, p_cause text, p_channel text, p_call_key bytea,
+                            p_adapter text, p_adapter_ref text, p_offered_at timestamptz, p_at timestamptz,
+                            p_priority int, p_need jsonb, p_person bigint, p_agents bigint[], p_keep boolean,
+                            p_assignment uuid, p_epoch bigint, p_offer_expires timestamptz,
+                            p_contact_wrapped bytea, p_contact_sealed bytea,
+                            p_decide_ms real, p_propensity real, p_versions jsonb, p_wrapped bytea, p_sealed bytea,
+                            p_origin text,
+                            out status text, out contact_id uuid, out outcome text, out agent_id bigint,
+                            out agent_version int, out assignment_id uuid)
+language plpgsql as $$
+#variable_conflict use_column
+declare
+  c contact%rowtype;
+  d decision%rowtype;
+  pl record;
+  candidate bigint;
+  new_state text;
+begin
+  perform set_config('app.tenant', p_tenant::text, true);
+  contact_id := p_contact;
+
+  if p_epoch > 0 and not exists (select 1 from lease l where l.tenant_id = p_tenant and l.name = 'queue' and l.epoch = p_epoch for share) then
+    status := 'stale'; return;
+  end if;
+
+  if p_revision = 1 then
+    insert into contact (tenant_id, contact_id, channel, call_key, adapter, adapter_ref, state, revision, priority, need,
+                         person_id, offered_at, wrapped_key, sealed)
+    values (p_tenant, p_contact, p_channel, p_call_key, p_adapter, p_adapter_ref, 'offered', 0, p_priority, p_need,
+            p_person, p_offered_at, p_contact_wrapped, p_contact_sealed)
+    on conflict do nothing;
+  end if;
+  select * into c from contact x where x.tenant_id = p_tenant and x.contact_id = p_contact for update;
+  if not found then
+    select x.contact_id into contact_id from contact x
+    where x.tenant_id = p_tenant and x.call_key = p_call_key and x.state <> 'ended';
+    status := 'duplicate'; return;
+  end if;
+  if c.revision >= p_revision then
+    select * into d from decision x where x.tenant_id = p_tenant and x.contact_id = p_contact and x.revision = p_revision;
+    if d.sealed = p_sealed then
+      status := 'committed'; outcome := d.outcome; agent_id := d.agent_id; assignment_id := d.assignment_id;
+    else
+      status := 'stale';
+    end if;
+    return;
+  end if;
+  if c.state = 'ended' then status := 'ended'; return; end if;
+  if c.revision <> p_revision - 1 then status := 'stale'; return; end if;
+
+  if p_keep then
+    outcome := 'keep'; new_state := c.state;
+    select a.agent_id, a.assignment_id into agent_id, assignment_id from assignment a
+    where a.tenant_id = p_tenant and a.contact_id = p_contact and a.ended_at is null;
+  elsif exists (select 1 from assignment a where a.tenant_id = p_tenant and a.contact_id = p_contact and a.ended_at is null) then
+    status := 'stale'; return;  -- somebody has it already: never two agents on one contact
+  else
+    outcome := 'wait'; new_state := 'waiting';
+    foreach candidate in array p_agents loop
+      select g.place, g.version into pl from agent_place g
+      where g.tenant_id = p_tenant and g.agent_id = candidate and g.channel = p_channel and g.free_since is not null
+      order by g.place limit 1 for update skip locked;
+      if found then
+        update agent_place g set free_since = null, assignment_id = p_assignment
+        where g.tenant_id = p_tenant and g.agent_id = candidate and g.channel = p_channel and g.place = pl.place;
+        insert into assignment (tenant_id, assignment_id, contact_id, agent_id, channel, place, revision, epoch, state,
+                                offered_at, expires_at)
+        values (p_tenant, p_assignment, p_contact, candidate, p_channel, pl.place, p_revision, p_epoch, 'offered', p_at,
+                p_offer_expires);
+        outcome := 'route'; new_state := 'assigned';
+        agent_id := candidate; agent_version := pl.version; assignment_id := p_assignment;
+        exit;
+      end if;
+    end loop;
+  end if;
+
+  update contact x set state = new_state, revision = p_revision, priority = p_priority, need = p_need,
+         person_id = p_person, wrapped_key = p_contact_wrapped, sealed = p_contact_sealed,
+         waiting_since = case when new_state = 'waiting' then coalesce(x.waiting_since, p_at) else x.waiting_since end
+  where x.tenant_id = p_tenant and x.contact_id = p_contact;
+  insert into decision (tenant_id, contact_id, revision, cause, outcome, agent_id, assignment_id, decided_at, decide_ms,
+                        propensity, versions, wrapped_key, sealed)
+  values (p_tenant, p_contact, p_revision, p_cause, outcome, agent_id, assignment_id, p_at, p_decide_ms, p_propensity,
+          p_versions, p_wrapped, p_sealed);
+  perform tell(p_tenant, outcome, p_contact, agent_id, p_origin);
+  status := 'committed';
+end $$;
+
+-- Gives a place back: free at once if its agent is ready.
+create function free_place(p_tenant int, p_assignment uuid, p_at timestamptz) returns void
+language sql as $$
+  update agent_place g
+  set assignment_id = null, free_since = case when a.presence = 'ready' then p_at end
+  from agent a
+  where g.tenant_id = p_tenant and g.assignment_id = p_assignment
+    and a.tenant_id = p_tenant and a.agent_id = g.agent_id;
+$$;
+
+-- What happened to a contact: ringing, answered, busy, no_answer, rejected, expired, ended, cancelled, defaulted, finished.
+-- busy, no_answer, rejected and expired give the contact back (state offered) for a new decision and leave the agent out
+-- for p_exclude_s; an agent who did not answer is set away. ended keeps the place for the wrap-up. Repeats change nothing.
+-- Returns the contact's state before and after and whose assignment it concerned; before is null for an unknown contact.
+create function contact_event(p_tenant int, p_contact uuid, p_what text, p_at timestamptz, p_expires timestamptz,
+                              p_outcome text, p_exclude_s real, p_origin text,
+                              out before text, out after text, out agent_id bigint, out assignment_id uuid)
+language plpgsql as $$
+#variable_conflict use_column
+declare
+  c contact%rowtype;
+  a assignment%rowtype;
+  live boolean;
+begin
+  perform set_config('app.tenant', p_tenant::text, true);
+  select * into c from contact x where x.tenant_id = p_tenant and x.contact_id = p_contact for update;
+  if not found then return; end if;
+  select * into a from assignment x where x.tenant_id = p_tenant and x.contact_id = p_contact and x.ended_at is null for update;
+  live := found;
+  before := c.state; after := c.state; agent_id := a.agent_id; assignment_id := a.assignment_id;
+
+  if p_what = 'ringing' and live and a.state = 'offered' then
+    update assignment x set state = 'ringing', ringing_at = p_at, expires_at = p_expires
+    where x.tenant_id = p_tenant and x.assignment_id = a.assignment_id;
+  elsif p_what = 'answered' and live and a.state in ('offered', 'ringing') then
+    update assignment x set state = 'answered', answered_at = p_at, expires_at = p_expires
+    where x.tenant_id = p_tenant and x.assignment_id = a.assignment_id;
+    after := 'answered';
+  elsif p_what in ('busy', 'no_answer', 'rejected', 'expired') and live and a.state in ('offered', 'ringing') then
+    update assignment x set state = 'ended', ended_at = p_at, outcome = p_what
+    where x.tenant_id = p_tenant and x.assignment_id = a.assignment_id;
+    if p_what in ('no_answer', 'expired') then
+      update agent x set presence = 'away', presence_at = p_at where x.tenant_id = p_tenant and x.agent_id = a.agent_id;
+      update agent_place g set free_since = null where g.tenant_id = p_tenant and g.agent_id = a.agent_id;
+    end if;
+    perform free_place(p_tenant, a.assignment_id, p_at);
+    update contact x set excluded = case when x.excluded_until > p_at then x.excluded else '{}' end || a.agent_id,
+                         excluded_until = p_at + make_interval(secs => p_exclude_s)
+    where x.tenant_id = p_tenant and x.contact_id = p_contact;
+    after := case when c.state = 'ended' then 'ended' else 'offered' end;
+  elsif p_what = 'ended' and live and a.state = 'answered' and p_expires > p_at then
+    update assignment x set state = 'wrap_up', expires_at = p_expires
+    where x.tenant_id = p_tenant and x.assignment_id = a.assignment_id;
+    after := 'ended';
+  elsif p_what in ('ended', 'cancelled', 'defaulted', 'finished') then
+    if live and (a.state <> 'wrap_up' or p_what = 'finished') then
+      update assignment x set state = 'ended', ended_at = p_at, outcome = coalesce(p_outcome, p_what)
+      where x.tenant_id = p_tenant and x.assignment_id = a.assignment_id;
+      perform free_place(p_tenant, a.assignment_id, p_at);
+    end if;
+    after := 'ended';
+  end if;
+
+  if after <> before or (p_what = 'finished' and p_outcome is not null) then
+    update contact x set state = after,
+           answered_at = case when after = 'answered' then p_at else x.answered_at end,
+           ended_at = case when after = 'ended' then coalesce(x.ended_at, p_at) end,
+           end_reason = case when after = 'ended' then coalesce(x.end_reason, p_what) end,
+           outcome = coalesce(p_outcome, x.outcome)
+    where x.tenant_id = p_tenant and x.contact_id = p_contact;
+  end if;
+  perform tell(p_tenant, p_what, p_contact, a.agent_id, p_origin);
+end $$;
+
+-- An agent's presence; going ready frees every place that is not taken, anything else offers none.
+create function set_presence(p_tenant int, p_agent bigint, p_presence text, p_at timestamptz, p_origin text) returns boolean
+language plpgsql as $$
+begin
+  perform set_config('app.tenant', p_tenant::text, true);
+  update agent set presence = p_presence, presence_at = p_at where tenant_id = p_tenant and agent_id = p_agent;
+  if not found then return false; end if;
+  update agent_place
+  set free_since = case when p_presence = 'ready' and assignment_id is null then coalesce(free_since, p_at) end
+  where tenant_id = p_tenant and agent_id = p_agent;
+  perform tell(p_tenant, 'presence', null, p_agent, p_origin);
+  return true;
+end $$;
+
+-- A new version of an agent's profile, with its places. Places that are taken stay until they are given back.
+create function put_agent(p_tenant int, p_agent bigint, p_profile jsonb, p_at timestamptz, out agent_id bigint, out version int)
+language plpgsql as $$
+#variable_conflict use_column
+declare
+  ready boolean;
+begin
+  perform set_config('app.tenant', p_tenant::text, true);
+  if p_agent is null then
+    insert into agent as a (tenant_id, presence_at) values (p_tenant, p_at) returning a.agent_id, a.version into agent_id, version;
+  else
+    update agent a set version = a.version + 1 where a.tenant_id = p_tenant and a.agent_id = p_agent
+    returning a.agent_id, a.version into agent_id, version;
+    if not found then return; end if;
+  end if;
+  select a.presence = 'ready' into ready from agent a where a.tenant_id = p_tenant and a.agent_id = put_agent.agent_id;
+  insert into agent_version (tenant_id, agent_id, version, profile, created_at)
+  values (p_tenant, put_agent.agent_id, put_agent.version, p_profile, p_at);
+  delete from agent_place g
+  where g.tenant_id = p_tenant and g.agent_id = put_agent.agent_id and g.assignment_id is null
+    and g.place >= coalesce((p_profile->'capacity'->>g.channel)::int, 0);
+  insert into agent_place as g (tenant_id, agent_id, channel, place, version, free_since)
+  select p_tenant, put_agent.agent_id, cap.key, n, put_agent.version, case when ready then p_at end
+  from jsonb_each_text(p_profile->'capacity') cap cross join lateral generate_series(0, cap.value::int - 1) n
+  on conflict on constraint agent_place_pkey do update set version = excluded.version;
+end $$;
+
+-- Takes or renews the queue task's lease. Returns the epoch while p_holder holds it, else null.
+create function take_lease(p_tenant int, p_name text, p_holder text, p_lease_s real) returns bigint
+language plpgsql as $$
+declare
+  held lease%rowtype;
+begin
+  perform set_config('app.tenant', p_tenant::text, true);
+  insert into lease as l (tenant_id, name, holder, epoch, expires_at)
+  values (p_tenant, p_name, p_holder, 1, clock_timestamp() + make_interval(secs => p_lease_s))
+  on conflict (tenant_id, name) do update
+    set holder = p_holder, expires_at = excluded.expires_at,
+        epoch = case when l.holder = p_holder and l.expires_at > clock_timestamp() then l.epoch else l.epoch + 1 end
+    where l.holder = p_holder or l.expires_at < clock_timestamp()
+  returning * into held;
+  return held.epoch;
+end $$;

@@ -1,0 +1,337 @@
+"""The ring path's two calls: read everything one decision needs, then claim and commit it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import asyncpg
+import msgspec
+
+from firstring import limits
+from firstring.contact import (
+    AgentFree,
+    AgentProfile,
+    Channel,
+    Contact,
+    Decision,
+    Derived,
+    Evidence,
+    FanOut,
+    Identifier,
+    Outcome,
+    Read,
+    RecordRead,
+    TouchRead,
+    Value,
+)
+from firstring.store.database import Database, Tenant, translated
+from firstring.store.queries import sql
+
+_READ = "select * from ring_read($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
+
+
+class Looked(Value, frozen=True):
+    """One key to look up: an identifier, or the composite of name, birth date and postcode."""
+
+    identifier: Identifier
+    composite: bool = False
+
+
+class SealedDecision(Value, frozen=True):
+    """What a decision's row holds sealed."""
+
+    contact: Contact
+    cause: str
+    decided_at: datetime
+    evidence: Evidence
+    read: Read
+    derived: Derived
+    waited_s: float
+
+
+class ContactState(Value, frozen=True):
+    """An open contact as the store knows it."""
+
+    contact: Contact
+    evidence: Evidence
+    state: str
+    revision: int
+    adapter: str
+    adapter_ref: str
+    excluded: tuple[int, ...]
+    offered_at: datetime
+    waiting_since: datetime | None
+    agent_id: int | None
+    person_id: int | None = None
+
+
+class Committed(Value, frozen=True):
+    """What the claim came to. status: committed, duplicate, stale or ended (see ring_commit)."""
+
+    status: str
+    contact_id: uuid.UUID | None = None
+    outcome: Outcome | None = None
+    agent_id: int | None = None
+    agent_version: int | None = None
+    assignment_id: uuid.UUID | None = None
+
+
+_sealed_decoder = msgspec.msgpack.Decoder(SealedDecision)
+
+
+class RingStore:
+    """Reads and commits decisions. `origin` names this process in the notices that it sends."""
+
+    def __init__(self, database: Database, origin: str) -> None:
+        self._database = database
+        self._origin = origin
+        self._profiles: dict[tuple[int, int, int], AgentProfile] = {}
+
+    async def read(
+        self,
+        tenant: Tenant,
+        looked: Sequence[Looked],
+        channel: Channel | None,
+        *,
+        persons: Sequence[int] = (),
+        timeout_s: float = 1.0,
+    ) -> Read:
+        """One round trip. Opens what it found; `channel` None reads no agents."""
+        keys = tenant.keys
+        by_key = {keys.blind(look.identifier.kind, look.identifier.value): look for look in looked}
+        with translated():
+            row = await self._database.pool.fetchrow(
+                _READ,
+                tenant.tenant_id,
+                list(by_key),
+                list(persons),
+                channel,
+                limits.HOT_KEY_RECORDS,
+                limits.CANDIDATES,
+                limits.RECORDS_PER_CANDIDATE,
+                limits.TOUCHES_PER_RECORD,
+                limits.ISSUE_EVENTS_PER_PERSON,
+                limits.AGENTS_CONSIDERED,
+                timeout=timeout_s,
+            )
+        assert row is not None
+        touches, issues_cut = _touches(keys, row["touches"] or (), row["issues"] or ())
+        return Read(
+            records=tuple(_record(keys, found, by_key) for found in row["records"] or ()),
+            touches=touches,
+            fan_out=tuple(
+                FanOut(by_key[hit["key"]].identifier, hit["records"], hit["persons"], hit["hot"])
+                for hit in row["hits"] or ()
+                if not by_key[hit["key"]].composite
+            ),
+            agents=tuple(
+                AgentFree(agent_id, version, free)
+                for agent_id, version, free in _distinct(row["agent_ids"], row["agent_versions"], row["agent_free"])
+            ),
+            candidates_cut=row["candidates_cut"] or 0,
+            issues_cut=issues_cut,
+        )
+
+    async def profiles(self, tenant: Tenant, agents: Sequence[AgentFree]) -> dict[tuple[int, int], AgentProfile]:
+        """The profiles of these versions. They never change, so they are kept."""
+        wanted = [(agent.agent_id, agent.version) for agent in agents]
+        missing = [pair for pair in wanted if (tenant.tenant_id, *pair) not in self._profiles]
+        if missing:
+            if len(self._profiles) > 4 * limits.AGENTS_CONSIDERED:
+                self._profiles.clear()
+                missing = wanted
+            async with self._database.transaction(tenant.tenant_id) as connection:
+                rows = await connection.fetch(
+                    sql("agents", "profiles"), tenant.tenant_id, [a for a, _ in missing], [v for _, v in missing]
+                )
+            for row in rows:
+                profile = agent_profile_of(row["agent_id"], row["version"], row["profile"])
+                self._profiles[(tenant.tenant_id, profile.agent_id, profile.version)] = profile
+        found = ((pair, self._profiles.get((tenant.tenant_id, *pair))) for pair in wanted)
+        return {pair: profile for pair, profile in found if profile is not None}
+
+    async def commit(
+        self, tenant: Tenant, decision: Decision, *, assignment_id: uuid.UUID, epoch: int = 0, timeout_s: float = 1.0
+    ) -> Committed:
+        """Claims an agent of `decision.derived.routing.ranked` in turn and stores the decision, in one transaction.
+
+        Safe to repeat with the same decision object's sealed form only within one call: a repeat after a lost
+        connection is answered "stale" or "duplicate", and the caller loads what was stored.
+        """
+        derived = decision.derived
+        contact = decision.contact
+        wrapped, sealed = tenant.keys.seal(
+            SealedDecision(
+                contact, decision.cause, decision.decided_at, decision.evidence, decision.read, derived, decision.waited_s
+            )
+        )
+        contact_wrapped, contact_sealed = tenant.keys.seal((contact, decision.evidence))
+        best = derived.resolution.best
+        arguments: tuple[Any, ...] = (
+            tenant.tenant_id,
+            contact.contact_id,
+            decision.revision,
+            decision.cause,
+            contact.channel,
+            call_key(tenant, contact.adapter, contact.call_key),
+            contact.adapter,
+            contact.adapter_ref,
+            contact.offered_at,
+            decision.decided_at,
+            derived.routing.need.priority,
+            msgspec.json.encode(derived.routing.need).decode(),
+            best.person_id if best else None,
+            [agent.agent_id for agent in derived.routing.ranked if agent.eligible],
+            decision.outcome == "keep",
+            assignment_id,
+            epoch,
+            decision.decided_at + timedelta(seconds=limits.OFFER_EXPIRES_S),
+            contact_wrapped,
+            contact_sealed,
+            decision.decide_ms,
+            derived.routing.propensity,
+            msgspec.json.encode(derived.versions).decode(),
+            wrapped,
+            sealed,
+            self._origin,
+        )
+        row = await self._call_again_if_lost("ring_commit", arguments, timeout_s)
+        return Committed(
+            row["status"], row["contact_id"], row["outcome"], row["agent_id"], row["agent_version"], row["assignment_id"]
+        )
+
+    async def _call_again_if_lost(self, function: str, arguments: tuple[Any, ...], timeout_s: float) -> asyncpg.Record:
+        """One killed backend drops every connection for .4 s. The call is idempotent, so it is made once more."""
+        placeholders = ", ".join(f"${number}" for number in range(1, len(arguments) + 1))
+        statement = f"select * from {function}({placeholders})"  # noqa: S608 - a constant of the code
+        with translated():
+            try:
+                row = await self._database.pool.fetchrow(statement, *arguments, timeout=timeout_s)
+            except (asyncpg.PostgresConnectionError, asyncpg.InterfaceError):
+                row = await self._database.pool.fetchrow(statement, *arguments, timeout=timeout_s)
+        assert row is not None
+        return row
+
+    async def contact(self, tenant: Tenant, contact_id: uuid.UUID) -> ContactState | None:
+        """A contact's present state, opened."""
+        async with self._database.transaction(tenant.tenant_id) as connection:
+            row = await connection.fetchrow(sql("contacts", "contact"), tenant.tenant_id, contact_id)
+        return None if row is None else _contact_state(tenant, row)
+
+    async def contact_by_call(self, tenant: Tenant, adapter: str, channel_id: str) -> uuid.UUID | None:
+        """The open contact of a channel's own id."""
+        async with self._database.transaction(tenant.tenant_id) as connection:
+            return await connection.fetchval(  # type: ignore[no-any-return]
+                sql("contacts", "open_contact_by_call"), tenant.tenant_id, call_key(tenant, adapter, channel_id)
+            )
+
+    async def decision(self, tenant: Tenant, contact_id: uuid.UUID, revision: int | None = None) -> Decision | None:
+        """One stored decision (the newest without a revision), opened."""
+        async with self._database.transaction(tenant.tenant_id) as connection:
+            row = await connection.fetchrow(sql("contacts", "decision"), tenant.tenant_id, contact_id, revision)
+        return None if row is None else opened_decision(tenant, row)
+
+
+def call_key(tenant: Tenant, adapter: str, channel_id: str) -> bytes:
+    """The blind index by which a channel's own id finds its open contact. An adapter is kind[:instance]."""
+    return tenant.keys.blind("call:" + adapter.partition(":")[0], channel_id)
+
+
+def opened_decision(tenant: Tenant, row: asyncpg.Record) -> Decision:
+    """A decision out of its row, its agent's address among the columns."""
+    sealed = _sealed_decoder.decode(tenant.keys.open_bytes(row["wrapped_key"], row["sealed"]))
+    return Decision(
+        contact=sealed.contact,
+        revision=row["revision"],
+        cause=row["cause"],
+        decided_at=sealed.decided_at,
+        evidence=sealed.evidence,
+        read=sealed.read,
+        derived=sealed.derived,
+        outcome=row["outcome"],
+        waited_s=sealed.waited_s,
+        agent_id=row["agent_id"],
+        agent_address=row["agent_address"],
+        assignment_id=row["assignment_id"],
+        decide_ms=row["decide_ms"],
+    )
+
+
+def agent_profile_of(agent_id: int, version: int, profile: str) -> AgentProfile:
+    """An agent's profile out of its JSON column."""
+    return msgspec.convert({**msgspec.json.decode(profile), "agent_id": agent_id, "version": version}, AgentProfile)
+
+
+def _contact_state(tenant: Tenant, row: asyncpg.Record) -> ContactState:
+    contact, evidence = msgspec.msgpack.decode(
+        tenant.keys.open_bytes(row["wrapped_key"], row["sealed"]), type=tuple[Contact, Evidence]
+    )
+    return ContactState(
+        contact=contact,
+        evidence=evidence,
+        state=row["state"],
+        revision=row["revision"],
+        adapter=row["adapter"],
+        adapter_ref=row["adapter_ref"],
+        excluded=tuple(row["excluded"]),
+        offered_at=row["offered_at"],
+        waiting_since=row["waiting_since"],
+        agent_id=row["agent_id"],
+        person_id=row["person_id"],
+    )
+
+
+def _distinct(agents: list[int] | None, versions: list[int] | None, free: list[datetime] | None) -> Any:
+    """An agent may have several free places: the one that has been free longest counts."""
+    seen: set[int] = set()
+    for agent_id, version, since in zip(agents or (), versions or (), free or (), strict=True):
+        if agent_id not in seen:
+            seen.add(agent_id)
+            yield agent_id, version, since
+
+
+def _record(keys: Any, row: asyncpg.Record, by_key: dict[bytes, Looked]) -> RecordRead:
+    matched = [by_key[key] for key in row["matched"] or () if key in by_key]
+    return RecordRead(
+        record_id=row["record_id"],
+        version=row["version"],
+        person_id=row["person_id"],
+        source=row["source"],
+        fields=keys.open(row["wrapped_key"], row["sealed"]) or {},
+        matched=tuple(sorted(look.identifier for look in matched if not look.composite)),
+        composite=any(look.composite for look in matched),
+        last_seen=row["last_seen"],
+        verified_at=row["verified_at"],
+    )
+
+
+def _touches(keys: Any, recent: Sequence[Any], issues: Sequence[Any]) -> tuple[tuple[TouchRead, ...], tuple[int, ...]]:
+    """Touches and issue events, each once, newest first; and the persons whose issues were too many to read."""
+    counts: dict[int, int] = {}
+    for row in issues:
+        counts[row["person_id"]] = counts.get(row["person_id"], 0) + 1
+    rows = {row["event_id"]: row for row in (*recent, *issues)}
+    ordered = sorted(rows.values(), key=lambda row: (row["occurred_at"], row["event_id"]), reverse=True)
+    touches = []
+    for row in ordered:
+        payload = keys.open(row["wrapped_key"], row["sealed"])
+        if payload is None:
+            continue
+        touches.append(
+            TouchRead(
+                event_id=row["event_id"],
+                record_id=row["record_id"],
+                person_id=row["person_id"],
+                channel=row["channel"],
+                name=payload["name"],
+                occurred_at=row["occurred_at"],
+                properties=payload.get("properties") or {},
+                issue_kind=row["issue_kind"],
+                issue_ref=payload.get("issue_ref"),
+                issue_effect=row["issue_effect"],
+            )
+        )
+    return tuple(touches), tuple(p for p, count in counts.items() if count > limits.ISSUE_EVENTS_PER_PERSON)
