@@ -1,4 +1,4 @@
-"""What flows through a decision: Contact, Evidence, what was read, Resolution, Assurance, Journey, NextAction, Routing, Decision.
+"""What flows through a decision: Contact, Evidence, Read, Resolution, Assurance, Journey, NextAction, Routing, Decision.
 
 Everything here is an immutable value (msgspec Struct), serialisable, and free of I/O. Times are aware UTC datetimes.
 Probabilities are in [0, 1]; weights are in nats (natural log odds). Ids: persons, records and agents are integers,
@@ -420,3 +420,28 @@ class Decision(Value, frozen=True):
     agent_address: str | None = None
     assignment_id: uuid.UUID | None = None
     decide_ms: float = 0.0
+
+
+class Committed(Value, frozen=True):
+    """What a claim came to. status: committed; duplicate (the call is the open contact `contact_id` already); stale
+    (a newer decision exists or the lease is over); ended (the contact is over)."""
+
+    status: Literal["committed", "duplicate", "stale", "ended"]
+    contact_id: uuid.UUID
+    outcome: Outcome | None = None
+    agent_id: int | None = None
+    agent_version: int | None = None
+    assignment_id: uuid.UUID | None = None
+
+
+class ContactState(Value, frozen=True):
+    """A contact as the store knows it. state: offered, waiting, assigned, answered or ended; `agent_id` holds it now."""
+
+    contact: Contact
+    evidence: Evidence
+    state: str
+    revision: int
+    excluded: tuple[int, ...] = ()
+    waiting_since: datetime | None = None
+    agent_id: int | None = None
+    person_id: int | None = None

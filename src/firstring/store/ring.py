@@ -15,29 +15,26 @@ from firstring.contact import (
     AgentFree,
     AgentProfile,
     Channel,
+    Committed,
     Contact,
+    ContactState,
     Decision,
     Derived,
     Evidence,
     FanOut,
     Identifier,
-    Outcome,
     Read,
     RecordRead,
     TouchRead,
     Value,
 )
 from firstring.store.database import Database, Tenant, translated
+from firstring.store.notices import Notice, Notices
 from firstring.store.queries import sql
 
+COMPOSITE = "composite"
+"""The kind under which the name + birth date + postcode key is looked up."""
 _READ = "select * from ring_read($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
-
-
-class Looked(Value, frozen=True):
-    """One key to look up: an identifier, or the composite of name, birth date and postcode."""
-
-    identifier: Identifier
-    composite: bool = False
 
 
 class SealedDecision(Value, frozen=True):
@@ -52,56 +49,32 @@ class SealedDecision(Value, frozen=True):
     waited_s: float
 
 
-class ContactState(Value, frozen=True):
-    """An open contact as the store knows it."""
-
-    contact: Contact
-    evidence: Evidence
-    state: str
-    revision: int
-    adapter: str
-    adapter_ref: str
-    excluded: tuple[int, ...]
-    offered_at: datetime
-    waiting_since: datetime | None
-    agent_id: int | None
-    person_id: int | None = None
-
-
-class Committed(Value, frozen=True):
-    """What the claim came to. status: committed, duplicate, stale or ended (see ring_commit)."""
-
-    status: str
-    contact_id: uuid.UUID | None = None
-    outcome: Outcome | None = None
-    agent_id: int | None = None
-    agent_version: int | None = None
-    assignment_id: uuid.UUID | None = None
-
-
 _sealed_decoder = msgspec.msgpack.Decoder(SealedDecision)
 
 
 class RingStore:
-    """Reads and commits decisions. `origin` names this process in the notices that it sends."""
+    """Reads and commits decisions, and tells this process of them at once (others hear it from the database)."""
 
-    def __init__(self, database: Database, origin: str) -> None:
+    def __init__(self, database: Database, notices: Notices) -> None:
         self._database = database
-        self._origin = origin
+        self._notices = notices
         self._profiles: dict[tuple[int, int, int], AgentProfile] = {}
 
     async def read(
         self,
         tenant: Tenant,
-        looked: Sequence[Looked],
+        identifiers: Sequence[Identifier],
         channel: Channel | None,
         *,
         persons: Sequence[int] = (),
         timeout_s: float = 1.0,
     ) -> Read:
-        """One round trip. Opens what it found; `channel` None reads no agents."""
+        """One round trip. Opens what it found; `channel` None reads no agents.
+
+        `persons` are read whether or not an identifier leads to them (somebody confirmed them).
+        """
         keys = tenant.keys
-        by_key = {keys.blind(look.identifier.kind, look.identifier.value): look for look in looked}
+        by_key = {keys.blind(identifier.kind, identifier.value): identifier for identifier in identifiers}
         with translated():
             row = await self._database.pool.fetchrow(
                 _READ,
@@ -123,9 +96,9 @@ class RingStore:
             records=tuple(_record(keys, found, by_key) for found in row["records"] or ()),
             touches=touches,
             fan_out=tuple(
-                FanOut(by_key[hit["key"]].identifier, hit["records"], hit["persons"], hit["hot"])
+                FanOut(by_key[hit["key"]], hit["records"], hit["persons"], hit["hot"])
                 for hit in row["hits"] or ()
-                if not by_key[hit["key"]].composite
+                if by_key[hit["key"]].kind != COMPOSITE
             ),
             agents=tuple(
                 AgentFree(agent_id, version, free)
@@ -196,11 +169,18 @@ class RingStore:
             msgspec.json.encode(derived.versions).decode(),
             wrapped,
             sealed,
-            self._origin,
+            self._notices.origin,
         )
         row = await self._call_again_if_lost("ring_commit", arguments, timeout_s)
+        if row["status"] == "committed":
+            self._notices.publish(Notice(tenant.tenant_id, row["outcome"], contact.contact_id, row["agent_id"]))
         return Committed(
-            row["status"], row["contact_id"], row["outcome"], row["agent_id"], row["agent_version"], row["assignment_id"]
+            row["status"],
+            row["contact_id"] or contact.contact_id,
+            row["outcome"],
+            row["agent_id"],
+            row["agent_version"],
+            row["assignment_id"],
         )
 
     async def _call_again_if_lost(self, function: str, arguments: tuple[Any, ...], timeout_s: float) -> asyncpg.Record:
@@ -274,10 +254,7 @@ def _contact_state(tenant: Tenant, row: asyncpg.Record) -> ContactState:
         evidence=evidence,
         state=row["state"],
         revision=row["revision"],
-        adapter=row["adapter"],
-        adapter_ref=row["adapter_ref"],
         excluded=tuple(row["excluded"]),
-        offered_at=row["offered_at"],
         waiting_since=row["waiting_since"],
         agent_id=row["agent_id"],
         person_id=row["person_id"],
@@ -293,7 +270,7 @@ def _distinct(agents: list[int] | None, versions: list[int] | None, free: list[d
             yield agent_id, version, since
 
 
-def _record(keys: Any, row: asyncpg.Record, by_key: dict[bytes, Looked]) -> RecordRead:
+def _record(keys: Any, row: asyncpg.Record, by_key: dict[bytes, Identifier]) -> RecordRead:
     matched = [by_key[key] for key in row["matched"] or () if key in by_key]
     return RecordRead(
         record_id=row["record_id"],
@@ -301,8 +278,8 @@ def _record(keys: Any, row: asyncpg.Record, by_key: dict[bytes, Looked]) -> Reco
         person_id=row["person_id"],
         source=row["source"],
         fields=keys.open(row["wrapped_key"], row["sealed"]) or {},
-        matched=tuple(sorted(look.identifier for look in matched if not look.composite)),
-        composite=any(look.composite for look in matched),
+        matched=tuple(sorted(identifier for identifier in matched if identifier.kind != COMPOSITE)),
+        composite=any(identifier.kind == COMPOSITE for identifier in matched),
         last_seen=row["last_seen"],
         verified_at=row["verified_at"],
     )

@@ -1,7 +1,7 @@
 -- Contacts and their decisions.
 
 -- name: contact
-select c.state, c.revision, c.adapter, c.adapter_ref, c.wrapped_key, c.sealed, c.offered_at, c.waiting_since, c.person_id,
+select c.state, c.revision, c.wrapped_key, c.sealed, c.waiting_since, c.person_id,
        case when c.excluded_until > now() then c.excluded else '{}' end as excluded, a.agent_id
 from contact c
 left join assignment a on a.tenant_id = c.tenant_id and a.contact_id = c.contact_id and a.ended_at is null
@@ -18,3 +18,37 @@ left join agent a on a.tenant_id = d.tenant_id and a.agent_id = d.agent_id
 left join agent_version v on v.tenant_id = a.tenant_id and v.agent_id = a.agent_id and v.version = a.version
 where d.tenant_id = $1 and d.contact_id = $2 and ($3::int is null or d.revision = $3)
 order by d.revision desc limit 1
+
+-- name: waiting
+select contact_id, channel, need, coalesce(waiting_since, offered_at) as since,
+       case when excluded_until > $2 then excluded else '{}' end as excluded
+from contact c
+where tenant_id = $1 and (state = 'waiting' or (state = 'offered' and offered_at < $2 - interval '1 second'))
+order by priority desc, coalesce(waiting_since, offered_at) limit $3
+
+-- name: expired
+select contact_id, state from assignment where tenant_id = $1 and ended_at is null and expires_at < $2
+order by expires_at limit 100
+
+-- name: overdue
+select contact_id from contact
+where tenant_id = $1 and state in ('offered', 'waiting') and coalesce(waiting_since, offered_at) < $2 limit 100
+
+-- name: of_agent
+select c.contact_id, c.channel, c.state, c.revision, c.priority, c.offered_at, a.agent_id, c.waiting_since, c.answered_at,
+       c.ended_at, c.end_reason, c.outcome, a.state as assignment_state
+from assignment a join contact c on c.tenant_id = a.tenant_id and c.contact_id = a.contact_id
+where a.tenant_id = $1 and a.agent_id = $2 and a.ended_at is null
+order by a.offered_at
+
+-- name: recent
+select c.contact_id, c.channel, c.state, c.revision, c.priority, c.offered_at, a.agent_id, c.waiting_since, c.answered_at,
+       c.ended_at, c.end_reason, c.outcome, a.state as assignment_state
+from contact c
+left join lateral (select * from assignment x where x.tenant_id = c.tenant_id and x.contact_id = c.contact_id
+                   order by x.ended_at is null desc, x.offered_at desc limit 1) a on true
+where c.tenant_id = $1 order by c.offered_at desc limit $2
+
+-- name: open_calls
+select c.contact_id, c.state, c.call_key from contact c
+where c.tenant_id = $1 and c.state <> 'ended' and split_part(c.adapter, ':', 1) = $2

@@ -1,0 +1,257 @@
+"""The core's side of a telephone system: offers become decisions, events become states, decisions become answers.
+
+Routing fails open: whatever goes wrong here, the switch is told to use its default queue, and what may have been
+claimed is given back. It never says anything about trust to the caller's side: headers carry ids only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Final
+
+import msgspec
+import structlog
+
+from firstring import limits
+from firstring.channels.certificates import CertificateCache
+from firstring.channels.voice.contract import CallEvent, CallOffer, RouteAnswer, Wait, route
+from firstring.contact import Cause, Contact, Decision, Evidence, SignatureCheck
+from firstring.decide import Decider
+from firstring.errors import FirstringError
+from firstring.identity.evidence import gather
+from firstring.ports import Clock, Ids
+from firstring.store.contacts import Contacts, Happening
+from firstring.store.database import Tenant
+from firstring.store.ring import RingStore, call_key
+from firstring.trust import stir
+
+_log = structlog.get_logger("firstring.calls")
+
+_GIVEN_BACK: Final[dict[str, tuple[Happening, Cause]]] = {
+    "call.busy": ("busy", "busy"),
+    "call.no_answer": ("no_answer", "no_answer"),
+    "call.rejected": ("rejected", "rejected"),
+    "call.unreachable": ("no_answer", "no_answer"),
+}
+_HAPPENED: Final[dict[str, Happening]] = {
+    "call.ringing": "ringing",
+    "call.answered": "answered",
+    "call.ended": "ended",
+    "call.cancelled": "cancelled",
+    "call.defaulted": "defaulted",
+}
+RELEASE_TRIES: Final = 6
+"""How often a claim that came too late is tried to be given back; the pauses double from .2 s. Then it expires."""
+
+
+class CallSettings(msgspec.Struct, frozen=True):
+    """How calls are answered. country: region (ISO 3166) for numbers without a country code."""
+
+    country: str
+    public_url: str
+    ring_timeout_ms: int
+    queue_wait_ms: int = limits.QUEUE_WAIT_MAX_MS
+    hold_uri: str = ""
+
+
+class Calls:
+    """A Switchboard (channels.voice.contract) for one tenant.
+
+    popped: shows a decision on its agent's desk and returns when it was sent (bounded by the desk); it is awaited
+    before the switch is answered, so that the desk knows before the phone rings. ended: told when a call is over.
+    """
+
+    def __init__(
+        self,
+        tenant: Tenant,
+        decider: Decider,
+        ring: RingStore,
+        contacts: Contacts,
+        certificates: CertificateCache,
+        roots: Sequence[Any],
+        clock: Clock,
+        ids: Ids,
+        settings: CallSettings,
+        popped: Callable[[Tenant, Decision], Awaitable[None]],
+        failed_open: Callable[[str], None],
+    ) -> None:
+        self._tenant = tenant
+        self._decider = decider
+        self._ring = ring
+        self._contacts = contacts
+        self._certificates = certificates
+        self._roots = tuple(roots)
+        self._clock = clock
+        self._ids = ids
+        self._settings = settings
+        self._popped = popped
+        self._failed_open = failed_open
+        self._background: set[asyncio.Task[None]] = set()
+
+    async def stop(self) -> None:
+        """Waits for what is still being given back or verified."""
+        while self._background:
+            await asyncio.gather(*self._background, return_exceptions=True)
+
+    # --- Switchboard ------------------------------------------------------------------------------------------
+
+    async def offered(self, offer: CallOffer) -> RouteAnswer:
+        """Decides within the offer's deadline, or answers with the default queue."""
+        contact_id = self._ids.new()
+        deadline_s = min(offer.deadline_ms, limits.DECIDE_DEADLINE_MS) / 1000.0
+        try:
+            async with asyncio.timeout(deadline_s):
+                decision = await self._decide(contact_id, offer)
+        except TimeoutError:
+            return self._default(offer.adapter_ref, "deadline", contact_id)
+        except FirstringError as error:
+            return self._default(offer.adapter_ref, error.code, contact_id)
+        except Exception as error:  # noqa: BLE001 - whatever fails, the caller reaches somebody
+            _log.exception("decide_failed", error=type(error).__name__)
+            return self._default(offer.adapter_ref, "internal_error", contact_id)
+        return await self._answer(decision, offer.adapter_ref)
+
+    async def no_agent(self, event: CallEvent) -> RouteAnswer:
+        """The agent did not take the call: gives it back and decides anew."""
+        happening, cause = _GIVEN_BACK[event.type]
+        contact_id: uuid.UUID | None = None
+        try:
+            async with asyncio.timeout(min(event.deadline_ms, limits.DECIDE_DEADLINE_MS) / 1000.0):
+                contact_id = await self._ring.contact_by_call(self._tenant, event.adapter, event.call_id)
+                if contact_id is None:
+                    return self._default(event.adapter_ref, "unknown_call", None)
+                await self._contacts.event(self._tenant, contact_id, happening)
+                decision = await self._decider.again(self._tenant, contact_id, cause)
+        except TimeoutError:
+            return self._default(event.adapter_ref, "deadline", contact_id)
+        except FirstringError as error:
+            return self._default(event.adapter_ref, error.code, contact_id)
+        except Exception as error:  # noqa: BLE001 - whatever fails, the caller reaches somebody
+            _log.exception("decide_again_failed", error=type(error).__name__)
+            return self._default(event.adapter_ref, "internal_error", contact_id)
+        if decision is None:
+            return self._default(event.adapter_ref, "contact_over", contact_id)
+        return await self._answer(decision, event.adapter_ref)
+
+    async def event(self, event: CallEvent) -> None:
+        """Ringing, answered, ended, cancelled, defaulted. The phone's 200 OK is what counts as answered."""
+        contact_id = await self._ring.contact_by_call(self._tenant, event.adapter, event.call_id)
+        happening = _HAPPENED.get(event.type)
+        if contact_id is None or happening is None or (event.defaulted and happening in ("ringing", "answered")):
+            return
+        await self._contacts.event(self._tenant, contact_id, happening)
+
+    async def reconcile(self, adapter: str, live_call_ids: Sequence[str]) -> None:
+        """Ends the calls that ended while nobody listened."""
+        live = {call_key(self._tenant, adapter, call_id) for call_id in live_call_ids}
+        for contact_id, state, key in await self._contacts.open_calls(self._tenant, adapter.partition(":")[0]):
+            if key not in live:
+                await self._contacts.event(self._tenant, contact_id, "ended" if state == "answered" else "cancelled")
+
+    # --- evidence ---------------------------------------------------------------------------------------------
+
+    async def _decide(self, contact_id: uuid.UUID, offer: CallOffer) -> Decision:
+        contact = Contact(
+            contact_id=contact_id,
+            channel="voice",
+            offered_at=self._clock.now(),
+            call_key=offer.call_id,
+            adapter=offer.adapter,
+            adapter_ref=offer.adapter_ref,
+            called=offer.to[:64],
+            deadline_ms=offer.deadline_ms,
+        )
+        raw = {"phone": offer.pai or offer.from_, **({"cookie": offer.visit} if offer.visit else {})}
+        evidence = gather(raw, country=self._settings.country)
+        evidence = await self._with_signature(contact, evidence, offer)
+        return await self._decider.offered(self._tenant, contact, evidence)
+
+    async def _with_signature(self, contact: Contact, evidence: Evidence, offer: CallOffer) -> Evidence:
+        """STIR/SHAKEN: what is cached or comes within limits.CERTIFICATE_WAIT_MS counts; later it makes a new decision."""
+        caller = next((found.value for found in evidence.identifiers if found.kind == "phone"), None)
+        passport = stir.parse(offer.identity or None, caller, offer.to, self._clock.now())
+        if isinstance(passport, SignatureCheck):
+            return msgspec.structs.replace(evidence, signature=passport)
+        try:
+            pem = await self._certificates.get(passport.certificate_url, deadline_ms=limits.CERTIFICATE_WAIT_MS)
+        except FirstringError:
+            pem = None
+        if pem is not None:
+            return msgspec.structs.replace(evidence, signature=self._verified(passport, pem))
+        self._spawn(self._signature_later(contact.contact_id, evidence, passport))
+        unreachable = SignatureCheck("TN-Validation-Failed", reason="certificate_not_at_hand", sip_code=436)
+        return msgspec.structs.replace(evidence, signature=unreachable)
+
+    def _verified(self, passport: stir.Passport, pem: bytes) -> SignatureCheck:
+        now = self._clock.now()
+        certificate = stir.read_certificate(pem, self._roots, now)
+        return certificate if isinstance(certificate, SignatureCheck) else stir.verify(passport, certificate, now)
+
+    async def _signature_later(self, contact_id: uuid.UUID, evidence: Evidence, passport: stir.Passport) -> None:
+        try:
+            pem = await self._certificates.get(passport.certificate_url, deadline_ms=5_000)
+            if pem is None:
+                return
+            late = msgspec.structs.replace(evidence, signature=self._verified(passport, pem))
+            decision = await self._decider.again(self._tenant, contact_id, "provider", evidence=late)
+            if decision is not None and decision.agent_id is not None:
+                await self._popped(self._tenant, decision)
+        except FirstringError as error:
+            _log.info("late_signature_failed", code=error.code)
+
+    # --- answers ----------------------------------------------------------------------------------------------
+
+    async def _answer(self, decision: Decision, adapter_ref: str) -> RouteAnswer:
+        if decision.outcome == "route" and decision.agent_address:
+            await self._popped(self._tenant, decision)
+        return self.answer(decision, adapter_ref)
+
+    def answer(self, decision: Decision, adapter_ref: str) -> RouteAnswer:
+        """A decision as the switch reads it. A contact that somebody has already is answered with its agent again."""
+        settings = self._settings
+        contact_id = str(decision.contact.contact_id)
+        pop_url = f"{settings.public_url}/pop/{contact_id}"
+        common: dict[str, Any] = {
+            "decision": f"{contact_id}/{decision.revision}",
+            "reasons": tuple(reason.code for reason in decision.derived.routing.reasons),
+            "treatment": decision.derived.action.action,
+            "adapter_ref": adapter_ref,
+        }
+        if decision.agent_address:
+            headers = {
+                "X-Firstring-Contact": contact_id,
+                "X-Firstring-Decision": str(decision.revision),
+                "X-Firstring-Pop": pop_url,
+            }
+            to_agent = route(decision.agent_address, headers, ring_ms=settings.ring_timeout_ms)
+            return RouteAnswer(routes=(to_agent,), pop_url=pop_url, **common)
+        if decision.outcome == "wait":
+            return RouteAnswer(wait=Wait(max_ms=settings.queue_wait_ms, uri=settings.hold_uri), **common)
+        return RouteAnswer(**common)
+
+    def _default(self, adapter_ref: str, why: str, contact_id: uuid.UUID | None) -> RouteAnswer:
+        """The switch's default queue; a claim that may have been committed meanwhile is given back."""
+        self._failed_open(why)
+        _log.warning("failed_open", why=why)
+        if contact_id is not None:
+            self._spawn(self._release(contact_id))
+        return RouteAnswer(reasons=(why,), treatment="default_queue", adapter_ref=adapter_ref)
+
+    async def _release(self, contact_id: uuid.UUID) -> None:
+        pause_s = 0.2
+        for _ in range(RELEASE_TRIES):
+            try:
+                change = await self._contacts.event(self._tenant, contact_id, "defaulted")
+            except FirstringError:
+                change = None
+            if change is not None and change.before is not None:
+                return
+            await asyncio.sleep(pause_s)
+            pause_s *= 2
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)

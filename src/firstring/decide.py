@@ -1,0 +1,307 @@
+"""The way of a contact: read this from top to bottom and you know the product.
+
+`derive` is pure: contact, evidence, what was read, the models and the time give everything that is decided. `Decider`
+puts one read before it and one commit behind it. So a stored decision can be derived again, and is (`differences`).
+"""
+
+from __future__ import annotations
+
+import math
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Protocol
+
+import msgspec
+
+from firstring import __version__
+from firstring.contact import (
+    AgentFree,
+    AgentProfile,
+    Cause,
+    Channel,
+    Committed,
+    Contact,
+    ContactState,
+    Decision,
+    Derived,
+    Evidence,
+    Identifier,
+    Read,
+    Versions,
+)
+from firstring.identity.blocking import composite_key
+from firstring.identity.resolver import resolve
+from firstring.identity.weights import Weights
+from firstring.journey import timeline
+from firstring.nextbest.actions import Action
+from firstring.nextbest.arbitrate import choose
+from firstring.ports import Clock, Ids
+from firstring.routing.assign import rank
+from firstring.routing.needs import needed
+from firstring.routing.policy import RoutingPolicy
+from firstring.trust.score import TrustPriors, assess
+
+Profiles = Mapping[tuple[int, int], AgentProfile]
+
+
+class Models(msgspec.Struct, frozen=True):
+    """Everything that is decided with, apart from the contact itself. Each part has a version out of its content."""
+
+    weights: Weights
+    trust: TrustPriors
+    actions: Sequence[Action]
+    actions_version: str
+    routing: RoutingPolicy
+    identify_threshold: float = 0.9
+    """A candidate at least this probable counts as identified."""
+
+    def versions(self) -> Versions:
+        return Versions(
+            code=__version__,
+            identity=self.weights.version,
+            trust=self.trust.version,
+            journey=timeline.VERSION,
+            actions=self.actions_version,
+            routing=self.routing.version,
+        )
+
+
+def derive(
+    contact: Contact,
+    evidence: Evidence,
+    read: Read,
+    profiles: Profiles,
+    models: Models,
+    *,
+    now: datetime,
+    waited_s: float = 0.0,
+    excluded: Sequence[int] = (),
+) -> Derived:
+    """Who, why, sure, what now, whom. Pure and deterministic.
+
+    profiles: the agents of `read.agents` by (agent_id, version). excluded: agents who did not take this contact.
+    """
+    # who: probability of each person, of another in the household, of someone new
+    resolution = resolve(evidence, read, weights=models.weights, now=now)
+
+    # why: what each of them has been through, what is open, why they are probably calling
+    journeys = timeline.journeys(
+        [candidate.person_id for candidate in resolution.candidates],
+        read.touches,
+        now=now,
+        issues_cut=read.issues_cut,
+        said=evidence.intent,
+    )
+
+    # sure: is it really them, whoever of them it is
+    assurances = tuple(
+        assess(evidence, candidate, resolution, read, priors=models.trust, now=now)
+        for candidate in (resolution.candidates or (None,))
+    )
+
+    # what now: gates first, then the one next action
+    action = choose(
+        journeys,
+        resolution,
+        assurances,
+        channel=contact.channel,
+        actions=models.actions,
+        now=now,
+        threshold=models.identify_threshold,
+    )
+
+    # whom: what the contact needs, and who of those that are free can give it
+    need = needed(contact, resolution, journeys, policy=models.routing, intent=evidence.intent, excluded=excluded)
+    routing = rank(
+        need.need,
+        read.agents,
+        profiles,
+        now=now,
+        waited_s=waited_s,
+        policy=models.routing.version,
+        reasons=need.reasons,
+    )
+    return Derived(resolution, assurances, journeys, action, routing, models.versions())
+
+
+class Ring(Protocol):
+    """The one read and the one commit (store.ring.RingStore)."""
+
+    async def read(
+        self, tenant: Any, identifiers: Sequence[Identifier], channel: Channel | None, *, persons: Sequence[int] = ()
+    ) -> Read: ...
+
+    async def profiles(self, tenant: Any, agents: Sequence[AgentFree]) -> Profiles: ...
+
+    async def commit(self, tenant: Any, decision: Decision, *, assignment_id: uuid.UUID, epoch: int = 0) -> Committed: ...
+
+    async def contact(self, tenant: Any, contact_id: uuid.UUID) -> ContactState | None: ...
+
+    async def decision(self, tenant: Any, contact_id: uuid.UUID, revision: int | None = None) -> Decision | None: ...
+
+
+class Stages(Protocol):
+    """Takes the duration of each stage, in milliseconds: read, derive, commit."""
+
+    def observe(self, stage: str, duration_ms: float) -> None: ...
+
+
+class Decider:
+    """Decides contacts: reads once, derives, commits once. Holds no state of its own."""
+
+    def __init__(self, ring: Ring, models: Models, clock: Clock, ids: Ids, stages: Stages) -> None:
+        self._ring = ring
+        self.models = models
+        self._clock = clock
+        self._ids = ids
+        self._stages = stages
+
+    async def offered(self, tenant: Any, contact: Contact, evidence: Evidence) -> Decision:
+        """The first decision of a contact. A call that is open already gets the decision it has (see Committed).
+
+        Raises Retryable where the store does not answer; the caller then fails open.
+        """
+        decision, committed = await self._decide(tenant, contact, evidence, cause="offered", revision=1)
+        if committed.status == "committed":
+            return decision
+        stored = await self._ring.decision(tenant, committed.contact_id)
+        return stored if stored is not None else decision
+
+    async def again(
+        self,
+        tenant: Any,
+        contact_id: uuid.UUID,
+        cause: Cause,
+        *,
+        evidence: Evidence | None = None,
+        epoch: int = 0,
+    ) -> Decision | None:
+        """The next decision of an open contact: evidence came late, an agent did not take it, capacity became free.
+
+        A contact that somebody has keeps its agent. None: the contact is unknown or over, or somebody else decided
+        meanwhile (a newer decision stands; with an epoch, the queue task's lease is over).
+        """
+        state = await self._ring.contact(tenant, contact_id)
+        if state is None or state.state == "ended":
+            return None
+        now = self._clock.now()
+        since = state.waiting_since or state.contact.offered_at
+        decision, committed = await self._decide(
+            tenant,
+            state.contact,
+            evidence if evidence is not None else state.evidence,
+            cause=cause,
+            revision=state.revision + 1,
+            waited_s=max(0.0, (now - since).total_seconds()),
+            excluded=state.excluded,
+            keep=state.agent_id is not None,
+            epoch=epoch,
+        )
+        return decision if committed.status == "committed" else None
+
+    async def _decide(
+        self,
+        tenant: Any,
+        contact: Contact,
+        evidence: Evidence,
+        *,
+        cause: Cause,
+        revision: int,
+        waited_s: float = 0.0,
+        excluded: Sequence[int] = (),
+        keep: bool = False,
+        epoch: int = 0,
+    ) -> tuple[Decision, Committed]:
+        started = self._clock.monotonic_s()
+        now = self._clock.now()
+        persons = () if evidence.confirmed_person is None else (evidence.confirmed_person,)
+        read = await self._ring.read(tenant, looked_up(evidence), None if keep else contact.channel, persons=persons)
+        profiles = await self._ring.profiles(tenant, read.agents)
+        read_at = self._clock.monotonic_s()
+        derived = derive(contact, evidence, read, profiles, self.models, now=now, waited_s=waited_s, excluded=excluded)
+        derived_at = self._clock.monotonic_s()
+        decision = Decision(
+            contact=contact,
+            revision=revision,
+            cause=cause,
+            decided_at=now,
+            evidence=evidence,
+            read=read,
+            derived=derived,
+            outcome="keep" if keep else "wait",
+            waited_s=waited_s,
+            decide_ms=(derived_at - started) * 1000.0,
+        )
+        committed = await self._ring.commit(tenant, decision, assignment_id=self._ids.new(), epoch=epoch)
+        ended = self._clock.monotonic_s()
+        self._stages.observe("read", (read_at - started) * 1000.0)
+        self._stages.observe("derive", (derived_at - read_at) * 1000.0)
+        self._stages.observe("commit", (ended - derived_at) * 1000.0)
+        self._stages.observe("decide", (ended - started) * 1000.0)
+        claimed = profiles.get((committed.agent_id or 0, committed.agent_version or 0))
+        return (
+            msgspec.structs.replace(
+                decision,
+                outcome=committed.outcome or decision.outcome,
+                agent_id=committed.agent_id,
+                agent_address=claimed.address if claimed is not None else None,
+                assignment_id=committed.assignment_id,
+                decide_ms=(ended - started) * 1000.0,
+            ),
+            committed,
+        )
+
+
+def looked_up(evidence: Evidence) -> tuple[Identifier, ...]:
+    """What the read looks for: the identifiers, and the composite key where the claims make one."""
+    composite = composite_key(evidence.claims)
+    return evidence.identifiers if composite is None else (*evidence.identifiers, Identifier("composite", composite))
+
+
+def rederive(decision: Decision, profiles: Profiles, models: Models) -> Derived:
+    """A stored decision derived again from what it read. `profiles`: the agents' versions of `decision.read.agents`."""
+    return derive(
+        decision.contact,
+        decision.evidence,
+        decision.read,
+        profiles,
+        models,
+        now=decision.decided_at,
+        waited_s=decision.waited_s,
+        excluded=decision.derived.routing.need.excluded,
+    )
+
+
+def differences(stored: Any, again: Any, *, tolerance: float = 1e-9, place: str = "") -> list[str]:
+    """Where two derivations differ: numbers by more than `tolerance`, everything else at all. Empty: they are the same."""
+    if isinstance(stored, bool) or isinstance(again, bool):
+        return [] if stored is again else [f"{place}: {stored!r} was stored, {again!r} derived"]
+    if isinstance(stored, int | float) and isinstance(again, int | float):
+        same = math.isclose(stored, again, rel_tol=0.0, abs_tol=tolerance)
+        return [] if same else [f"{place}: {stored!r} was stored, {again!r} derived"]
+    if isinstance(stored, msgspec.Struct) and type(stored) is type(again):
+        return [
+            line
+            for field in stored.__struct_fields__
+            for line in differences(
+                getattr(stored, field), getattr(again, field), tolerance=tolerance, place=f"{place}.{field}".lstrip(".")
+            )
+        ]
+    if isinstance(stored, Mapping) and isinstance(again, Mapping):
+        if stored.keys() != again.keys():
+            return [f"{place}: the fields {sorted(map(str, stored.keys() ^ again.keys()))} are in one only"]
+        return [
+            line
+            for key in stored
+            for line in differences(stored[key], again[key], tolerance=tolerance, place=f"{place}.{key}".lstrip("."))
+        ]
+    if isinstance(stored, list | tuple) and isinstance(again, list | tuple):
+        if len(stored) != len(again):
+            return [f"{place}: {len(stored)} were stored, {len(again)} derived"]
+        return [
+            line
+            for index, (left, right) in enumerate(zip(stored, again, strict=True))
+            for line in differences(left, right, tolerance=tolerance, place=f"{place}[{index}]")
+        ]
+    return [] if stored == again else [f"{place}: {stored!r} was stored, {again!r} derived"]

@@ -1,0 +1,147 @@
+"""The queue task: gives waiting contacts to agents as capacity frees, and takes back what nobody took.
+
+Every server process runs one; a lease per tenant elects who acts, and its epoch is checked inside every claim, so a
+stopped and resumed leader can do no harm. Whoever frees capacity or queues a contact sends a notice that wakes it; a
+slow tick covers lost notices, relaxing requirements and expiry. Ringing contacts never need it: they claim themselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import structlog
+
+from firstring.contact import AgentFree, AgentProfile, Channel, Decision
+from firstring.decide import Decider
+from firstring.errors import FirstringError
+from firstring.ports import Clock
+from firstring.routing.queues import Waiting, next_due_in_s, reevaluate
+
+_log = structlog.get_logger("firstring.dispatch")
+
+TICK_S = 0.5
+PER_SWEEP = 200
+WAKES = frozenset(
+    {"wait", "presence", "finished", "ended", "cancelled", "defaulted", "busy", "no_answer", "rejected", "expired"}
+)
+"""What may have freed capacity or queued somebody."""
+
+
+class Queue(Protocol):
+    """What the task needs of the store (store.contacts.Contacts)."""
+
+    async def take_lease(self, tenant: Any, name: str) -> int | None: ...
+
+    async def expired(self, tenant: Any) -> list[tuple[uuid.UUID, str]]: ...
+
+    async def overdue(self, tenant: Any) -> list[uuid.UUID]: ...
+
+    async def waiting(self, tenant: Any, at_most: int = PER_SWEEP) -> list[tuple[Waiting, Channel]]: ...
+
+    async def free_agents(self, tenant: Any) -> tuple[dict[Channel, list[AgentFree]], dict[tuple[int, str], int]]: ...
+
+    async def event(self, tenant: Any, contact_id: uuid.UUID, what: Any) -> Any: ...
+
+
+class ProfileReader(Protocol):
+    async def profiles(self, tenant: Any, agents: Sequence[AgentFree]) -> Mapping[tuple[int, int], AgentProfile]: ...
+
+
+class Dispatcher:
+    """Runs until stopped. `routed` is told of every contact that got an agent, to push the route to its adapter."""
+
+    def __init__(
+        self,
+        queue: Queue,
+        profiles: ProfileReader,
+        decider: Decider,
+        clock: Clock,
+        tenants: Callable[[], Awaitable[Sequence[Any]]],
+        routed: Callable[[Any, Decision], Awaitable[None]],
+    ) -> None:
+        self._queue = queue
+        self._profiles = profiles
+        self._decider = decider
+        self._clock = clock
+        self._tenants = tenants
+        self._routed = routed
+        self._wake = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def heard(self, what: str) -> None:
+        """A notice: wakes the task where it may matter. Never blocks."""
+        if what in WAKES or what == "resync":
+            self._wake.set()
+
+    async def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name="dispatcher")
+
+    async def stop(self) -> None:
+        """Finishes the sweep that runs, then stops."""
+        self._stopping.set()
+        self._wake.set()
+        if self._task is not None:
+            await self._task
+            self._task = None
+
+    async def _run(self) -> None:
+        pause_s = TICK_S
+        while not self._stopping.is_set():
+            try:
+                async with asyncio.timeout(pause_s):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+            self._wake.clear()
+            pause_s = TICK_S
+            try:
+                for tenant in await self._tenants():
+                    if self._stopping.is_set():
+                        break
+                    pause_s = min(pause_s, await self.sweep(tenant))
+            except FirstringError as error:
+                _log.warning("sweep_failed", code=error.code)
+
+    async def sweep(self, tenant: Any) -> float:
+        """One round for one tenant; returns in how many seconds the next requirement relaxes (at most TICK_S)."""
+        epoch = await self._queue.take_lease(tenant, "queue")
+        if epoch is None:
+            return TICK_S
+        for contact_id, state in await self._queue.expired(tenant):
+            if state == "wrap_up":
+                await self._queue.event(tenant, contact_id, "finished")
+            elif state == "answered":
+                await self._queue.event(tenant, contact_id, "ended")
+            else:
+                await self._queue.event(tenant, contact_id, "expired")
+        for contact_id in await self._queue.overdue(tenant):
+            await self._queue.event(tenant, contact_id, "cancelled")
+
+        waiting = await self._queue.waiting(tenant, PER_SWEEP)
+        if not waiting:
+            return TICK_S
+        free, places = await self._queue.free_agents(tenant)
+        now = self._clock.now()
+        for channel, agents in free.items():
+            here = [contact for contact, its_channel in waiting if its_channel == channel]
+            if not here:
+                continue
+            profiles = await self._profiles.profiles(tenant, agents)
+            matches = reevaluate(
+                here,
+                agents,
+                profiles,
+                places,
+                now=now,
+                ageing_s_per_point=self._decider.models.routing.ageing_s_per_point,
+            )
+            for match in matches:
+                decision = await self._decider.again(tenant, match.contact_id, "capacity", epoch=epoch)
+                if decision is not None and decision.outcome == "route":
+                    await self._routed(tenant, decision)
+        due_s = next_due_in_s([contact for contact, _ in waiting], now)
+        return TICK_S if due_s is None else max(0.01, min(TICK_S, due_s))

@@ -1,0 +1,199 @@
+"""What happens to contacts and agents outside a decision: events of the call, presence, the queue, the desk's lists."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Literal
+
+import msgspec
+
+from firstring import limits
+from firstring.contact import AgentFree, AgentProfile, Channel, RoutingNeed, Value
+from firstring.ports import Clock
+from firstring.routing.queues import Waiting
+from firstring.store.database import Database, Tenant
+from firstring.store.notices import Notice, Notices
+from firstring.store.queries import sql
+from firstring.store.ring import agent_profile_of
+
+Happening = Literal[
+    "ringing", "answered", "busy", "no_answer", "rejected", "expired", "ended", "cancelled", "defaulted", "finished"
+]
+Presence = Literal["ready", "away", "offline"]
+
+GIVES_BACK = frozenset({"busy", "no_answer", "rejected", "expired"})
+EXCLUDE_S = 5.0
+"""How long an agent who did not take a contact is left out for that contact."""
+
+
+class Change(Value, frozen=True):
+    """A contact's state before and after, and whose assignment it concerned. before is None for an unknown contact."""
+
+    before: str | None
+    after: str | None
+    agent_id: int | None
+    assignment_id: uuid.UUID | None
+
+
+class AgentState(Value, frozen=True):
+    """An agent with presence and load: `live` is how many contacts they have."""
+
+    profile: AgentProfile
+    presence: Presence
+    presence_at: datetime
+    live: int
+
+
+class ContactLine(Value, frozen=True):
+    """A contact as lists show it: no personal data."""
+
+    contact_id: uuid.UUID
+    channel: Channel
+    state: str
+    revision: int
+    priority: int
+    offered_at: datetime
+    agent_id: int | None = None
+    waiting_since: datetime | None = None
+    answered_at: datetime | None = None
+    ended_at: datetime | None = None
+    end_reason: str | None = None
+    outcome: str | None = None
+    assignment_state: str | None = None
+
+
+class Contacts:
+    """Changes go through the functions of the schema, each one transaction; this process is told at once."""
+
+    def __init__(self, database: Database, notices: Notices, clock: Clock, *, wrap_up_s: float) -> None:
+        self._database = database
+        self._notices = notices
+        self._clock = clock
+        self._wrap_up_s = wrap_up_s
+
+    async def event(self, tenant: Tenant, contact_id: uuid.UUID, what: Happening, *, outcome: str | None = None) -> Change:
+        """Something happened (see contact_event in the schema). Repeats change nothing."""
+        now = self._clock.now()
+        if what == "answered":
+            expires = now + timedelta(seconds=limits.ANSWERED_EXPIRES_S)
+        elif what == "ended":
+            expires = now + timedelta(seconds=self._wrap_up_s)
+        else:
+            expires = now + timedelta(seconds=limits.RING_EXPIRES_S)
+        row = await self._database.call(
+            "contact_event", tenant.tenant_id, contact_id, what, now, expires, outcome, EXCLUDE_S, self._notices.origin
+        )
+        assert row is not None
+        change = Change(row["before"], row["after"], row["agent_id"], row["assignment_id"])
+        if change.before is not None:
+            self._notices.publish(Notice(tenant.tenant_id, what, contact_id, change.agent_id))
+        return change
+
+    async def set_presence(self, tenant: Tenant, agent_id: int, presence: Presence) -> bool:
+        """False for an unknown agent."""
+        row = await self._database.call(
+            "set_presence", tenant.tenant_id, agent_id, presence, self._clock.now(), self._notices.origin
+        )
+        known = bool(row and row[0])
+        if known:
+            self._notices.publish(Notice(tenant.tenant_id, "presence", None, agent_id))
+        return known
+
+    async def put_agent(self, tenant: Tenant, profile: AgentProfile, agent_id: int | None = None) -> tuple[int, int]:
+        """Stores a new version of a profile (a new agent without an id); returns (agent_id, version)."""
+        body = {name: value for name, value in msgspec.to_builtins(profile).items() if name not in ("agent_id", "version")}
+        body["capacity"] = {channel: places for channel, places in profile.capacity.items() if channel in profile.channels}
+        row = await self._database.call(
+            "put_agent", tenant.tenant_id, agent_id, msgspec.json.encode(body).decode(), self._clock.now()
+        )
+        assert row is not None
+        return row["agent_id"], row["version"]
+
+    async def agents(self, tenant: Tenant) -> list[AgentState]:
+        async with self._database.transaction(tenant.tenant_id) as connection:
+            rows = await connection.fetch(sql("agents", "agents"), tenant.tenant_id)
+        return [
+            AgentState(
+                agent_profile_of(row["agent_id"], row["version"], row["profile"]),
+                row["presence"],
+                row["presence_at"],
+                row["live"],
+            )
+            for row in rows
+        ]
+
+    async def waiting(self, tenant: Tenant, at_most: int = 200) -> list[tuple[Waiting, Channel]]:
+        """Contacts in the queue, and contacts that were given back and not decided again within a second."""
+        async with self._database.transaction(tenant.tenant_id) as connection:
+            rows = await connection.fetch(sql("contacts", "waiting"), tenant.tenant_id, self._clock.now(), at_most)
+        return [
+            (
+                Waiting(
+                    contact_id=row["contact_id"],
+                    need=msgspec.structs.replace(
+                        msgspec.json.decode(row["need"], type=RoutingNeed), excluded=tuple(row["excluded"])
+                    ),
+                    since=row["since"],
+                ),
+                row["channel"],
+            )
+            for row in rows
+        ]
+
+    async def free_agents(self, tenant: Tenant) -> tuple[dict[Channel, list[AgentFree]], dict[tuple[int, str], int]]:
+        """Agents with a free place by channel, and their number of free places by (agent, channel)."""
+        async with self._database.transaction(tenant.tenant_id) as connection:
+            rows = await connection.fetch(sql("agents", "free"), tenant.tenant_id, limits.AGENTS_CONSIDERED)
+        free: dict[Channel, list[AgentFree]] = {}
+        places: dict[tuple[int, str], int] = {}
+        for row in rows:
+            free.setdefault(row["channel"], []).append(AgentFree(row["agent_id"], row["version"], row["free_since"]))
+            places[(row["agent_id"], row["channel"])] = row["places"]
+        return free, places
+
+    async def expired(self, tenant: Tenant) -> list[tuple[uuid.UUID, str]]:
+        """(contact, assignment state) of live assignments past their time."""
+        async with self._database.transaction(tenant.tenant_id) as connection:
+            rows = await connection.fetch(sql("contacts", "expired"), tenant.tenant_id, self._clock.now())
+        return [(row["contact_id"], row["state"]) for row in rows]
+
+    async def overdue(self, tenant: Tenant) -> list[uuid.UUID]:
+        """Contacts that wait longer than any adapter does: their switch is gone."""
+        before = self._clock.now() - timedelta(milliseconds=2 * limits.QUEUE_WAIT_MAX_MS)
+        async with self._database.transaction(tenant.tenant_id) as connection:
+            rows = await connection.fetch(sql("contacts", "overdue"), tenant.tenant_id, before)
+        return [row["contact_id"] for row in rows]
+
+    async def take_lease(self, tenant: Tenant, name: str) -> int | None:
+        """The lease's epoch while this process holds it, else None. The database's clock counts, not ours."""
+        row = await self._database.call("take_lease", tenant.tenant_id, name, self._notices.origin, limits.LEASE_S)
+        return None if row is None else row[0]
+
+    async def of_agent(self, tenant: Tenant, agent_id: int) -> list[ContactLine]:
+        """The contacts an agent has now, those in wrap-up among them."""
+        async with self._database.transaction(tenant.tenant_id) as connection:
+            rows = await connection.fetch(sql("contacts", "of_agent"), tenant.tenant_id, agent_id)
+        return [_line(row) for row in rows]
+
+    async def recent(self, tenant: Tenant, at_most: int = 100) -> list[ContactLine]:
+        """The newest contacts, newest first."""
+        async with self._database.transaction(tenant.tenant_id) as connection:
+            rows = await connection.fetch(sql("contacts", "recent"), tenant.tenant_id, at_most)
+        return [_line(row) for row in rows]
+
+    async def open_calls(self, tenant: Tenant, adapter: str) -> list[tuple[uuid.UUID, str, bytes]]:
+        """(contact, state, call key) of the open contacts and wrap-ups of one kind of adapter."""
+        async with self._database.transaction(tenant.tenant_id) as connection:
+            rows = await connection.fetch(sql("contacts", "open_calls"), tenant.tenant_id, adapter)
+        return [(row["contact_id"], row["state"], row["call_key"]) for row in rows]
+
+
+def _line(row: object) -> ContactLine:
+    return msgspec.convert(dict(row), ContactLine)  # type: ignore[call-overload]
+
+
+def needs(waiting: Sequence[tuple[Waiting, Channel]]) -> set[Channel]:
+    """The channels on which somebody waits."""
+    return {channel for _, channel in waiting}
