@@ -1,0 +1,1 @@
+"""What have they been through? Canonical events, open issues, the timeline of a person, the likely reasons."""
