@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
+import os
+import re
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any, TypeAlias
 
 import asyncpg
 
 from firstring.errors import BadInput, FirstringError, Retryable, Unrecoverable
 from firstring.store.queries import sql
-from firstring.store.seal import TenantKeys, unwrap_tenant_secret
+from firstring.store.seal import KEY_BYTES, TenantKeys, unwrap_tenant_secret, wrap_tenant_secret
 
 ConnectArguments = Mapping[str, Any]
 """What asyncpg.connect takes: {"dsn": url} or {"host": socket directory, "user": role, "database": name}."""
+
+_TENANT_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy | asyncpg.Connection"
 
@@ -29,7 +33,14 @@ async def connect(arguments: ConnectArguments, *, timeout_s: float = 10.0) -> as
 
 
 class translated:  # noqa: N801 - reads as a verb: with translated(): ...
-    """Turns what the driver raises into our errors; personal data in the server's messages is not repeated."""
+    """Turns what the driver raises into our errors; personal data in the server's messages is not repeated.
+
+    `connecting` False is for a block with code of the caller's in it, whose own OSError (a file is missing) is none of
+    the database's.
+    """
+
+    def __init__(self, *, connecting: bool = True) -> None:
+        self._connecting = connecting
 
     def __enter__(self) -> None:
         return None
@@ -37,12 +48,24 @@ class translated:  # noqa: N801 - reads as a verb: with translated(): ...
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
         if error is None or isinstance(error, FirstringError):
             return
-        ours = _ours(error)
+        ours = _ours(error, self._connecting)
         if ours is not None:
             raise ours from error
 
 
-def _ours(error: BaseException) -> FirstringError | None:
+_UNAVAILABLE = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    ConnectionError,
+    ssl.SSLError,
+)
+
+
+def _ours(error: BaseException, connecting: bool) -> FirstringError | None:
     name = type(error).__name__
     if isinstance(error, asyncpg.InvalidPasswordError | asyncpg.InvalidAuthorizationSpecificationError):
         return Unrecoverable(
@@ -68,9 +91,7 @@ def _ours(error: BaseException) -> FirstringError | None:
         )
     if isinstance(error, asyncpg.QueryCanceledError | TimeoutError):
         return Retryable("database_slow", "PostgreSQL did not answer in time.", hint="Retry; look at its load.")
-    if isinstance(error, asyncpg.PostgresConnectionError | asyncpg.InterfaceError | OSError | ssl.SSLError) or isinstance(
-        error, asyncpg.CannotConnectNowError | asyncpg.AdminShutdownError | asyncpg.CrashShutdownError
-    ):
+    if isinstance(error, _UNAVAILABLE) or (connecting and isinstance(error, OSError)):
         return Retryable("database_unavailable", f"PostgreSQL cannot be reached ({name}).", hint="Retry; is it running?")
     if isinstance(error, asyncpg.SerializationError | asyncpg.DeadlockDetectedError | asyncpg.LockNotAvailableError):
         return Retryable("database_conflict", "Two changes met; nothing of this call was stored.", hint="Retry.")
@@ -162,19 +183,50 @@ class Database:
             tenant = self._tenants[row["tenant_id"]] = Tenant(row["tenant_id"], row["name"], TenantKeys(secret))
         return tenant
 
+    async def add_tenant(self, name: str, created_at: datetime) -> Tenant | None:
+        """A new tenant with a secret of its own; None where the name is taken. Raises BadInput tenant_name_invalid."""
+        if _TENANT_NAME.fullmatch(name) is None:
+            raise BadInput(
+                "tenant_name_invalid",
+                "That cannot be a tenant's name.",
+                where={"field": "tenant"},
+                hint="Use up to 63 lower-case letters, digits and hyphens.",
+            )
+        wrapped = wrap_tenant_secret(self._master_key, name, os.urandom(KEY_BYTES))
+        with translated():
+            row = await self.pool.fetchrow(sql("access", "add_tenant"), name, wrapped, created_at)
+        return None if row is None else self._open(row)
+
+    async def tenant_named(self, name: str) -> Tenant:
+        """One tenant by its name. Raises BadInput unknown_tenant (404)."""
+        with translated():
+            row = await self.pool.fetchrow(sql("access", "tenant_by_name"), name)
+        if row is None:
+            raise BadInput("unknown_tenant", "There is no such tenant.", where={"tenant": name}, http_status=404)
+        return self._open(row)
+
     @asynccontextmanager
     async def transaction(self, tenant_id: int, *, timeout_s: float = 10.0) -> AsyncIterator[Connection]:
-        """A transaction in which the tenant is set; committed at the end, rolled back on any error."""
+        """A transaction in which the tenant is set; committed at the end, rolled back on any error.
+
+        Raises Retryable not_committed where the caller swallowed an error that had ended the transaction.
+        """
         with translated():
-            async with self.pool.acquire(timeout=timeout_s) as connection:
-                await connection.execute(f"begin; set local app.tenant = '{int(tenant_id)}'")
+            connection = await self.pool.acquire(timeout=timeout_s)
+        try:
+            with translated(connecting=False):
                 try:
+                    await connection.execute(f"begin; set local app.tenant = '{int(tenant_id)}'")
                     yield connection
+                    status = await connection.execute("commit")
                 except BaseException:
                     if not connection.is_closed():
-                        await asyncio.shield(connection.execute("rollback"))
+                        await connection.execute("rollback")
                     raise
-                await connection.execute("commit")
+                if status != "COMMIT":
+                    raise Retryable("not_committed", "The transaction had failed before; nothing was stored.")
+        finally:
+            await self.pool.release(connection)
 
     async def call(self, function: str, *arguments: Any, timeout_s: float = 5.0) -> asyncpg.Record | None:
         """One function of the schema that sets the tenant itself, as one round trip."""

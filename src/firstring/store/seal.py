@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -81,14 +82,37 @@ def read_master_key(path: Path, environment_value: str | None = None) -> bytes:
 
 
 def create_master_key(path: Path) -> bytes:
-    """Makes a new master key in a file with mode 0600; an existing file is never overwritten (FileExistsError)."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Makes a new master key in a file with mode 0600; an existing file is never overwritten (FileExistsError).
+
+    The file appears complete or not at all, also when the process is killed. Raises Unrecoverable
+    master_key_unwritable.
+    """
     key = os.urandom(KEY_BYTES)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(key.hex() + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=".master-key-", dir=path.parent)  # mode 0600
+        try:
+            with os.fdopen(descriptor, "w") as file:
+                file.write(key.hex() + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            os.link(name, path)
+        finally:
+            os.unlink(name)
+        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise Unrecoverable(
+            "master_key_unwritable",
+            f"The master key cannot be stored: {error.strerror or type(error).__name__}.",
+            where={"file": str(path)},
+            hint="Choose another place (FIRSTRING_MASTER_KEY_FILE), or set FIRSTRING_MASTER_KEY.",
+        ) from error
     return key
 
 

@@ -1,6 +1,9 @@
 -- The foundation: tenants, people, events, contacts, decisions, agents, access.
--- Runs as the owner role with search_path = firstring. {app_role} is the application role.
--- Every table but the registry has tenant_id and forced row-level security (see the last block).
+-- Runs as the owner role with search_path = firstring; store/migrate.py grants the application role its rights afterwards.
+-- Every table has tenant_id and forced row-level security (see the last block). Forced means for the owner too: a later
+-- migration that changes rows sets app.tenant for one tenant after the other.
+-- Tables that take rows on the ring path or by the million have no foreign key to tenant: each insert would lock, and
+-- write to, that one row. Tenants are never removed.
 
 create table tenant (
   tenant_id     int generated always as identity primary key,
@@ -21,7 +24,7 @@ create table source (
 );
 
 create table person (
-  tenant_id     int not null references tenant,
+  tenant_id     int not null,
   person_id     bigint generated always as identity,
   merged_into   bigint,                  -- a redirect that holds for ever; always names a living person
   created_at    timestamptz not null,
@@ -30,7 +33,7 @@ create table person (
 create index person_redirect on person (tenant_id, merged_into) where merged_into is not null;
 
 create table person_change (             -- history of the partition: merges and splits, with their cause
-  tenant_id     int not null references tenant,
+  tenant_id     int not null,
   change_id     bigint generated always as identity,
   kind          text not null check (kind in ('merged', 'split')),
   person_id     bigint not null,         -- who stays
@@ -41,7 +44,7 @@ create table person_change (             -- history of the partition: merges and
 );
 
 create table record (
-  tenant_id     int not null references tenant,
+  tenant_id     int not null,
   record_id     bigint generated always as identity,
   source_id     int not null,
   external_key  bytea not null,          -- HMAC of the source's own record id
@@ -84,7 +87,7 @@ create table import_run (                -- so that an interrupted import goes o
 -- --- events ------------------------------------------------------------------------------------------------------
 
 create table event (
-  tenant_id     int not null references tenant,
+  tenant_id     int not null,
   event_id      bigint generated always as identity,
   message_key   bytea not null,          -- HMAC of source and message id: the same event never counts twice
   record_id     bigint not null,
@@ -137,7 +140,7 @@ create index agent_place_free on agent_place (tenant_id, channel, free_since) wh
 -- --- contacts ----------------------------------------------------------------------------------------------------
 
 create table contact (
-  tenant_id     int not null references tenant,
+  tenant_id     int not null,
   contact_id    uuid not null,
   channel       text not null,
   call_key      bytea not null,          -- HMAC of adapter kind and the channel's own id
@@ -161,14 +164,15 @@ create table contact (
   primary key (tenant_id, contact_id)
 );
 create unique index contact_open on contact (tenant_id, call_key) where state <> 'ended';
-create index contact_waiting on contact (tenant_id, channel, priority desc, waiting_since) where state = 'waiting';
+create index contact_unassigned on contact (tenant_id, priority desc, offered_at) where state in ('offered', 'waiting');
 create index contact_offered_at on contact (tenant_id, offered_at desc);
 
 create table assignment (
-  tenant_id     int not null references tenant,
+  tenant_id     int not null,
   assignment_id uuid not null,
   contact_id    uuid not null,
   agent_id      bigint not null,
+  agent_version int not null,            -- of the profile at the claim
   channel       text not null,
   place         smallint not null,
   revision      int not null,
@@ -189,12 +193,13 @@ create unique index assignment_place_live on assignment (tenant_id, agent_id, ch
 create index assignment_expiry on assignment (tenant_id, expires_at) where ended_at is null;
 
 create table decision (
-  tenant_id     int not null references tenant,
+  tenant_id     int not null,
   contact_id    uuid not null,
   revision      int not null,
   cause         text not null,
   outcome       text not null,
   agent_id      bigint,
+  agent_version int,
   assignment_id uuid,
   decided_at    timestamptz not null,
   decide_ms     real not null,
@@ -264,12 +269,10 @@ begin
     execute format('alter table %I enable row level security', t);
     execute format('alter table %I force row level security', t);
     execute format('create policy of_tenant on %I using (tenant_id = nullif(current_setting(''app.tenant'', true), '''')::int)', t);
-    execute format('grant select, insert, update, delete on %I to {app_role}', t);
   end loop;
 end $$;
 
--- The registry of tenants: every program may list it (its keys are wrapped); rows are added as any other.
+-- The registry of tenants: every program may list it (its keys are wrapped), and add to it.
 alter table tenant enable row level security;
 alter table tenant force row level security;
 create policy registry on tenant using (true);
-grant select, insert on tenant to {app_role};

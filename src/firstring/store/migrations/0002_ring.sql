@@ -73,13 +73,15 @@ begin
         select y.record_id from record y where y.tenant_id = p_tenant and y.person_id = c.person_id
         order by y.last_seen desc nulls last limit 4 * p_records
       ) r
+      union
+      select unnest(found_records)
     ) x;
 
     select array_agg(row(e.event_id, e.record_id, r.person_id, e.channel, e.occurred_at, e.issue_kind, e.issue_effect,
                          e.wrapped_key, e.sealed)::event_row)
     into touches
     from unnest(all_records) as q(record_id)
-    join record r on r.tenant_id = p_tenant and r.record_id = q.record_id
+    join record r on r.tenant_id = p_tenant and r.record_id = q.record_id and r.person_id = any (candidate_ids)
     cross join lateral (
       select * from event v where v.tenant_id = p_tenant and v.record_id = q.record_id
       order by v.occurred_at desc limit p_touches
@@ -116,7 +118,7 @@ $$;
 
 -- Claims the first agent of p_agents who still has a free place, and commits the decision, in one transaction.
 -- status: committed; duplicate (the call is another open contact: contact_id says which); stale (a newer decision exists,
--- or the lease's epoch is over); ended. Repeating a committed call returns what was committed.
+-- the contact is not known, or the lease's epoch is over); ended. Repeating a committed call returns what was committed.
 create function ring_commit(p_tenant int, p_contact uuid, p_revision int, p_cause text, p_channel text, p_call_key bytea,
                             p_adapter text, p_adapter_ref text, p_offered_at timestamptz, p_at timestamptz,
                             p_priority int, p_need jsonb, p_person bigint, p_agents bigint[], p_keep boolean,
@@ -138,27 +140,33 @@ begin
   perform set_config('app.tenant', p_tenant::text, true);
   contact_id := p_contact;
 
-  if p_epoch > 0 and not exists (select 1 from lease l where l.tenant_id = p_tenant and l.name = 'queue' and l.epoch = p_epoch for share) then
+  if p_epoch > 0 and not exists (
+    select 1 from lease l where l.tenant_id = p_tenant and l.name = 'queue' and l.epoch = p_epoch for share
+  ) then
     status := 'stale'; return;
   end if;
 
-  if p_revision = 1 then
-    insert into contact (tenant_id, contact_id, channel, call_key, adapter, adapter_ref, state, revision, priority, need,
-                         person_id, offered_at, wrapped_key, sealed)
-    values (p_tenant, p_contact, p_channel, p_call_key, p_adapter, p_adapter_ref, 'offered', 0, p_priority, p_need,
-            p_person, p_offered_at, p_contact_wrapped, p_contact_sealed)
-    on conflict do nothing;
-  end if;
-  select * into c from contact x where x.tenant_id = p_tenant and x.contact_id = p_contact for update;
-  if not found then
+  loop
+    if p_revision = 1 then
+      insert into contact (tenant_id, contact_id, channel, call_key, adapter, adapter_ref, state, revision, priority,
+                           need, person_id, offered_at, wrapped_key, sealed)
+      values (p_tenant, p_contact, p_channel, p_call_key, p_adapter, p_adapter_ref, 'offered', 0, p_priority, p_need,
+              p_person, p_offered_at, p_contact_wrapped, p_contact_sealed)
+      on conflict do nothing;
+    end if;
+    select * into c from contact x where x.tenant_id = p_tenant and x.contact_id = p_contact for update;
+    exit when found;
+    if p_revision > 1 then status := 'stale'; return; end if;
     select x.contact_id into contact_id from contact x
     where x.tenant_id = p_tenant and x.call_key = p_call_key and x.state <> 'ended';
-    status := 'duplicate'; return;
-  end if;
+    if found then status := 'duplicate'; return; end if;
+    contact_id := p_contact;  -- the other contact of this call ended just now: once more
+  end loop;
   if c.revision >= p_revision then
     select * into d from decision x where x.tenant_id = p_tenant and x.contact_id = p_contact and x.revision = p_revision;
     if d.sealed = p_sealed then
       status := 'committed'; outcome := d.outcome; agent_id := d.agent_id; assignment_id := d.assignment_id;
+      agent_version := d.agent_version;
     else
       status := 'stale';
     end if;
@@ -169,23 +177,23 @@ begin
 
   if p_keep then
     outcome := 'keep'; new_state := c.state;
-    select a.agent_id, a.assignment_id into agent_id, assignment_id from assignment a
+    select a.agent_id, a.assignment_id, a.agent_version into agent_id, assignment_id, agent_version from assignment a
     where a.tenant_id = p_tenant and a.contact_id = p_contact and a.ended_at is null;
   elsif exists (select 1 from assignment a where a.tenant_id = p_tenant and a.contact_id = p_contact and a.ended_at is null) then
     status := 'stale'; return;  -- somebody has it already: never two agents on one contact
   else
     outcome := 'wait'; new_state := 'waiting';
-    foreach candidate in array p_agents loop
+    foreach candidate in array coalesce(p_agents, '{}') loop
       select g.place, g.version into pl from agent_place g
       where g.tenant_id = p_tenant and g.agent_id = candidate and g.channel = p_channel and g.free_since is not null
       order by g.place limit 1 for update skip locked;
       if found then
         update agent_place g set free_since = null, assignment_id = p_assignment
         where g.tenant_id = p_tenant and g.agent_id = candidate and g.channel = p_channel and g.place = pl.place;
-        insert into assignment (tenant_id, assignment_id, contact_id, agent_id, channel, place, revision, epoch, state,
-                                offered_at, expires_at)
-        values (p_tenant, p_assignment, p_contact, candidate, p_channel, pl.place, p_revision, p_epoch, 'offered', p_at,
-                p_offer_expires);
+        insert into assignment (tenant_id, assignment_id, contact_id, agent_id, agent_version, channel, place, revision,
+                                epoch, state, offered_at, expires_at)
+        values (p_tenant, p_assignment, p_contact, candidate, pl.version, p_channel, pl.place, p_revision,
+                p_epoch, 'offered', p_at, p_offer_expires);
         outcome := 'route'; new_state := 'assigned';
         agent_id := candidate; agent_version := pl.version; assignment_id := p_assignment;
         exit;
@@ -197,85 +205,113 @@ begin
          person_id = p_person, wrapped_key = p_contact_wrapped, sealed = p_contact_sealed,
          waiting_since = case when new_state = 'waiting' then coalesce(x.waiting_since, p_at) else x.waiting_since end
   where x.tenant_id = p_tenant and x.contact_id = p_contact;
-  insert into decision (tenant_id, contact_id, revision, cause, outcome, agent_id, assignment_id, decided_at, decide_ms,
-                        propensity, versions, wrapped_key, sealed)
-  values (p_tenant, p_contact, p_revision, p_cause, outcome, agent_id, assignment_id, p_at, p_decide_ms, p_propensity,
-          p_versions, p_wrapped, p_sealed);
+  insert into decision (tenant_id, contact_id, revision, cause, outcome, agent_id, agent_version, assignment_id,
+                        decided_at, decide_ms, propensity, versions, wrapped_key, sealed)
+  values (p_tenant, p_contact, p_revision, p_cause, outcome, agent_id, agent_version, assignment_id,
+          p_at, p_decide_ms, p_propensity, p_versions, p_wrapped, p_sealed);
   perform tell(p_tenant, outcome, p_contact, agent_id, p_origin);
   status := 'committed';
 end $$;
 
--- Gives a place back: free at once if its agent is ready.
-create function free_place(p_tenant int, p_assignment uuid, p_at timestamptz) returns void
-language sql as $$
-  update agent_place g
-  set assignment_id = null, free_since = case when a.presence = 'ready' then p_at end
-  from agent a
-  where g.tenant_id = p_tenant and g.assignment_id = p_assignment
-    and a.tenant_id = p_tenant and a.agent_id = g.agent_id;
-$$;
+-- Gives a place back: free at once if its agent is ready, gone if the agent has more places than the profile allows.
+-- The agent's row is locked first, as everywhere: presence cannot change between reading it and freeing the place.
+create function free_place(p_tenant int, p_assignment uuid, p_agent bigint, p_channel text, p_place smallint,
+                           p_at timestamptz) returns void
+language plpgsql as $$
+declare
+  holder agent%rowtype;
+  capacity int;
+begin
+  select * into holder from agent a where a.tenant_id = p_tenant and a.agent_id = p_agent for update;
+  select coalesce((v.profile -> 'capacity' ->> p_channel)::int, 0) into capacity from agent_version v
+  where v.tenant_id = p_tenant and v.agent_id = p_agent and v.version = holder.version;
+  if (select count(*) from agent_place g where g.tenant_id = p_tenant and g.agent_id = p_agent and g.channel = p_channel)
+     > capacity then
+    delete from agent_place g
+    where g.tenant_id = p_tenant and g.agent_id = p_agent and g.channel = p_channel and g.place = p_place
+      and g.assignment_id = p_assignment;
+  else
+    update agent_place g set assignment_id = null, free_since = case when holder.presence = 'ready' then p_at end
+    where g.tenant_id = p_tenant and g.agent_id = p_agent and g.channel = p_channel and g.place = p_place
+      and g.assignment_id = p_assignment;
+  end if;
+end $$;
 
 -- What happened to a contact: ringing, answered, busy, no_answer, rejected, expired, ended, cancelled, defaulted, finished.
--- busy, no_answer, rejected and expired give the contact back (state offered) for a new decision and leave the agent out
--- for p_exclude_s; an agent who did not answer is set away. ended keeps the place for the wrap-up. Repeats change nothing.
--- Returns the contact's state before and after and whose assignment it concerned; before is null for an unknown contact.
+-- busy, no_answer and rejected give the contact back (state offered) for a new decision and leave the agent out for
+-- p_exclude_s; an agent who did not answer is set away. ended keeps the place for the wrap-up, until p_expires.
+-- expired does what is due: an offer or a ring is taken back, a call whose end was never told and a wrap-up end; it does
+-- nothing before expires_at. With p_assignment, what was told about an earlier assignment is not taken for this one.
+-- Repeats change nothing and tell nobody. Returns the contact's state before and after, whose assignment it concerned,
+-- and whether anything changed; before is null for an unknown contact.
 create function contact_event(p_tenant int, p_contact uuid, p_what text, p_at timestamptz, p_expires timestamptz,
-                              p_outcome text, p_exclude_s real, p_origin text,
-                              out before text, out after text, out agent_id bigint, out assignment_id uuid)
+                              p_outcome text, p_exclude_s real, p_origin text, p_assignment uuid default null,
+                              out before text, out after text, out agent_id bigint, out assignment_id uuid,
+                              out changed boolean)
 language plpgsql as $$
 #variable_conflict use_column
 declare
   c contact%rowtype;
   a assignment%rowtype;
   live boolean;
+  what text := p_what;
 begin
   perform set_config('app.tenant', p_tenant::text, true);
+  changed := false;
   select * into c from contact x where x.tenant_id = p_tenant and x.contact_id = p_contact for update;
   if not found then return; end if;
-  select * into a from assignment x where x.tenant_id = p_tenant and x.contact_id = p_contact and x.ended_at is null for update;
+  select * into a from assignment x
+  where x.tenant_id = p_tenant and x.contact_id = p_contact and x.ended_at is null for update;
   live := found;
   before := c.state; after := c.state; agent_id := a.agent_id; assignment_id := a.assignment_id;
+  if p_assignment is not null and a.assignment_id is distinct from p_assignment then return; end if;
+  if what = 'expired' then
+    if not live or a.expires_at > p_at then return; end if;
+    if a.state in ('answered', 'wrap_up') then what := 'finished'; end if;
+  end if;
 
-  if p_what = 'ringing' and live and a.state = 'offered' then
+  if what = 'ringing' and live and a.state = 'offered' then
     update assignment x set state = 'ringing', ringing_at = p_at, expires_at = p_expires
     where x.tenant_id = p_tenant and x.assignment_id = a.assignment_id;
-  elsif p_what = 'answered' and live and a.state in ('offered', 'ringing') then
+    changed := true;
+  elsif what = 'answered' and live and a.state in ('offered', 'ringing') then
     update assignment x set state = 'answered', answered_at = p_at, expires_at = p_expires
     where x.tenant_id = p_tenant and x.assignment_id = a.assignment_id;
     after := 'answered';
-  elsif p_what in ('busy', 'no_answer', 'rejected', 'expired') and live and a.state in ('offered', 'ringing') then
+  elsif what in ('busy', 'no_answer', 'rejected', 'expired') and live and a.state in ('offered', 'ringing') then
     update assignment x set state = 'ended', ended_at = p_at, outcome = p_what
     where x.tenant_id = p_tenant and x.assignment_id = a.assignment_id;
-    if p_what in ('no_answer', 'expired') then
+    if what in ('no_answer', 'expired') then
       update agent x set presence = 'away', presence_at = p_at where x.tenant_id = p_tenant and x.agent_id = a.agent_id;
       update agent_place g set free_since = null where g.tenant_id = p_tenant and g.agent_id = a.agent_id;
     end if;
-    perform free_place(p_tenant, a.assignment_id, p_at);
+    perform free_place(p_tenant, a.assignment_id, a.agent_id, a.channel, a.place, p_at);
     update contact x set excluded = case when x.excluded_until > p_at then x.excluded else '{}' end || a.agent_id,
                          excluded_until = p_at + make_interval(secs => p_exclude_s)
     where x.tenant_id = p_tenant and x.contact_id = p_contact;
-    after := case when c.state = 'ended' then 'ended' else 'offered' end;
-  elsif p_what = 'ended' and live and a.state = 'answered' and p_expires > p_at then
+    after := 'offered'; changed := true;
+  elsif what = 'ended' and live and a.state = 'answered' and p_expires > p_at then
     update assignment x set state = 'wrap_up', expires_at = p_expires
     where x.tenant_id = p_tenant and x.assignment_id = a.assignment_id;
     after := 'ended';
-  elsif p_what in ('ended', 'cancelled', 'defaulted', 'finished') then
-    if live and (a.state <> 'wrap_up' or p_what = 'finished') then
+  elsif what in ('ended', 'cancelled', 'defaulted', 'finished') then
+    if live and (a.state <> 'wrap_up' or what = 'finished') then
       update assignment x set state = 'ended', ended_at = p_at, outcome = coalesce(p_outcome, p_what)
       where x.tenant_id = p_tenant and x.assignment_id = a.assignment_id;
-      perform free_place(p_tenant, a.assignment_id, p_at);
+      perform free_place(p_tenant, a.assignment_id, a.agent_id, a.channel, a.place, p_at);
+      changed := true;
     end if;
     after := 'ended';
   end if;
 
-  if after <> before or (p_what = 'finished' and p_outcome is not null) then
-    update contact x set state = after,
-           answered_at = case when after = 'answered' then p_at else x.answered_at end,
-           ended_at = case when after = 'ended' then coalesce(x.ended_at, p_at) end,
-           end_reason = case when after = 'ended' then coalesce(x.end_reason, p_what) end,
-           outcome = coalesce(p_outcome, x.outcome)
-    where x.tenant_id = p_tenant and x.contact_id = p_contact;
-  end if;
+  changed := changed or after <> before or (what = 'finished' and p_outcome is distinct from c.outcome and p_outcome is not null);
+  if not changed then return; end if;
+  update contact x set state = after,
+         answered_at = case when after = 'answered' then coalesce(x.answered_at, p_at) else x.answered_at end,
+         ended_at = case when after = 'ended' then coalesce(x.ended_at, p_at) end,
+         end_reason = case when after = 'ended' then coalesce(x.end_reason, p_what) end,
+         outcome = coalesce(p_outcome, x.outcome)
+  where x.tenant_id = p_tenant and x.contact_id = p_contact;
   perform tell(p_tenant, p_what, p_contact, a.agent_id, p_origin);
 end $$;
 
@@ -293,7 +329,9 @@ begin
   return true;
 end $$;
 
--- A new version of an agent's profile, with its places. Places that are taken stay until they are given back.
+-- A new version of an agent's profile (a new agent for p_agent null), with its places on every channel. Places that are
+-- taken stay until they are given back and count: taken and free together never exceed the capacity, unless the taken
+-- ones alone do. agent_id is null for an unknown agent.
 create function put_agent(p_tenant int, p_agent bigint, p_profile jsonb, p_at timestamptz, out agent_id bigint, out version int)
 language plpgsql as $$
 #variable_conflict use_column
@@ -302,22 +340,39 @@ declare
 begin
   perform set_config('app.tenant', p_tenant::text, true);
   if p_agent is null then
-    insert into agent as a (tenant_id, presence_at) values (p_tenant, p_at) returning a.agent_id, a.version into agent_id, version;
+    insert into agent as a (tenant_id, presence_at) values (p_tenant, p_at)
+    returning a.agent_id, a.version, a.presence = 'ready' into agent_id, version, ready;
   else
     update agent a set version = a.version + 1 where a.tenant_id = p_tenant and a.agent_id = p_agent
-    returning a.agent_id, a.version into agent_id, version;
+    returning a.agent_id, a.version, a.presence = 'ready' into agent_id, version, ready;
     if not found then return; end if;
   end if;
-  select a.presence = 'ready' into ready from agent a where a.tenant_id = p_tenant and a.agent_id = put_agent.agent_id;
   insert into agent_version (tenant_id, agent_id, version, profile, created_at)
   values (p_tenant, put_agent.agent_id, put_agent.version, p_profile, p_at);
-  delete from agent_place g
-  where g.tenant_id = p_tenant and g.agent_id = put_agent.agent_id and g.assignment_id is null
-    and g.place >= coalesce((p_profile->'capacity'->>g.channel)::int, 0);
-  insert into agent_place as g (tenant_id, agent_id, channel, place, version, free_since)
-  select p_tenant, put_agent.agent_id, cap.key, n, put_agent.version, case when ready then p_at end
-  from jsonb_each_text(p_profile->'capacity') cap cross join lateral generate_series(0, cap.value::int - 1) n
-  on conflict on constraint agent_place_pkey do update set version = excluded.version;
+
+  -- Against claims, which lock places and not their agent.
+  perform from agent_place g where g.tenant_id = p_tenant and g.agent_id = put_agent.agent_id order by channel, place for update;
+  delete from agent_place g using (
+    select x.channel, x.place,
+           row_number() over (partition by x.channel order by x.assignment_id is null, x.place) as nth
+    from agent_place x where x.tenant_id = p_tenant and x.agent_id = put_agent.agent_id
+  ) kept
+  where g.tenant_id = p_tenant and g.agent_id = put_agent.agent_id and g.channel = kept.channel and g.place = kept.place
+    and g.assignment_id is null and kept.nth > coalesce((p_profile -> 'capacity' ->> g.channel)::int, 0);
+  update agent_place g set version = put_agent.version where g.tenant_id = p_tenant and g.agent_id = put_agent.agent_id;
+  insert into agent_place (tenant_id, agent_id, channel, place, version, free_since)
+  select p_tenant, put_agent.agent_id, cap.key, missing.place, put_agent.version, case when ready then p_at end
+  from jsonb_each_text(p_profile -> 'capacity') cap
+  cross join lateral (
+    select count(*)::int as places from agent_place g
+    where g.tenant_id = p_tenant and g.agent_id = put_agent.agent_id and g.channel = cap.key
+  ) present
+  cross join lateral (
+    select n as place from generate_series(0, cap.value::int + present.places) n
+    where not exists (select from agent_place g where g.tenant_id = p_tenant and g.agent_id = put_agent.agent_id
+                                                  and g.channel = cap.key and g.place = n)
+    order by n limit greatest(cap.value::int - present.places, 0)
+  ) missing;
 end $$;
 
 -- Takes or renews the queue task's lease. Returns the epoch while p_holder holds it, else null.
