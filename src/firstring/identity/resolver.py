@@ -1,0 +1,281 @@
+"""Who is it: from evidence and what was read to the probability of each person. Pure and deterministic.
+
+The hypotheses are: each candidate, another member of the household behind a shared identifier, and somebody new. Each
+has log-odds against somebody new (0); the probabilities are their softmax.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final, Literal, NamedTuple
+
+from firstring import limits
+from firstring.contact import (
+    Candidate,
+    Evidence,
+    Household,
+    Identifier,
+    Question,
+    Read,
+    Reason,
+    RecordRead,
+    Resolution,
+)
+from firstring.identity.comparison import claimed, compare
+from firstring.identity.names import name_of
+from firstring.identity.score import ScorePerson, identifier_odds, score_person
+from firstring.identity.survivorship import profile
+from firstring.identity.text import fold
+from firstring.identity.weights import NOT_CALIBRATED, Weights
+
+Standing = Literal["identified", "ambiguous", "household", "unknown"]
+
+QUESTION_ABOVE: Final = 0.05
+"""Both candidates must be at least this probable for a question that tells them apart."""
+MAX_LOG_ODDS: Final = 700.0
+"""exp() of more overflows; the sums of the priors stay far below."""
+
+
+class _Shared(NamedTuple):
+    """The people behind one shared identifier; another_odds: of an unlisted one of them against somebody new."""
+
+    identifier: Identifier
+    members: tuple[int, ...]
+    another_odds: float
+
+
+def resolve(
+    evidence: Evidence,
+    read: Read,
+    *,
+    weights: Weights,
+    now: datetime,
+    score: ScorePerson = score_person,
+) -> Resolution:
+    """The probability of each person read, of another in the household, and of someone new; they sum to 1 (1e-9).
+
+    Records are already found by the evidence's identifiers and composite key (RecordRead.matched, .composite).
+    Persons ruled out never appear, and take no share of an identifier. Hot identifiers speak for nobody.
+    """
+    hot = _hot(evidence, read)
+    persons = _persons(evidence, read, hot)
+    people_behind = _people_behind(evidence, read, hot, persons)
+    scored = {person: score(evidence, records, people_behind, weights, now) for person, records in persons.items()}
+    shared = _shared(evidence, persons, people_behind, weights, now)
+    log_odds = {person: min(MAX_LOG_ODDS, odds) for person, (odds, _) in scored.items()}
+    top = max(0.0, *log_odds.values()) if log_odds else 0.0
+    mass = {person: math.exp(odds - top) for person, odds in log_odds.items()}
+    new_mass = math.exp(-top)
+    another_mass = shared.another_odds * new_mass if shared else 0.0
+    total = math.fsum((*mass.values(), new_mass, another_mass))
+    candidates = sorted(
+        (
+            Candidate(
+                person_id=person,
+                probability=mass[person] / total,
+                reasons=scored[person][1],
+                profile=profile(records),
+                records=tuple(sorted(record.record_id for record in records)),
+            )
+            for person, records in persons.items()
+        ),
+        key=lambda candidate: (-candidate.probability, candidate.person_id),
+    )
+    someone_new, another = new_mass / total, another_mass / total
+    whole = math.fsum((*(candidate.probability for candidate in candidates), someone_new, another))
+    assert abs(whole - 1.0) < 1e-9, f"the probabilities sum to {whole}"
+    return Resolution(
+        candidates=tuple(candidates),
+        someone_new=someone_new,
+        another_in_household=another,
+        basis="prior",
+        model_version=weights.version,
+        household=_household(shared, candidates),
+        reasons=_reasons(evidence, read, hot, persons),
+        hot=hot,
+        question=_question(candidates),
+    )
+
+
+def standing(resolution: Resolution, threshold: float) -> Standing:
+    """What an agent is told: one person (at least `threshold` sure), a household, several possible, or nobody known."""
+    best = resolution.best
+    if best is None or resolution.someone_new >= 0.5:
+        return "unknown"
+    if best.probability >= threshold:
+        return "identified"
+    household = resolution.household
+    if household is not None and household.probability + resolution.another_in_household >= threshold:
+        return "household"
+    return "ambiguous"
+
+
+# --- what was read -----------------------------------------------------------------------------------------------
+
+
+def _hot(evidence: Evidence, read: Read) -> tuple[Identifier, ...]:
+    """The evidence's identifiers that too many records carry, in a fixed order."""
+    over = {fan.identifier for fan in read.fan_out if fan.hot or fan.records > limits.HOT_KEY_RECORDS}
+    return tuple(sorted(set(evidence.identifiers) & over))
+
+
+def _persons(evidence: Evidence, read: Read, hot: Sequence[Identifier]) -> dict[int, list[RecordRead]]:
+    """Records by person, for persons that something points at: a usable identifier, the composite, or an agent."""
+    usable = set(evidence.identifiers) - set(hot)
+    ruled_out = set(evidence.ruled_out)
+    persons: dict[int, list[RecordRead]] = {}
+    pointed_at: set[int] = set()
+    for record in sorted(read.records, key=lambda one: one.record_id):
+        if record.person_id in ruled_out:
+            continue
+        persons.setdefault(record.person_id, []).append(record)
+        if record.composite or record.person_id == evidence.confirmed_person or not usable.isdisjoint(record.matched):
+            pointed_at.add(record.person_id)
+    return {person: records for person, records in sorted(persons.items()) if person in pointed_at}
+
+
+def _people_behind(
+    evidence: Evidence, read: Read, hot: Sequence[Identifier], persons: Mapping[int, Sequence[RecordRead]]
+) -> dict[Identifier, int]:
+    """For each usable identifier that anybody carries, how many people may be behind it (those ruled out are not)."""
+    counted = {fan.identifier: fan.persons for fan in read.fan_out}
+    ruled_out = set(evidence.ruled_out)
+    behind: dict[Identifier, int] = {}
+    for identifier in sorted(set(evidence.identifiers) - set(hot)):
+        listed = {person for person, records in persons.items() if _carries(records, identifier)}
+        if listed:
+            gone = {one.person_id for one in read.records if one.person_id in ruled_out and identifier in one.matched}
+            behind[identifier] = max(len(listed), counted.get(identifier, 0) - len(gone))
+    return behind
+
+
+def _carries(records: Sequence[RecordRead], identifier: Identifier) -> bool:
+    return any(identifier in record.matched for record in records)
+
+
+# --- the household -----------------------------------------------------------------------------------------------
+
+
+def _shared(
+    evidence: Evidence,
+    persons: Mapping[int, Sequence[RecordRead]],
+    people_behind: Mapping[Identifier, int],
+    weights: Weights,
+    now: datetime,
+) -> _Shared | None:
+    """The identifier with several people behind it that says most about them as a whole, or None."""
+    found: list[tuple[float, Identifier, tuple[int, ...], float]] = []
+    for identifier, people in people_behind.items():
+        if people < 2:
+            continue
+        holders = {
+            person: [record for record in records if identifier in record.matched]
+            for person, records in persons.items()
+            if _carries(records, identifier)
+        }
+        odds = {person: identifier_odds(identifier, held, weights, now) for person, held in holders.items()}
+        listed = math.fsum(odds.values()) / people
+        # People behind the identifier who were not read (the read is bounded) are as likely as those who were.
+        another = (people - len(odds)) * listed / len(odds)
+        if _one_home([records for person, records in persons.items() if person in holders]):
+            everyone = [record for person in holders for record in persons[person]]
+            another += weights["unlisted_relative"] * listed * math.exp(_home_claims(evidence, everyone, weights))
+        found.append((listed, identifier, tuple(holders), another))
+    if not found:
+        return None
+    _, identifier, members, another = min(found, key=lambda one: (-one[0], one[1]))
+    return _Shared(identifier, members, another)
+
+
+def _one_home(people: Sequence[Sequence[RecordRead]]) -> bool:
+    """Whether two of the people share a family name or an address."""
+    seen: set[tuple[str, str]] = set()
+    for records in people:
+        traits: set[tuple[str, str]] = set()
+        for record in records:
+            family = name_of(record.fields).family
+            if family:
+                traits.add(("family", family))
+            home = _home(record.fields)
+            if home:
+                traits.add(("home", home))
+        if not traits.isdisjoint(seen):
+            return True
+        seen |= traits
+    return False
+
+
+def _home(fields: Mapping[str, Any]) -> str:
+    """An address that two people of one home share: the whole address, or street and number, with its place."""
+    line = fields.get("address") or (
+        f"{fields['street']} {fields['house_number']}" if fields.get("street") and fields.get("house_number") else ""
+    )
+    place = fields.get("postcode") or fields.get("city")
+    return fold(f"{line} {place}") if line and place else ""
+
+
+def _home_claims(evidence: Evidence, records: Sequence[RecordRead], weights: Weights) -> float:
+    """What claims say about an unlisted relative: only what relatives share, the family name and the postcode."""
+    levels = dict(compare(claimed(evidence.claims), records))
+    return sum(
+        weights[f"{name}_{levels[field]}"]
+        for field, name in (("family_name", "family"), ("postcode", "postcode"))
+        if field in levels
+    )
+
+
+def _household(shared: _Shared | None, candidates: Sequence[Candidate]) -> Household | None:
+    """Set when one identifier has several people behind it."""
+    if shared is None or len(shared.members) < 2:
+        return None
+    probability = math.fsum(one.probability for one in candidates if one.person_id in shared.members)
+    return Household(shared.identifier, shared.members, min(1.0, probability))
+
+
+# --- in words ----------------------------------------------------------------------------------------------------
+
+
+def _reasons(
+    evidence: Evidence, read: Read, hot: Sequence[Identifier], persons: Mapping[int, Sequence[RecordRead]]
+) -> tuple[Reason, ...]:
+    reasons = [Reason("not_calibrated", NOT_CALIBRATED)]
+    for identifier in hot:
+        text = f"more than {limits.HOT_KEY_RECORDS} records carry this {identifier.kind}: it points at nobody"
+        reasons.append(Reason("hot_identifier", text, field=identifier.kind))
+    if not persons:
+        text = (
+            "nothing that was shown or said is on record"
+            if evidence.identifiers or evidence.claims
+            else ("nothing was shown or said that could identify anybody")
+        )
+        reasons.append(Reason("nobody_found", text))
+    if evidence.ruled_out:
+        reasons.append(Reason("ruled_out", f"{len(evidence.ruled_out)} ruled out"))
+    if evidence.confirmed_person is not None and evidence.confirmed_person not in persons:
+        reasons.append(Reason("confirmed_not_read", "the person that was confirmed is not among the records read"))
+    if read.candidates_cut:
+        reasons.append(Reason("candidates_cut", f"{read.candidates_cut} more people were not looked at"))
+    return tuple(reasons)
+
+
+def _question(candidates: Sequence[Candidate]) -> Question | None:
+    """The question that tells the two likeliest apart: their given names, else what only the caller should know."""
+    if len(candidates) < 2 or candidates[1].probability < QUESTION_ABOVE:
+        return None
+    first, second = (name_of(candidate.profile) for candidate in candidates[:2])
+    if first.root and second.root and first.root != second.root:
+        names = tuple(_spoken(candidate.profile) for candidate in candidates[:2])
+        return Question("given_name", f"Am I speaking with {names[0]} or {names[1]}?", names)
+    for field, text in (("birth_date", "What is your date of birth?"), ("postcode", "What is your postcode?")):
+        left, right = (candidate.profile.get(field) for candidate in candidates[:2])
+        # The agent asks and does not offer the answers: they are what a stranger would have to know.
+        if left and right and left != right:
+            return Question(field, text)
+    return None
+
+
+def _spoken(fields: Mapping[str, Any]) -> str:
+    """The given name as it is written."""
+    return fields.get("given_name") or name_of(fields).given.title()
