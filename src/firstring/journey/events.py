@@ -200,7 +200,7 @@ def _not_an_object(field: str) -> BadInput:
 
 def _type(event: Mapping[str, Any]) -> EventType:
     value = event.get("type") or "track"
-    if value not in _TYPES:
+    if not isinstance(value, str) or value not in _TYPES:
         raise BadInput(
             "unsupported_event_type",
             "The event is of a type that is not read.",

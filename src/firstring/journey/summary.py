@@ -83,7 +83,7 @@ def _quoted(value: Any, _: Mapping[str, Any]) -> str:
 
 
 def _money(value: Any, properties: Mapping[str, Any]) -> str:
-    if isinstance(value, bool) or not isinstance(value, _NUMBER) or abs(value) >= 1e12:
+    if isinstance(value, bool) or not isinstance(value, _NUMBER) or not abs(value) < 1e12:
         return ""
     currency = plain(properties.get("currency"))[:3]
     return f"{value:.2f} {currency}" if currency else f"{value:.2f}"

@@ -63,7 +63,8 @@ def issue_locks(journeys: Sequence[Journey], resolution: Resolution, identified:
                 if code not in found or found[code].field is None:
                     found[code] = Reason(code, f"Open: {issue.summary or issue.kind}", field=issue.kind)
             elif code not in found:
-                found[code] = Reason(code, f"Someone this could be has an open {issue.kind}.")
+                kind = issue.kind if issue.kind in ISSUE_CODES else "issue"
+                found[code] = Reason(code, f"Someone this could be has an open {kind}.")
     if not could_be <= known:
         found[_NO_JOURNEY.code] = _NO_JOURNEY
     return tuple(found[code] for code in sorted(found))
