@@ -34,7 +34,7 @@ from firstring.identity.blocking import composite_key
 from firstring.identity.resolver import resolve
 from firstring.identity.weights import Weights
 from firstring.journey import timeline
-from firstring.nextbest.actions import Action
+from firstring.nextbest.actions import Catalogue
 from firstring.nextbest.arbitrate import choose
 from firstring.ports import Clock, Ids
 from firstring.routing.assign import rank
@@ -50,8 +50,7 @@ class Models(msgspec.Struct, frozen=True):
 
     weights: Weights
     trust: TrustPriors
-    actions: Sequence[Action]
-    actions_version: str
+    actions: Catalogue
     routing: RoutingPolicy
     identify_threshold: float = 0.9
     """A candidate at least this probable counts as identified."""
@@ -62,7 +61,7 @@ class Models(msgspec.Struct, frozen=True):
             identity=self.weights.version,
             trust=self.trust.version,
             journey=timeline.VERSION,
-            actions=self.actions_version,
+            actions=self.actions.version,
             routing=self.routing.version,
         )
 
@@ -86,8 +85,11 @@ def derive(
     resolution = resolve(evidence, read, weights=models.weights, now=now)
 
     # why: what each of them has been through, what is open, why they are probably calling
+    people = [candidate.person_id for candidate in resolution.candidates]
+    if resolution.household is not None:
+        people += [member for member in resolution.household.members if member not in people]
     journeys = timeline.journeys(
-        [candidate.person_id for candidate in resolution.candidates],
+        people,
         read.touches,
         now=now,
         issues_cut=read.issues_cut,
@@ -108,7 +110,6 @@ def derive(
         channel=contact.channel,
         actions=models.actions,
         now=now,
-        threshold=models.identify_threshold,
     )
 
     # whom: what the contact needs, and who of those that are free can give it

@@ -15,7 +15,7 @@ import msgspec
 import structlog
 
 from firstring import limits
-from firstring.channels.certificates import CertificateCache
+from firstring.channels.signatures import SignatureVerifier
 from firstring.channels.voice.contract import CallEvent, CallOffer, RouteAnswer, Wait, route
 from firstring.contact import Cause, Contact, Decision, Evidence, SignatureCheck
 from firstring.decide import Decider
@@ -25,7 +25,6 @@ from firstring.ports import Clock, Ids
 from firstring.store.contacts import Contacts, Happening
 from firstring.store.database import Tenant
 from firstring.store.ring import RingStore, call_key
-from firstring.trust import stir
 
 _log = structlog.get_logger("firstring.calls")
 
@@ -52,6 +51,7 @@ class CallSettings(msgspec.Struct, frozen=True):
     country: str
     public_url: str
     ring_timeout_ms: int
+    decision_budget_ms: int = limits.DECIDE_DEADLINE_MS
     queue_wait_ms: int = limits.QUEUE_WAIT_MAX_MS
     hold_uri: str = ""
 
@@ -69,8 +69,7 @@ class Calls:
         decider: Decider,
         ring: RingStore,
         contacts: Contacts,
-        certificates: CertificateCache,
-        roots: Sequence[Any],
+        signatures: SignatureVerifier,
         clock: Clock,
         ids: Ids,
         settings: CallSettings,
@@ -81,8 +80,7 @@ class Calls:
         self._decider = decider
         self._ring = ring
         self._contacts = contacts
-        self._certificates = certificates
-        self._roots = tuple(roots)
+        self._signatures = signatures
         self._clock = clock
         self._ids = ids
         self._settings = settings
@@ -100,7 +98,7 @@ class Calls:
     async def offered(self, offer: CallOffer) -> RouteAnswer:
         """Decides within the offer's deadline, or answers with the default queue."""
         contact_id = self._ids.new()
-        deadline_s = min(offer.deadline_ms, limits.DECIDE_DEADLINE_MS) / 1000.0
+        deadline_s = min(offer.deadline_ms, self._settings.decision_budget_ms) / 1000.0
         try:
             async with asyncio.timeout(deadline_s):
                 decision = await self._decide(contact_id, offer)
@@ -118,7 +116,7 @@ class Calls:
         happening, cause = _GIVEN_BACK[event.type]
         contact_id: uuid.UUID | None = None
         try:
-            async with asyncio.timeout(min(event.deadline_ms, limits.DECIDE_DEADLINE_MS) / 1000.0):
+            async with asyncio.timeout(min(event.deadline_ms, self._settings.decision_budget_ms) / 1000.0):
                 contact_id = await self._ring.contact_by_call(self._tenant, event.adapter, event.call_id)
                 if contact_id is None:
                     return self._default(event.adapter_ref, "unknown_call", None)
@@ -165,37 +163,19 @@ class Calls:
         )
         raw = {"phone": offer.pai or offer.from_, **({"cookie": offer.visit} if offer.visit else {})}
         evidence = gather(raw, country=self._settings.country)
-        evidence = await self._with_signature(contact, evidence, offer)
+        caller = next((found.value for found in evidence.identifiers if found.kind == "phone"), None)
+
+        def came_late(check: SignatureCheck) -> None:
+            self._spawn(self._decide_again(contact_id, msgspec.structs.replace(evidence, signature=check)))
+
+        signature = await self._signatures.check(offer.identity or None, caller, offer.to, late=came_late)
+        evidence = msgspec.structs.replace(evidence, signature=signature)
         return await self._decider.offered(self._tenant, contact, evidence)
 
-    async def _with_signature(self, contact: Contact, evidence: Evidence, offer: CallOffer) -> Evidence:
-        """STIR/SHAKEN: what is cached or comes within limits.CERTIFICATE_WAIT_MS counts; later it makes a new decision."""
-        caller = next((found.value for found in evidence.identifiers if found.kind == "phone"), None)
-        passport = stir.parse(offer.identity or None, caller, offer.to, self._clock.now())
-        if isinstance(passport, SignatureCheck):
-            return msgspec.structs.replace(evidence, signature=passport)
+    async def _decide_again(self, contact_id: uuid.UUID, evidence: Evidence) -> None:
+        """Evidence that came late makes a new decision; whoever has the contact sees it."""
         try:
-            pem = await self._certificates.get(passport.certificate_url, deadline_ms=limits.CERTIFICATE_WAIT_MS)
-        except FirstringError:
-            pem = None
-        if pem is not None:
-            return msgspec.structs.replace(evidence, signature=self._verified(passport, pem))
-        self._spawn(self._signature_later(contact.contact_id, evidence, passport))
-        unreachable = SignatureCheck("TN-Validation-Failed", reason="certificate_not_at_hand", sip_code=436)
-        return msgspec.structs.replace(evidence, signature=unreachable)
-
-    def _verified(self, passport: stir.Passport, pem: bytes) -> SignatureCheck:
-        now = self._clock.now()
-        certificate = stir.read_certificate(pem, self._roots, now)
-        return certificate if isinstance(certificate, SignatureCheck) else stir.verify(passport, certificate, now)
-
-    async def _signature_later(self, contact_id: uuid.UUID, evidence: Evidence, passport: stir.Passport) -> None:
-        try:
-            pem = await self._certificates.get(passport.certificate_url, deadline_ms=5_000)
-            if pem is None:
-                return
-            late = msgspec.structs.replace(evidence, signature=self._verified(passport, pem))
-            decision = await self._decider.again(self._tenant, contact_id, "provider", evidence=late)
+            decision = await self._decider.again(self._tenant, contact_id, "provider", evidence=evidence)
             if decision is not None and decision.agent_id is not None:
                 await self._popped(self._tenant, decision)
         except FirstringError as error:

@@ -52,3 +52,9 @@ where c.tenant_id = $1 order by c.offered_at desc limit $2
 -- name: open_calls
 select c.contact_id, c.state, c.call_key from contact c
 where c.tenant_id = $1 and c.state <> 'ended' and split_part(c.adapter, ':', 1) = $2
+
+-- name: decisions
+select d.revision, d.cause, d.outcome, d.agent_id, d.assignment_id, d.decide_ms, d.wrapped_key, d.sealed, null as agent_address
+from decision d
+where d.tenant_id = $1 and ($2::uuid is null or d.contact_id = $2) and d.wrapped_key is not null
+order by d.decided_at desc, d.contact_id, d.revision limit $3 offset $4

@@ -1,0 +1,91 @@
+"""The HTTP application: /v1 for machines, the desk for people, the operators' pages."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from litestar import Litestar
+from litestar.datastructures import State
+from litestar.di import Provide
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.openapi.spec import Components, SecurityScheme
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+from firstring import __version__, limits
+from firstring.api.access import Tokens, provide_caller
+from firstring.api.agents import AgentsController
+from firstring.api.contacts import ContactsController
+from firstring.api.errors import HANDLERS
+from firstring.api.operating import OperatingController
+from firstring.api.people import PeopleController
+from firstring.api.services import Services
+from firstring.api.voice import VoiceController
+from firstring.observe import Metrics
+from firstring.store.access import Access
+
+
+def create_app(services: Services, pages: Sequence[Any] = (), **page_options: Any) -> Litestar:
+    """The application over running services. `pages` are the desk's route handlers."""
+    return Litestar(
+        route_handlers=[
+            OperatingController,
+            VoiceController,
+            ContactsController,
+            PeopleController,
+            AgentsController,
+            *pages,
+        ],
+        dependencies={
+            "services": Provide(lambda: services, sync_to_thread=False),
+            "caller": Provide(provide_caller),
+        },
+        state=_state(services),
+        exception_handlers=HANDLERS,
+        middleware=[_measured(services.metrics)],
+        request_max_body_size=limits.BODY_BYTES,
+        openapi_config=OpenAPIConfig(
+            title="Firstring",
+            version=__version__,
+            path="/schema",
+            render_plugins=[JsonRenderPlugin()],
+            components=Components(security_schemes={"token": SecurityScheme(type="http", scheme="bearer")}),
+            security=[{"token": []}],
+        ),
+        **page_options,
+    )
+
+
+def _state(services: Services) -> State:
+    tokens = Tokens(Access(services.database, services.clock), services.clock.monotonic_s)
+    return State({"services": services, "tokens": tokens})
+
+
+def _measured(metrics: Metrics) -> Any:
+    """Measures every request by its route (not its path, which may hold ids)."""
+
+    def wrap(app: ASGIApp) -> ASGIApp:
+        async def measured(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] != "http":
+                await app(scope, receive, send)
+                return
+            started = time.perf_counter()
+            status = 500
+
+            async def watched(message: Message) -> None:
+                nonlocal status
+                if message["type"] == "http.response.start":
+                    status = message["status"]
+                await send(message)
+
+            try:
+                await app(scope, receive, watched)
+            finally:
+                template = scope.get("path_template") or "unmatched"
+                metrics.request(str(template), status, time.perf_counter() - started)
+
+        return measured
+
+    return wrap

@@ -1,0 +1,61 @@
+"""Every error leaves in one JSON shape (errors.FirstringError.as_json), whoever raised it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import structlog
+from litestar import MediaType, Request, Response
+from litestar.exceptions import HTTPException, ValidationException
+
+from firstring.errors import BadInput, FirstringError, Retryable, Unrecoverable
+
+_log = structlog.get_logger("firstring.http")
+
+
+def respond(error: FirstringError) -> Response[dict[str, Any]]:
+    """The error as a response; Retry-After where a retry may help."""
+    headers = {"Retry-After": "1"} if isinstance(error, Retryable) else {}
+    if error.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return Response(error.as_json(), status_code=error.status, media_type=MediaType.JSON, headers=headers)
+
+
+def ours(_request: Request[Any, Any, Any], error: FirstringError) -> Response[dict[str, Any]]:
+    return respond(error)
+
+
+def framework(_request: Request[Any, Any, Any], error: HTTPException) -> Response[dict[str, Any]]:
+    """Litestar's own: unknown routes, wrong methods, bodies that do not validate."""
+    if isinstance(error, ValidationException):
+        problems = [
+            {name: str(problem[name])[:200] for name in ("message", "key", "source") if name in problem}
+            for problem in (error.extra or [])
+            if isinstance(problem, dict)
+        ]
+        return respond(
+            BadInput("invalid_body", "The request does not fit.", where={"problems": problems}, hint="See /schema.")
+        )
+    codes = {404: "not_found", 405: "method_not_allowed", 413: "too_large", 415: "unsupported_media_type"}
+    code = codes.get(error.status_code, "bad_request" if error.status_code < 500 else "internal_error")
+    made = BadInput if error.status_code < 500 else Unrecoverable
+    return respond(made(code, error.detail or "The request was refused.", http_status=error.status_code))
+
+
+def undecodable(_request: Request[Any, Any, Any], error: msgspec.DecodeError) -> Response[dict[str, Any]]:
+    return respond(BadInput("invalid_body", str(error)[:300], hint="See /schema for the form of the body."))
+
+
+def unexpected(_request: Request[Any, Any, Any], error: Exception) -> Response[dict[str, Any]]:
+    """A fault of ours: logged by type and place, told without details."""
+    _log.error("request_failed", error=type(error).__name__, exc_info=error)
+    return respond(Unrecoverable("internal_error", "Something failed here.", hint="Look into the server's log."))
+
+
+HANDLERS: Any = {
+    FirstringError: ours,
+    HTTPException: framework,
+    msgspec.DecodeError: undecodable,
+    Exception: unexpected,
+}

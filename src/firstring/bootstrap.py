@@ -1,0 +1,243 @@
+"""Wires the rooms to their adapters; alone in seeing everything.
+
+`running` opens one server's parts in order and closes them in reverse: first nothing new is accepted, then what was
+accepted is finished, then the store is closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+import structlog
+
+from firstring import limits
+from firstring.api.app import create_app
+from firstring.api.services import Services
+from firstring.channels.calls import Calls, CallSettings
+from firstring.channels.certificates import CertificateCache
+from firstring.channels.signatures import SignatureVerifier
+from firstring.channels.voice.kamailio import KamailioAdapter
+from firstring.channels.voice.redirect import RedirectServer
+from firstring.contact import Decision
+from firstring.decide import Decider, Models
+from firstring.desk.pages import desk_pages
+from firstring.desk.pops import Pops
+from firstring.dispatch import Dispatcher
+from firstring.errors import BadInput, FirstringError
+from firstring.identity.weights import Weights
+from firstring.nextbest.actions import BUILT_IN
+from firstring.observe import Metrics
+from firstring.ports import Clock, Ids, SystemClock, SystemIds
+from firstring.routing.policy import RoutingPolicy, policy_from_toml
+from firstring.settings import Settings
+from firstring.store.contacts import Contacts
+from firstring.store.database import Database, Tenant
+from firstring.store.notices import Notice, Notices
+from firstring.store.opening import open_database
+from firstring.store.ring import RingStore
+from firstring.trust.score import DEFAULT_PRIORS
+from firstring.trust.stir import load_roots
+
+_log = structlog.get_logger("firstring.server")
+
+
+@dataclass
+class Server:
+    """A running server: its services, its application, its voice adapters."""
+
+    services: Services
+    pops: Pops
+    kamailio: KamailioAdapter | None = None
+    redirect: RedirectServer | None = None
+
+
+def models_of(settings: Settings) -> Models:
+    """What is decided with. The routing policy is routing.toml in the home directory, where there is one."""
+    path = settings.home / "routing.toml"
+    policy = policy_from_toml(path.read_text("utf-8")) if path.exists() else RoutingPolicy()
+    return Models(
+        weights=Weights(),
+        trust=DEFAULT_PRIORS,
+        actions=BUILT_IN,
+        routing=policy,
+        identify_threshold=settings.identify_threshold,
+    )
+
+
+@asynccontextmanager
+async def running(
+    settings: Settings,
+    *,
+    clock: Clock | None = None,
+    ids: Ids | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+) -> AsyncIterator[Server]:
+    """Everything of one server but its HTTP socket. Raises as `open_database` does where it cannot start."""
+    clock = clock or SystemClock()
+    ids = ids or SystemIds()
+    models = models_of(settings)
+    metrics = Metrics()
+    origin = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    async with AsyncExitStack() as stack:
+        opened = await open_database(settings, progress)
+        stack.push_async_callback(opened.close)
+        database = opened.database
+        notices = Notices(database.arguments, origin)
+        ring = RingStore(database, notices)
+        contacts = Contacts(database, notices, clock, wrap_up_s=settings.wrap_up_s)
+        decider = Decider(ring, models, clock, ids, metrics)
+        certificates = CertificateCache(allow_private_hosts=frozenset(settings.stir_private_hosts))
+        stack.push_async_callback(certificates.aclose)
+        roots = load_roots(settings.stir_roots_file.read_bytes()) if settings.stir_roots_file else ()
+        signatures = SignatureVerifier(certificates, roots, clock)
+        server: Server
+        calls: dict[int, Calls] = {}
+
+        def calls_of(tenant: Tenant) -> Calls:
+            if tenant.tenant_id not in calls:
+                calls[tenant.tenant_id] = Calls(
+                    tenant,
+                    decider,
+                    ring,
+                    contacts,
+                    signatures,
+                    clock,
+                    ids,
+                    CallSettings(
+                        country=settings.country,
+                        public_url=public_url(settings),
+                        ring_timeout_ms=settings.ring_timeout_ms,
+                        decision_budget_ms=settings.decision_budget_ms,
+                        queue_wait_ms=limits.QUEUE_WAIT_MAX_MS,
+                        hold_uri=settings.hold_uri,
+                    ),
+                    pops.show,
+                    metrics.failed_open,
+                )
+            return calls[tenant.tenant_id]
+
+        async def routed(tenant: Tenant, decision: Decision) -> None:
+            await pops.show(tenant, decision)
+            if decision.outcome == "route":
+                await push(server, calls_of(tenant), decision)
+
+        services = Services(
+            settings=settings,
+            database=database,
+            notices=notices,
+            ring=ring,
+            contacts=contacts,
+            decider=decider,
+            models=models,
+            metrics=metrics,
+            clock=clock,
+            ids=ids,
+            calls_of=calls_of,
+            routed=routed,
+            adapters=lambda: _connected(server),
+        )
+        pops = Pops(services)
+        server = Server(services, pops)
+        dispatcher = Dispatcher(contacts, ring, decider, clock, database.tenants, routed)
+
+        def heard(notice: Notice) -> None:
+            dispatcher.heard(notice.what)
+            pops.heard(notice)
+
+        notices.subscribe(heard)
+        await notices.start()
+        stack.push_async_callback(notices.stop)
+        await dispatcher.start()
+        stack.push_async_callback(dispatcher.stop)
+        stack.push_async_callback(_finish, calls)
+        await _start_adapters(stack, server, settings)
+        try:
+            yield server
+        finally:
+            services.stopping = True
+            pops.close()
+
+
+async def push(server: Server, calls: Calls, decision: Decision) -> None:
+    """Tells the adapter that holds a waiting call where to send it. An adapter that asks by HTTP hears it by notice."""
+    contact = decision.contact
+    kind = contact.adapter.partition(":")[0]
+    answer = calls.answer(decision, contact.adapter_ref)
+    try:
+        if kind == "kamailio" and server.kamailio is not None:
+            await server.kamailio.push(contact.adapter_ref, answer)
+        elif kind == "redirect" and server.redirect is not None:
+            await server.redirect.push(contact.adapter_ref, answer)
+    except FirstringError as error:
+        _log.warning("push_failed", adapter=kind, code=error.code)
+
+
+async def _finish(calls: dict[int, Calls]) -> None:
+    await asyncio.gather(*(each.stop() for each in calls.values()))
+
+
+def _connected(server: Server) -> dict[str, bool]:
+    adapters: dict[str, bool] = {}
+    if server.kamailio is not None:
+        adapters["kamailio"] = server.kamailio.connected
+    if server.redirect is not None:
+        adapters["redirect"] = True
+    return adapters
+
+
+async def _start_adapters(stack: AsyncExitStack, server: Server, settings: Settings) -> None:
+    """The adapters serve the default tenant, which `firstring init` makes."""
+    if not (settings.kamailio_evapi or settings.redirect_listen):
+        return
+    tenants = {tenant.name: tenant for tenant in await server.services.database.tenants()}
+    tenant = tenants.get(settings.tenant)
+    if tenant is None:
+        raise BadInput(
+            "unknown_tenant",
+            "The voice adapters need the default tenant, and there is none of that name.",
+            where={"setting": "FIRSTRING_TENANT"},
+            hint="Run `firstring init`.",
+        )
+    calls = server.services.calls_of(tenant)
+    if settings.kamailio_evapi:
+        host, port = host_and_port(settings.kamailio_evapi)
+        server.kamailio = KamailioAdapter(calls, host=host, port=port)
+        await server.kamailio.start()
+        stack.push_async_callback(server.kamailio.stop)
+    if settings.redirect_listen:
+        host, port = host_and_port(settings.redirect_listen)
+        server.redirect = RedirectServer(calls, host=host, port=port, default_uri=settings.default_queue_uri)
+        await server.redirect.start()
+        stack.push_async_callback(server.redirect.stop)
+
+
+def host_and_port(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def public_url(settings: Settings) -> str:
+    """Where browsers reach the desk."""
+    return settings.public_url.rstrip("/") or f"http://{settings.listen_host}:{settings.listen_port}"
+
+
+def application(server: Server) -> object:
+    """The ASGI application of a running server."""
+    return create_app(server.services, desk_pages(server.services, server.pops))
+
+
+@asynccontextmanager
+async def database_only(settings: Settings, progress: Callable[[str], None] = lambda _: None) -> AsyncIterator[Database]:
+    """The store alone, for commands."""
+    opened = await open_database(settings, progress)
+    try:
+        yield opened.database
+    finally:
+        with contextlib.suppress(FirstringError):
+            await opened.close()

@@ -1,0 +1,355 @@
+"""The command line. Every command opens what it needs, does one thing, and closes it again.
+
+Exit status: 0 done, 1 something is different from what it should be (replay, demo), 2 bad input, 70 an operator has to
+act, 75 try again later (sysexits.h).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from firstring import __version__
+from firstring.contact import Resolution
+from firstring.errors import BadInput, FirstringError, Retryable
+from firstring.ports import SystemClock
+from firstring.settings import load
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Knows who is calling before the first ring ends, and hands them to the right agent.",
+)
+database_app = typer.Typer(no_args_is_help=True, help="The database.")
+staff_app = typer.Typer(no_args_is_help=True, help="People who sign in at the desk.")
+agent_app = typer.Typer(no_args_is_help=True, help="Agents who take contacts.")
+bench_app = typer.Typer(no_args_is_help=True, help="Benchmarks, each beside its peer in the same run.")
+app.add_typer(database_app, name="db")
+app.add_typer(staff_app, name="staff")
+app.add_typer(agent_app, name="agent")
+app.add_typer(bench_app, name="bench")
+
+out = Console()
+err = Console(stderr=True)
+
+
+def main() -> None:
+    """The program. Errors of ours become one line and an exit status; everything else is a fault and shows its trace."""
+    try:
+        app(prog_name="firstring")
+    except FirstringError as error:
+        err.print(f"[bold red]{error.code}[/bold red]: {error}", markup=True, highlight=False, soft_wrap=True)
+        sys.exit(2 if isinstance(error, BadInput) else 75 if isinstance(error, Retryable) else 70)
+
+
+def _run(work: Coroutine[Any, Any, Any]) -> Any:
+    import uvloop
+
+    return uvloop.run(work)
+
+
+def _say(text: str) -> None:
+    err.print(text, style="dim", highlight=False)
+
+
+@app.command()
+def version() -> None:
+    """Shows the version."""
+    out.print(__version__)
+
+
+@app.command()
+def init(login: Annotated[str, typer.Option(help="Log-in of the first administrator.")] = "admin") -> None:
+    """Makes the master key, the tenant and its first administrator. What is there already is left alone."""
+    from firstring.store.opening import initialise
+
+    settings = load()
+    made = _run(initialise(settings, SystemClock(), login=login, progress=_say))
+    out.print(f"tenant {made.tenant}: {', '.join(made.made) if made.made else 'everything was there already'}")
+    out.print(f"master key: {'from the environment' if settings.master_key else settings.key_file}")
+    if made.password is not None:
+        out.print(f"administrator {made.login}, password {made.password} (shown once; keep a backup of the key)")
+
+
+@database_app.command("upgrade")
+def upgrade() -> None:
+    """Applies the migrations that the database does not have yet."""
+    from firstring.store.opening import upgrade_database
+
+    applied = _run(upgrade_database(load(), _say))
+    out.print(f"applied: {', '.join(applied)}" if applied else "up to date")
+
+
+@app.command()
+def token(
+    role: Annotated[str, typer.Option(help="administrator, adapter, import, events, write_key or read.")] = "read",
+    name: Annotated[str, typer.Option(help="What the token is for.")] = "unnamed",
+    tenant: Annotated[str, typer.Option(help="Tenant (default: the settings').")] = "",
+    list_all: Annotated[bool, typer.Option("--list", help="Lists the tokens instead.")] = False,
+    revoke: Annotated[int | None, typer.Option(help="Ends the token of this number instead.")] = None,
+) -> None:
+    """Makes an API token or a write key; it is shown once."""
+    from firstring.bootstrap import database_only
+    from firstring.store.access import Access, TokenRole
+
+    if role not in get_args(TokenRole):
+        raise BadInput("role_invalid", f"There is no role {role}.", hint=f"One of: {', '.join(get_args(TokenRole))}.")
+
+    async def work() -> None:
+        settings = load()
+        async with database_only(settings, _say) as database:
+            access = Access(database, SystemClock())
+            its_tenant = await database.tenant_named(tenant or settings.tenant)
+            if list_all:
+                table = Table("number", "role", "name", "made", "revoked")
+                for known in await access.tokens(its_tenant):
+                    revoked = str(known.revoked_at or "")
+                    table.add_row(str(known.token_id), known.role, known.name, str(known.created_at), revoked)
+                out.print(table)
+            elif revoke is not None:
+                done = await access.revoke_token(its_tenant, revoke)
+                out.print(f"token {revoke} revoked" if done else f"there is no token {revoke} in use")
+            else:
+                text, made = await access.create_token(its_tenant, role, name)  # type: ignore[arg-type]
+                out.print(text, soft_wrap=True, highlight=False)
+                _say(f"role {made.role}, number {made.token_id}; it is not shown again")
+
+    _run(work())
+
+
+@staff_app.command("add")
+def staff_add(
+    login: str,
+    role: Annotated[str, typer.Option(help="agent, supervisor or administrator.")] = "agent",
+    agent: Annotated[int | None, typer.Option(help="The agent's number, for the role agent.")] = None,
+    password: Annotated[str, typer.Option(prompt=True, hide_input=True, confirmation_prompt=True)] = "",
+) -> None:
+    """Lets somebody sign in at the desk."""
+    from firstring.bootstrap import database_only
+    from firstring.store.access import Access
+
+    async def work() -> None:
+        settings = load()
+        async with database_only(settings, _say) as database:
+            its_tenant = await database.tenant_named(settings.tenant)
+            made = await Access(database, SystemClock()).create_staff(
+                its_tenant,
+                login,
+                password,
+                role,  # type: ignore[arg-type]
+                agent_id=agent,
+            )
+            out.print(f"{made.login} may sign in as {made.role}")
+
+    _run(work())
+
+
+@agent_app.command("add")
+def agent_add(
+    file: Annotated[Path, typer.Argument(help="TOML: name, address, skills, languages, tiers, channels, capacity.")],
+    agent: Annotated[int | None, typer.Option(help="The number of an agent to change.")] = None,
+) -> None:
+    """Adds an agent, or a new version of one."""
+    import tomllib
+
+    from firstring.bootstrap import database_only
+    from firstring.routing.agents import agent_profile
+    from firstring.store.contacts import Contacts
+    from firstring.store.notices import Notices
+
+    try:
+        raw = tomllib.loads(file.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise BadInput("agent_unreadable", f"The profile cannot be read: {error}", where={"file": str(file)}) from error
+    profile = agent_profile(raw, agent_id=agent or 0)
+
+    async def work() -> None:
+        settings = load()
+        async with database_only(settings, _say) as database:
+            contacts = Contacts(database, Notices(database.arguments, "cli"), SystemClock(), wrap_up_s=settings.wrap_up_s)
+            made = await contacts.put_agent(await database.tenant_named(settings.tenant), profile, agent)
+            out.print(f"agent {made[0]}, version {made[1]}")
+
+    _run(work())
+
+
+@app.command("import")
+def import_records(
+    file: Annotated[Path, typer.Argument(help="CSV, JSONL or Parquet.")],
+    source: Annotated[str, typer.Option(help="Name of the system that the records come from.")],
+    map_file: Annotated[Path | None, typer.Option("--map", help="TOML: [fields] column = field.")] = None,
+    rejects: Annotated[Path | None, typer.Option(help="Where rejected rows go (default: FILE.rejects.jsonl).")] = None,
+    dry_run: Annotated[bool, typer.Option(help="Shows the map and stops.")] = False,
+    events: Annotated[bool, typer.Option(help="The file holds events, not records.")] = False,
+) -> None:
+    """Loads customer records, or the events of customers. Interrupted and run again, it goes on where it stopped."""
+    from firstring.bootstrap import database_only
+    from firstring.bulk.load import run_events_import, run_import
+
+    async def work() -> None:
+        settings = load()
+        async with database_only(settings, _say) as database:
+            its_tenant = await database.tenant_named(settings.tenant)
+            if events:
+                await run_events_import(file, source, database, its_tenant, settings, console=err, rejects=rejects)
+            else:
+                await run_import(
+                    file, source, map_file, database, its_tenant, settings, console=err, rejects=rejects, dry_run=dry_run
+                )
+
+    _run(work())
+
+
+@app.command()
+def resolve(
+    fields: Annotated[list[str], typer.Argument(help="field=value, such as phone=+12025550123 full_name='Jon Smith'.")],
+    as_json: Annotated[bool, typer.Option("--json", help="The Resolution as JSON.")] = False,
+) -> None:
+    """Who is this? Candidates with their probabilities and reasons."""
+    from firstring.bootstrap import database_only
+    from firstring.decide import looked_up
+    from firstring.identity.evidence import gather
+    from firstring.identity.resolver import resolve as resolve_identity
+    from firstring.identity.weights import Weights
+    from firstring.store.notices import Notices
+    from firstring.store.ring import RingStore
+
+    raw: dict[str, Any] = {}
+    for field in fields:
+        name, equals, value = field.partition("=")
+        if not equals:
+            raise BadInput("argument_invalid", "Write field=value.", where={"argument": field[:40]})
+        raw.setdefault("full_name" if name == "name" else name, []).append(value)
+
+    async def work() -> Resolution:
+        settings = load()
+        async with database_only(settings, _say) as database:
+            ring = RingStore(database, Notices(database.arguments, "cli"))
+            evidence = gather(raw, country=settings.country)
+            for reason in evidence.rejected:
+                _say(f"not used: {reason.text}")
+            read = await ring.read(await database.tenant_named(settings.tenant), looked_up(evidence), None)
+            return resolve_identity(evidence, read, weights=Weights(), now=SystemClock().now())
+
+    resolution = _run(work())
+    if as_json:
+        out.print_json(msgspec.json.encode(resolution).decode())
+        return
+    table = Table("probability", "person", "who", "because", title=f"basis: {resolution.basis}, not calibrated")
+    for candidate in resolution.candidates:
+        because = "; ".join(reason.text for reason in candidate.reasons[:4])
+        table.add_row(f"{candidate.probability:.3f}", str(candidate.person_id), shown_name(candidate.profile), because)
+    table.add_row(f"{resolution.another_in_household:.3f}", "", "another in the household", "")
+    table.add_row(f"{resolution.someone_new:.3f}", "", "someone new", "")
+    out.print(table)
+
+
+def shown_name(profile: dict[str, Any]) -> str:
+    """A person's name out of a profile, or a dash."""
+    whole = " ".join(str(profile[part]) for part in ("given_name", "family_name") if profile.get(part))
+    return whole or str(profile.get("full_name") or "-")
+
+
+@app.command()
+def serve() -> None:
+    """Runs the server until it is told to stop (SIGTERM, Ctrl-C); what it accepted is finished."""
+    from firstring.observe import configure_logs
+    from firstring.serving import serve as serve_until_told
+
+    settings = load()
+    configure_logs(settings.log_level)
+    _run(serve_until_told(settings, _say))
+
+
+@app.command("kamailio-config")
+def kamailio_config(
+    listen: Annotated[list[str] | None, typer.Option(help="udp:ADDRESS:PORT or tcp:ADDRESS:PORT.")] = None,
+    default_uri: Annotated[str, typer.Option(help="The switch's default queue (default: the settings').")] = "",
+    hold_uri: Annotated[str, typer.Option(help="Where a wait goes when it is over (default: the settings').")] = "",
+    evapi: Annotated[str, typer.Option(help="Where Firstring connects; loopback only (default: the settings').")] = "",
+    log_stderror: Annotated[bool, typer.Option(help="Kamailio logs to standard error.")] = False,
+) -> None:
+    """Prints a complete kamailio.cfg."""
+    from firstring.channels.voice.config import render_config
+
+    settings = load()
+    queue = default_uri or settings.default_queue_uri
+    if not queue:
+        raise BadInput(
+            "setting_missing",
+            "The default queue is not known: calls that cannot be decided need a place to go.",
+            where={"setting": "FIRSTRING_DEFAULT_QUEUE_URI"},
+            hint="Set it, or give --default-uri sip:queue@host.",
+        )
+    text = render_config(
+        **({"listen": listen} if listen else {}),
+        evapi=evapi or settings.kamailio_evapi or "127.0.0.1:8448",
+        default_uri=queue,
+        hold_uri=hold_uri or settings.hold_uri,
+        ring_timeout_ms=settings.ring_timeout_ms,
+        log_stderror=log_stderror,
+    )
+    typer.echo(text)
+
+
+@app.command()
+def replay(
+    last: Annotated[int, typer.Option(help="How many of the newest decisions.", min=1, max=1_000_000)] = 1_000,
+    contact: Annotated[str, typer.Option(help="Only the decisions of this contact.")] = "",
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+) -> None:
+    """Derives stored decisions again from what they read, and shows any difference. Exit status 1 if there is one."""
+    from firstring.replay import replay_decisions
+
+    report = _run(replay_decisions(load(), last=last, contact=contact, progress=_say))
+    if as_json:
+        typer.echo(json.dumps(report.as_json()))
+    else:
+        for difference in report.differences:
+            out.print(difference, highlight=False)
+        out.print(f"{report.replayed} decisions derived again, {len(report.differences)} differences")
+        if report.other_versions:
+            out.print(f"{report.other_versions} were made by other versions of the models and were not derived")
+    if report.differences:
+        raise typer.Exit(1)
+
+
+@app.command()
+def demo(
+    once: Annotated[bool, typer.Option(help="Runs the story and exits.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Prints the result as JSON.")] = False,
+    voice: Annotated[str, typer.Option(help="auto, kamailio or redirect.")] = "auto",
+) -> None:
+    """Sample customers, a server, real SIP calls: shows what happens to each, and stays until Ctrl-C."""
+    from firstring.demo.story import run_demo
+
+    if not asyncio.run(run_demo(once=once, as_json=as_json, voice=voice)):
+        raise typer.Exit(1)
+
+
+@bench_app.command("ring")
+def bench_ring(
+    records: Annotated[int, typer.Option(help="Customer records.", min=1_000)] = 1_000_000,
+    as_json: Annotated[bool, typer.Option("--json", help="Prints the result as JSON.")] = False,
+    seconds: Annotated[int, typer.Option(help="Length of each measurement under load.", min=1, max=600)] = 20,
+    seed: Annotated[int, typer.Option(help="Seed of the generator.")] = 1,
+    splink: Annotated[bool, typer.Option(help="Also measures Splink's look-up.")] = True,
+) -> None:
+    """Import, decide, resolve, calls and pops at size, with figures."""
+    from firstring.bench.ring import run_bench
+
+    asyncio.run(run_bench(records=records, as_json=as_json, seconds=seconds, seed=seed, splink=splink))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""Derives stored decisions again from what they read: the choice exactly, scores within 1e-9."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from firstring.bootstrap import database_only, models_of
+from firstring.decide import differences, rederive
+from firstring.errors import BadInput
+from firstring.settings import Settings
+from firstring.store.notices import Notices
+from firstring.store.queries import sql
+from firstring.store.ring import RingStore, opened_decision
+
+PAGE = 200
+
+
+@dataclass
+class ReplayReport:
+    """How many decisions were derived again and where they differ (contact, revision, field)."""
+
+    replayed: int = 0
+    other_versions: int = 0
+    differences: list[str] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "replayed": self.replayed,
+            "other_versions": self.other_versions,
+            "differences": self.differences,
+        }
+
+
+async def replay_decisions(
+    settings: Settings, *, last: int, contact: str = "", progress: Callable[[str], None] = lambda _: None
+) -> ReplayReport:
+    """The newest `last` decisions of the default tenant, or those of one contact.
+
+    Decisions of other versions of the models cannot be derived by these; they are counted, not compared.
+    """
+    try:
+        wanted = uuid.UUID(contact) if contact else None
+    except ValueError:
+        raise BadInput("unknown_contact", "That is no contact's id.", where={"contact": contact[:40]}) from None
+    models = models_of(settings)
+    report = ReplayReport()
+    async with database_only(settings, progress) as database:
+        tenant = await database.tenant_named(settings.tenant)
+        ring = RingStore(database, Notices(database.arguments, "replay"))
+        done = 0
+        while done < last:
+            async with database.transaction(tenant.tenant_id) as connection:
+                rows = await connection.fetch(
+                    sql("contacts", "decisions"), tenant.tenant_id, wanted, min(PAGE, last - done), done
+                )
+            for row in rows:
+                decision = opened_decision(tenant, row)
+                if decision.derived.versions != models.versions():
+                    report.other_versions += 1
+                    continue
+                profiles = await ring.profiles(tenant, decision.read.agents)
+                again = rederive(decision, profiles, models)
+                name = f"{decision.contact.contact_id}/{decision.revision}"
+                report.differences += [f"{name} {line}" for line in differences(decision.derived, again)]
+                report.replayed += 1
+            done += len(rows)
+            if len(rows) < PAGE:
+                break
+            progress(f"{report.replayed} decisions derived again")
+    return report
