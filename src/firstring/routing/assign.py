@@ -1,0 +1,172 @@
+"""Whom: the eligible agents in the order in which they are tried.
+
+Longest idle first, in three classes: the contact's own team, agents without a team, agents of other teams. Agents of
+a team are thereby kept for the contacts of that team as long as somebody else is free, but never withheld: an
+eligible idle agent does not stay beside a waiting contact.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Final
+
+from firstring import limits
+from firstring.contact import AgentFree, AgentProfile, AgentVerdict, Reason, Requirement, Routing, RoutingNeed
+from firstring.routing.eligibility import Obstacle, eligible, requirement_at, team_of
+from firstring.routing.memo import OTHER_TEAM, OWN_TEAM, EligibilityMemo, Profiles, team_class, verdicts
+
+POLICY: Final = "longest-idle"
+
+_EXCLUDED: Final[Obstacle] = ("agent_excluded", None)
+_OBSTACLES: Final = {
+    "agent_excluded": "excluded for this contact",
+    "profile_unknown": "without a known profile",
+    "channel_missing": "not serving {}",
+    "capacity_none": "taking no contact on {}",
+    "language_missing": "not speaking {}",
+    "language_level": "speaking {} below the level asked for",
+    "skill_missing": "lacking {}",
+    "skill_level": "having {} below the level asked for",
+    "tier_missing": "not in the team {}",
+}
+
+
+def rank(
+    need: RoutingNeed,
+    agents: Sequence[AgentFree],
+    profiles: Profiles,
+    *,
+    now: datetime,
+    waited_s: float,
+    limit: int = limits.ALTERNATIVES_KEPT,
+    policy: str = POLICY,
+    reasons: Sequence[Reason] = (),
+    memo: EligibilityMemo | None = None,
+) -> Routing:
+    """The first `limit` eligible agents in the order in which the claim tries them.
+
+    `agents` have a free place on the contact's channel; beyond limits.AGENTS_CONSIDERED only the longest idle are
+    considered, with a reason. Order: preferred agents as listed, then class (see above), then longest idle, then
+    agent id. `ranked` holds eligible agents only; score is their idle time in seconds (0 where the clock went back).
+    `reasons` are put before those of the routing itself. Deterministic (propensity 1.0), and independent of the order
+    of `agents`. `memo` makes it quicker and changes nothing.
+    """
+    requirement = requirement_at(need, waited_s)
+    all_reasons = list(reasons)
+    considered = agents
+    if len(agents) > limits.AGENTS_CONSIDERED:
+        considered = heapq.nsmallest(limits.AGENTS_CONSIDERED, agents, key=_longest_idle)
+        cut = len(agents) - len(considered)
+        all_reasons.append(Reason("agents_cut", f"{cut} agents with the shortest idle time were not considered"))
+
+    fit, obstacles = _sift(need, requirement, considered, profiles, memo)
+    preference = _preference(need.preferred)
+    if preference:
+        key_of = preference.get
+        fit = [(key_of(entry[2], len(preference)) * 4 + entry[0], *entry[1:]) for entry in fit]
+    first = heapq.nsmallest(limit, fit)
+    ranked = tuple(
+        _verdict(profiles[agent_id, version], need, requirement, idle_since, now, place)
+        for place, (_, idle_since, agent_id, version) in enumerate(first)
+    )
+    all_reasons.extend(_summary(len(fit), len(agents), obstacles))
+    return Routing(
+        need=need,
+        ranked=ranked,
+        eligible=len(fit),
+        considered=len(considered),
+        policy=policy,
+        reasons=tuple(all_reasons),
+    )
+
+
+def explain(need: RoutingNeed, agent: AgentFree, profile: AgentProfile, *, now: datetime, waited_s: float) -> AgentVerdict:
+    """Why this agent, or why not: every reason, not only the first obstacle."""
+    requirement = requirement_at(need, waited_s)
+    fits, reasons = eligible(profile, requirement, need.channel, excluded=need.excluded)
+    if not fits:
+        return AgentVerdict(agent.agent_id, agent.version, eligible=False, reasons=reasons)
+    return _verdict(profile, need, requirement, agent.idle_since, now, place=None)
+
+
+Entry = tuple[int, datetime, int, int]
+"""(class, idle_since, agent_id, version): sorts in the order in which agents are tried."""
+
+
+def _sift(
+    need: RoutingNeed,
+    requirement: Requirement,
+    agents: Sequence[AgentFree],
+    profiles: Profiles,
+    memo: EligibilityMemo | None,
+) -> tuple[list[Entry], dict[Obstacle, int]]:
+    """The eligible agents, and how many others there are by their first obstacle."""
+    excluded = frozenset(need.excluded)
+    fit: list[Entry] = []
+    obstacles: dict[Obstacle, int] = {}
+    for agent, verdict in zip(agents, verdicts(need, requirement, agents, profiles, memo), strict=True):
+        agent_id = agent.agent_id
+        if agent_id in excluded:
+            verdict = _EXCLUDED
+        if isinstance(verdict, int):
+            fit.append((verdict, agent.idle_since, agent_id, agent.version))
+        else:
+            obstacles[verdict] = obstacles.get(verdict, 0) + 1
+    return fit, obstacles
+
+
+def _preference(preferred: Iterable[int]) -> dict[int, int]:
+    places: dict[int, int] = {}
+    for agent_id in preferred:
+        places.setdefault(agent_id, len(places))
+    return places
+
+
+def _longest_idle(agent: AgentFree) -> tuple[datetime, int]:
+    return agent.idle_since, agent.agent_id
+
+
+def _verdict(
+    profile: AgentProfile,
+    need: RoutingNeed,
+    requirement: Requirement,
+    idle_since: datetime,
+    now: datetime,
+    place: int | None,
+) -> AgentVerdict:
+    idle_s = max(0.0, (now - idle_since).total_seconds())
+    reasons: list[Reason] = []
+    if profile.agent_id in need.preferred:
+        reasons.append(Reason("preferred", "Preferred for this contact"))
+    in_class = team_class(profile, team_of(need))
+    if in_class == OWN_TEAM:
+        reasons.append(Reason("team", f"In the team {team_of(need)}"))
+    elif in_class == OTHER_TEAM:
+        reasons.append(Reason("team_spared", "In a team for other customers: tried after the others"))
+    for skill, level in requirement.skills.items():
+        reasons.append(Reason("skill", f"{skill} at {profile.skills[skill]}, {level} is asked for", field=skill))
+    spoken = requirement.language
+    if spoken is not None:
+        text = f"Speaks {spoken} at {profile.languages[spoken]}, {requirement.language_level} is asked for"
+        reasons.append(Reason("language", text, field=spoken))
+    idle_text = f"Idle for {idle_s:.0f} s"
+    if place is not None:
+        idle_text += f", number {place + 1} in order"
+    reasons.append(Reason("idle", idle_text, weight=idle_s))
+    return AgentVerdict(profile.agent_id, profile.version, eligible=True, score=idle_s, reasons=tuple(reasons))
+
+
+def _summary(fit: int, free: int, obstacles: Mapping[Obstacle, int]) -> list[Reason]:
+    """How many agents fell out for what, most frequent first, and the state that follows from it."""
+    reasons: list[Reason] = []
+    if free == 0:
+        reasons.append(Reason("no_agent_free", "No agent is free on this channel"))
+    elif fit == 0:
+        reasons.append(Reason("no_agent_eligible", f"None of {free} free agents may serve this contact now"))
+    for (code, about), count in sorted(obstacles.items(), key=lambda item: (-item[1], item[0][0], item[0][1] or "")):
+        reasons.append(
+            Reason(code, f"{count} free agents {_OBSTACLES[code].format(about)}", weight=float(count), field=about)
+        )
+    return reasons

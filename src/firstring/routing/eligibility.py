@@ -1,0 +1,85 @@
+"""May this agent serve this contact now? A yes or the reasons why not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container
+
+from firstring.contact import AgentProfile, Reason, Requirement, RoutingNeed
+
+Obstacle = tuple[str, str | None]
+"""The first thing in an agent's way: a code of `eligible`, and the skill, language, team or channel it is about."""
+
+_ANYBODY = Requirement()
+
+
+def requirement_at(need: RoutingNeed, waited_s: float) -> Requirement:
+    """What an agent must bring after `waited_s` seconds of waiting: the latest step that has been reached.
+
+    Before the first step (also when the clock went back and `waited_s` is negative) the first step holds.
+    """
+    current = need.steps[0].requirement if need.steps else _ANYBODY
+    for step in need.steps:
+        if step.after_s > waited_s:
+            break
+        current = step.requirement
+    return current
+
+
+def team_of(need: RoutingNeed) -> str | None:
+    """The team that serves this contact first. It stays the first choice after the requirement has relaxed."""
+    return need.steps[0].requirement.tier if need.steps else None
+
+
+def obstacle_check(requirement: Requirement, channel: str) -> Callable[[AgentProfile], Obstacle | None]:
+    """A function from a profile to the first obstacle, or None: the quick form of `eligible`, for many agents."""
+    skills = tuple(requirement.skills.items())
+    language, language_level, tier = requirement.language, requirement.language_level, requirement.tier
+
+    def first_obstacle(profile: AgentProfile) -> Obstacle | None:
+        if channel not in profile.channels:
+            return ("channel_missing", channel)
+        if profile.capacity.get(channel, 0) < 1:
+            return ("capacity_none", channel)
+        if language is not None and profile.languages.get(language, 0) < language_level:
+            return ("language_level" if language in profile.languages else "language_missing", language)
+        for skill, level in skills:
+            if profile.skills.get(skill, 0) < level:
+                return ("skill_level" if skill in profile.skills else "skill_missing", skill)
+        if tier is not None and tier not in profile.tiers:
+            return ("tier_missing", tier)
+        return None
+
+    return first_obstacle
+
+
+def eligible(
+    profile: AgentProfile, requirement: Requirement, channel: str, *, excluded: Container[int] = ()
+) -> tuple[bool, tuple[Reason, ...]]:
+    """Whether the agent may serve, and every reason why not (none where they may).
+
+    Codes: agent_excluded, channel_missing, capacity_none, language_missing, language_level, skill_missing,
+    skill_level, tier_missing.
+    """
+    reasons: list[Reason] = []
+    if profile.agent_id in excluded:
+        reasons.append(Reason("agent_excluded", "Excluded for this contact"))
+    if channel not in profile.channels:
+        reasons.append(Reason("channel_missing", f"Does not serve {channel}", field=channel))
+    elif profile.capacity.get(channel, 0) < 1:
+        reasons.append(Reason("capacity_none", f"Takes no contact on {channel}", field=channel))
+    if requirement.language is not None:
+        spoken = profile.languages.get(requirement.language)
+        if spoken is None:
+            reasons.append(Reason("language_missing", f"Does not speak {requirement.language}", field=requirement.language))
+        elif spoken < requirement.language_level:
+            text = f"Speaks {requirement.language} at {spoken}, {requirement.language_level} is asked for"
+            reasons.append(Reason("language_level", text, field=requirement.language))
+    for skill, level in requirement.skills.items():
+        has = profile.skills.get(skill)
+        if has is None:
+            reasons.append(Reason("skill_missing", f"Lacks {skill}", field=skill))
+        elif has < level:
+            reasons.append(Reason("skill_level", f"Has {skill} at {has}, {level} is asked for", field=skill))
+    if requirement.tier is not None and requirement.tier not in profile.tiers:
+        reasons.append(Reason("tier_missing", f"Not in the team {requirement.tier}", field=requirement.tier))
+    return not reasons, tuple(reasons)

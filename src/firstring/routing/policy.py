@@ -1,0 +1,217 @@
+"""The routing policy: one named table that says what a contact needs, how that relaxes, and who goes first.
+
+Written in TOML as `[routing]`; every setting has a default. The version is derived from the content, so that a stored
+decision names exactly the policy it rests on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from firstring.errors import BadInput
+from firstring.routing import fields
+
+SECONDS_MAX: Final = 3_600.0
+PRIORITY_MAX: Final = 1_000
+TEAM_FOR_S: Final = 15.0
+"""How long a team has its contacts to itself where the policy does not say."""
+ENTRIES_MAX: Final = 1_000
+"""Intents or called numbers in one policy."""
+
+
+class TierRule(msgspec.Struct, frozen=True, kw_only=True):
+    """What a customer tier brings: points of priority, and a team that has the contact to itself for `team_for_s`."""
+
+    priority: int = 0
+    team: str | None = None
+    team_for_s: float = 0.0
+
+
+class CalledRule(msgspec.Struct, frozen=True, kw_only=True):
+    """What a called number (or queue name) asks for."""
+
+    skills: dict[str, int] = {}
+    language: str | None = None
+    priority: int = 0
+
+
+class RoutingPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """One routing policy. Seconds are counted from the moment the contact was offered.
+
+    Priority is counted in points; one point is worth `ageing_s_per_point` seconds of waiting, so nobody is overtaken
+    by anyone who came more than `priority_max * ageing_s_per_point` seconds later.
+    """
+
+    language_level: int = 4
+    """Level of the contact's language that is asked for at first (1-5)."""
+    language_level_relaxed: int = 2
+    """Level that is enough from `language_relaxed_after_s` on."""
+    language_relaxed_after_s: float = 20.0
+    language_dropped_after_s: float = 40.0
+    """From then on the language is no longer asked for."""
+    language_probability: float = 0.6
+    """A customer's own language counts where the candidates who have it reach this probability together."""
+    skill_relaxed_after_s: float = 30.0
+    """From then on level 1 of each skill is enough."""
+    skill_dropped_after_s: float = 60.0
+    """From then on anyone on the channel who is left by the other requirements will do."""
+    intent_probability: float = 0.3
+    """The most probable reason counts from this probability on (candidate times reason)."""
+    team_probability: float = 0.5
+    """A tier's team is asked for where the candidates of that tier reach this probability together."""
+    tiers: dict[str, TierRule] = msgspec.field(
+        default_factory=lambda: {"vip": TierRule(priority=30, team="vip", team_for_s=TEAM_FOR_S)}
+    )
+    """Customer tier (field `tier` of a record) to what it brings."""
+    issues: dict[str, int] = msgspec.field(default_factory=lambda: {"complaint": 12, "outage": 6, "refund": 3})
+    """Kind of open issue to points of priority; the highest of a candidate counts, by the candidate's probability."""
+    intents: dict[str, dict[str, int]] = {}
+    """Reason for the contact to the skills it needs, with levels."""
+    called: dict[str, CalledRule] = {}
+    """Called number (E.164), SIP user or queue name to what it asks for."""
+    ageing_s_per_point: float = 10.0
+    priority_max: int = 60
+
+    @property
+    def version(self) -> str:
+        """`routing-` and twelve hex digits of the SHA-256 of the content."""
+        return "routing-" + hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()[:12]
+
+
+def policy_from_toml(text: str) -> RoutingPolicy:
+    """The policy in the table `[routing]` of a TOML text; defaults for what is not there.
+
+    Raises BadInput: toml_invalid, and the codes of `routing_policy`.
+    """
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise BadInput("toml_invalid", f"Not valid TOML: {error}", hint="See toml.io for the syntax.") from error
+    return routing_policy(fields.table(document.get("routing", {}), "routing", 100))
+
+
+def routing_policy(raw: Mapping[str, Any]) -> RoutingPolicy:
+    """The policy in a parsed `[routing]` table.
+
+    Raises BadInput with where.field: field_unknown, number_out_of_range, level_invalid, name_invalid, name_twice,
+    language_invalid, table_expected, too_many_entries, and policy_inconsistent where a later step would ask for more
+    than an earlier one.
+    """
+    fields.known(raw, RoutingPolicy.__struct_fields__, "routing")
+    values: dict[str, Any] = {}
+    for name, value in raw.items():
+        where = f"routing.{name}"
+        if name in ("language_level", "language_level_relaxed"):
+            values[name] = fields.level(value, where)
+        elif name == "priority_max":
+            values[name] = fields.whole(value, where, 0, PRIORITY_MAX)
+        elif name.endswith("_probability"):
+            values[name] = fields.number(value, where, 0.0, 1.0)
+        elif name == "ageing_s_per_point":
+            values[name] = fields.number(value, where, 0.001, SECONDS_MAX)
+        elif name.endswith("_after_s"):
+            values[name] = fields.number(value, where, 0.0, SECONDS_MAX)
+        else:
+            values[name] = _TABLES[name](value, where)
+    policy = RoutingPolicy(**values)
+    _check_order(policy)
+    return policy
+
+
+def called_key(called: str) -> str:
+    """The key under which a called address stands in the policy: user part of a SIP or tel URI, bare number or name.
+
+    Spaces and the marks -.() are taken out of numbers; names are lower case. `sip:+44 20@x` and `+4420` are one key.
+    """
+    text = called.strip()
+    scheme, colon, rest = text.partition(":")
+    if colon and scheme.lower() in ("sip", "sips", "tel"):
+        text = rest.partition(";")[0].partition("@")[0]
+    digits = text.translate(_MARKS)
+    if digits.isascii() and digits.removeprefix("+").isdecimal():
+        return digits
+    return text.lower()
+
+
+_MARKS: Final = str.maketrans("", "", " -.()/\u00a0")
+
+
+def _tiers(value: object, where: str) -> dict[str, TierRule]:
+    rules: dict[str, TierRule] = {}
+    for name, rule in fields.table(value, where, 50).items():
+        tier = fields.slug(name, where)
+        at = f"{where}.{tier}"
+        entries = fields.table(rule, at, 10)
+        fields.known(entries, TierRule.__struct_fields__, at)
+        if tier in rules:
+            raise BadInput("name_twice", "The same name stands there twice", where={"field": at})
+        team = fields.slug(entries["team"], f"{at}.team") if "team" in entries else None
+        rules[tier] = TierRule(
+            priority=fields.whole(entries.get("priority", 0), f"{at}.priority", 0, PRIORITY_MAX),
+            team=team,
+            team_for_s=fields.number(
+                entries.get("team_for_s", TEAM_FOR_S if team else 0.0), f"{at}.team_for_s", 0.0, SECONDS_MAX
+            ),
+        )
+    return rules
+
+
+def _issues(value: object, where: str) -> dict[str, int]:
+    points: dict[str, int] = {}
+    for name, priority in fields.table(value, where, 50).items():
+        kind = fields.slug(name, where)
+        fields.put_once(points, kind, fields.whole(priority, f"{where}.{kind}", 0, PRIORITY_MAX), where)
+    return points
+
+
+def _intents(value: object, where: str) -> dict[str, dict[str, int]]:
+    intents: dict[str, dict[str, int]] = {}
+    for name, wanted in fields.table(value, where, ENTRIES_MAX).items():
+        intent = fields.slug(name, where)
+        if intent in intents:
+            raise BadInput("name_twice", "The same name stands there twice", where={"field": f"{where}.{intent}"})
+        intents[intent] = fields.skills(wanted, f"{where}.{intent}", 20)
+    return intents
+
+
+def _called(value: object, where: str) -> dict[str, CalledRule]:
+    rules: dict[str, CalledRule] = {}
+    for name, rule in fields.table(value, where, ENTRIES_MAX).items():
+        key = called_key(name)
+        at = f"{where}.{key[:64]}"
+        if not key:
+            raise BadInput("name_invalid", "Not a number or name", where={"field": at})
+        if key in rules:
+            raise BadInput("name_twice", "The same number stands there twice", where={"field": at})
+        entries = fields.table(rule, at, 10)
+        fields.known(entries, CalledRule.__struct_fields__, at)
+        rules[key] = CalledRule(
+            skills=fields.skills(entries.get("skills", {}), f"{at}.skills", 20),
+            language=fields.language(entries["language"], f"{at}.language") if "language" in entries else None,
+            priority=fields.whole(entries.get("priority", 0), f"{at}.priority", 0, PRIORITY_MAX),
+        )
+    return rules
+
+
+_TABLES: Final = {"tiers": _tiers, "issues": _issues, "intents": _intents, "called": _called}
+
+
+def _check_order(policy: RoutingPolicy) -> None:
+    """Relaxing steps only ever ask for less."""
+    for earlier, later in (
+        ("language_level_relaxed", "language_level"),
+        ("language_relaxed_after_s", "language_dropped_after_s"),
+        ("skill_relaxed_after_s", "skill_dropped_after_s"),
+    ):
+        if getattr(policy, earlier) > getattr(policy, later):
+            raise BadInput(
+                "policy_inconsistent",
+                f"{earlier} must not be greater than {later}",
+                where={"field": f"routing.{earlier}"},
+                hint="Requirements may only relax as a contact waits.",
+            )
