@@ -95,7 +95,7 @@ async def test_a_call_is_offered_rings_is_answered_and_ends(rig: Rig) -> None:
     assert {event.uri for event in rig.core.events[:2]} == {rig.first.uri}
     offer = rig.core.offers[0]
     assert offer.call_id == result.call_id
-    assert (offer.from_, offer.to, offer.pai) == ("+15551230077", "support", "sip:+15550009@carrier.example")
+    assert (offer.from_, offer.to, offer.pai) == ("+15551230077", "support", "+15550009")
     assert (offer.identity, offer.date) == (IDENTITY, "Sun, 22 Nov 2026 00:00:00 GMT")
     assert (offer.ua, offer.visit, offer.attempt, offer.deadline_ms) == ("carrier-gw", "v-123", 0, 800)
     assert offer.src == f"127.0.0.1:{rig.caller.port}"

@@ -18,6 +18,7 @@ from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 
+from firstring.channels.voice.sip import user_of
 from firstring.errors import BadInput
 
 CALL_ID_CHARS: Final = 256
@@ -114,7 +115,8 @@ def check_uri(value: str, field: str = "uri") -> str:
 class CallOffer(msgspec.Struct, frozen=True, kw_only=True):
     """A call that rings: CloudEvent type `call.offered`. All text, empty when the switch did not say.
 
-    `from_` (JSON `from`) is the caller's number as shown, `pai` P-Asserted-Identity, `identity` and `date` the headers
+    `from_` (JSON `from`) is the caller's number as shown, `pai` the one of P-Asserted-Identity, `to` what was called (of
+    URIs the user part is kept; unreadable ones are empty), `identity` and `date` the headers
     of RFC 8224, `src` the address the call came from, `visit` the web visit it belongs to. `adapter_ref` is opaque and
     returned with the answer. `attempt` counts from 0 how often this call asked. `deadline_ms` is counted from arrival.
     """
@@ -327,9 +329,9 @@ def offer_from_fields(fields: Mapping[str, Any]) -> CallOffer:
         raise BadInput("bad_event_type", "Expected a call.offered.", where={"field": "type"})
     return CallOffer(
         call_id=check_call_id(_text(fields, "call_id", CALL_ID_CHARS + 1)),
-        from_=_text(fields, "from"),
-        pai=_text(fields, "pai"),
-        to=_text(fields, "to"),
+        from_=_number_text(fields, "from"),
+        pai=_number_text(fields, "pai"),
+        to=_number_text(fields, "to"),
         identity=_text(fields, "identity"),
         date=_text(fields, "date"),
         ua=_text(fields, "ua"),
@@ -405,6 +407,14 @@ def _text(fields: Mapping[str, Any], name: str, limit: int | None = None) -> str
     if not isinstance(value, str | int | float):
         raise BadInput("bad_field", "Expected text.", where={"field": name})
     return clean_text(str(value), limit if limit is not None else FIELD_CHARS[name])
+
+
+def _number_text(fields: Mapping[str, Any], name: str) -> str:
+    """A number, or the user part where a switch sends a URI or a whole header value."""
+    value = _text(fields, name)
+    if value.startswith(("sip:", "sips:", "tel:")) or "<" in value:
+        return user_of(value)
+    return value
 
 
 def _number(fields: Mapping[str, Any], name: str, low: int, high: int, default: int) -> int:
