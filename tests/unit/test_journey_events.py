@@ -126,6 +126,9 @@ def test_the_error_of_the_senders_clock_is_taken_out() -> None:
     fast = track(originalTimestamp="2031-01-01T00:00:00Z", sentAt="2031-01-01T00:00:05Z")
     assert parse_event(fast, received_at=NOW).occurred_at == NOW - timedelta(seconds=5)
     assert refused(fast, correct_skew=False).code == "time_in_future"
+    # the sender's own reading counts, not a time it rewrote
+    both = track(originalTimestamp="2026-02-01T00:00:00Z", timestamp="2026-02-02T00:00:00Z", sentAt="2026-02-01T00:00:10Z")
+    assert parse_event(both, received_at=NOW).occurred_at == NOW - timedelta(seconds=10)
 
 
 def test_an_event_out_of_an_archive_was_corrected_before() -> None:
