@@ -51,7 +51,17 @@ begin
          greatest((select count(*) from ranked)::int - p_candidates, 0)
   into hits, found_records, candidate_ids, candidates_cut;
 
-  candidate_ids := coalesce(candidate_ids, '{}') || coalesce(p_persons, '{}');
+  -- Persons asked for by id are read too, each once, and by whom they were merged into.
+  if cardinality(p_persons) > 0 then
+    candidate_ids := (
+      select array_agg(distinct asked.person_id) from (
+        select unnest(candidate_ids) as person_id
+        union all
+        select coalesce(p.merged_into, p.person_id) from person p
+        where p.tenant_id = p_tenant and p.person_id = any (p_persons)
+      ) asked
+    );
+  end if;
 
   if cardinality(candidate_ids) > 0 then
     -- A person's records: those that were found first, then the most recently seen.
