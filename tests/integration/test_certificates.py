@@ -402,3 +402,10 @@ async def test_an_unknown_authority_and_an_address_inside(server: Server, cache:
     assert (check.verstat, check.reason, check.sip_code) == ("TN-Validation-Failed", "certificate_refused", 436)
     assert server.connections == 1
     await strict.aclose()
+
+
+async def test_without_roots_nothing_is_fetched(server: Server, cache: CertificateCache) -> None:
+    verifier = SignatureVerifier(cache, [], SystemClock())
+    check = await verifier.check(identity(CARRIER.at(server.url())), CALLER, CALLED, deadline_ms=LONG_MS)
+    assert (check.verstat, check.reason) == ("No-TN-Validation", "no_trusted_roots")
+    assert server.connections == 0

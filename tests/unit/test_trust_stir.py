@@ -212,7 +212,13 @@ def test_checks_come_in_order() -> None:
     # The numbers are compared before any certificate is asked for: an attacker cannot make us fetch for nothing.
     refused(check(signed(), called="+2", pem=b""), "dest_mismatch", 438)
     tampered = signed().replace(SIGNATURE, "A" * 86)
-    refused(check(tampered, roots=()), "certificate_untrusted", 437)
+    refused(check(tampered, roots=(TrialAuthority(NOW).root,)), "certificate_untrusted", 437)
+
+
+def test_without_trusted_roots_a_signature_counts_neither_way() -> None:
+    result = check(signed(), roots=())
+    refused(result, "no_trusted_roots", None)
+    assert result.verstat == "No-TN-Validation"
 
 
 def test_tampered_claims_and_signatures() -> None:

@@ -30,6 +30,7 @@ FAULTS: Final[dict[str, int | None]] = {
     "no_caller_number": None,
     "orig_mismatch": 438,
     "dest_mismatch": 438,
+    "no_trusted_roots": None,
     "certificate_pending": 436,
     "certificate_unavailable": 436,
     "certificate_refused": 436,
@@ -50,6 +51,7 @@ _NOT_VALIDATED: Final = {
     "no_identity",
     "unsupported_ppt",
     "no_caller_number",
+    "no_trusted_roots",
     "certificate_pending",
     "certificate_unavailable",
 }
