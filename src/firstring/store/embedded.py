@@ -190,12 +190,13 @@ def _ensure_server(home: Path, account: Account, deadline: _Deadline, start_fd: 
     busy_until = time.monotonic() + BUSY_TIMEOUT_S
     programs: Path | None = None
     process: subprocess.Popen[bytes] | None = None
+    log_sizes: dict[Path, int] = {}
     while True:
         found = keeper.running(data)
         if found and found.state == "ready":
             break
         if process is not None and process.poll() is not None:
-            error = _start_error(home, process.returncode)
+            error = _start_error(home, log_sizes, process.returncode)
             if time.monotonic() > busy_until or not any(sign in error.message for sign in BUSY_SIGNS):
                 raise error
             process = None
@@ -205,6 +206,7 @@ def _ensure_server(home: Path, account: Account, deadline: _Deadline, start_fd: 
         else:
             programs = programs or _prepare(home, account, deadline.progress, start_fd)
             marker.unlink(missing_ok=True)
+            log_sizes = _log_sizes(home)
             process = _launch(home, programs, account)
     if not marker.exists():
         wheel = cluster.find_wheel()
@@ -250,15 +252,18 @@ def _spawn(
     return process
 
 
-def _start_error(home: Path, exit_code: int) -> FirstringError:
-    """Why the server ended while it started: its own words, from before and after it opened its log."""
-    logs = sorted((home / "log").glob("*.log"), key=lambda path: path.lstat().st_mtime)[-1:]
+def _log_sizes(home: Path) -> dict[Path, int]:
+    return {path: path.lstat().st_size for path in (home / "log").glob("*.log")}
+
+
+def _start_error(home: Path, sizes: dict[Path, int], exit_code: int) -> FirstringError:
+    """Why the server ended while it started: what it wrote, before it opened its log and since (`sizes`) into it."""
     texts = []
-    for path in (home / "start.log", *logs):
+    for path in (home / "start.log", *sorted((home / "log").glob("*.log"))):
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
         try:
-            os.lseek(fd, max(0, os.fstat(fd).st_size - LOG_BYTES), os.SEEK_SET)
-            texts.append(os.read(fd, LOG_BYTES).decode("utf-8", "replace"))
+            end = os.fstat(fd).st_size
+            texts.append(os.pread(fd, LOG_BYTES, max(sizes.get(path, 0), end - LOG_BYTES)).decode("utf-8", "replace"))
         finally:
             os.close(fd)
     fatal = [line for text in texts for line in text.splitlines() if "FATAL" in line or "PANIC" in line]
