@@ -235,3 +235,31 @@ async def test_sources_are_apart_and_a_change_makes_a_new_version(
     stranger = await make_tenant()
     async with database.transaction(stranger.tenant_id) as connection:
         assert await connection.fetch("select 1 from record") == []
+
+
+async def test_what_a_bridge_held_together_comes_apart_in_spite_of_a_contested_or_hot_value(
+    database: Database, make_tenant: Callable[[], Any]
+) -> None:
+    shared = {"full_name": "Ann Lee"}
+    bridge = record("bridge", **shared, email="ann@lee.org", phone="+447911123402")
+    contested_pair = [
+        record("1", **shared, phone="+447911123401", email="ann@lee.org", birth_date="1970-05-06"),
+        record("2", **shared, phone=["+447911123401", "+447911123402"], birth_date="1999-05-06"),
+    ]
+    hot_pair = [
+        record("1", **shared, phone="+447911123401", email="ann@lee.org"),
+        record("2", **shared, phone=["+447911123401", "+447911123402"]),
+    ]
+    crowd = [record(f"c{number}", **shared, phone="+447911123401") for number in range(limits.HOT_LINK_RECORDS)]
+    for pair, others in ((contested_pair, []), (hot_pair, crowd)):
+        tenant = await make_tenant()
+        held = [*pair, *others]
+        await apply_records(database, tenant, SOURCE, held, now=NOW)
+        await apply_records(database, tenant, SOURCE, [bridge], now=NOW)
+        joined = brute_force([*held, bridge], limits.HOT_LINK_RECORDS)
+        assert frozenset(("1", "2", "bridge")) in joined
+        assert await partition(database, tenant, [*held, bridge]) == joined
+        await delete_records(database, tenant, SOURCE, ["bridge"], now=NOW)
+        apart = await partition(database, tenant, held)
+        assert {frozenset(("1",)), frozenset(("2",))} <= apart
+        assert apart == brute_force(held, limits.HOT_LINK_RECORDS)
