@@ -92,7 +92,7 @@ async def running(
         ring = RingStore(database, notices)
         contacts = Contacts(database, notices, clock, wrap_up_s=settings.wrap_up_s)
         decider = Decider(ring, models, clock, ids, metrics)
-        certificates = CertificateCache(allow_private_hosts=frozenset(settings.stir_private_hosts))
+        certificates = CertificateCache(clock, allow_private_hosts=frozenset(settings.stir_private_hosts))
         stack.push_async_callback(certificates.aclose)
         roots = load_roots(settings.stir_roots_file.read_bytes()) if settings.stir_roots_file else ()
         signatures = SignatureVerifier(certificates, roots, clock)

@@ -280,7 +280,7 @@ def kamailio_config(
     log_stderror: Annotated[bool, typer.Option(help="Kamailio logs to standard error.")] = False,
 ) -> None:
     """Prints a complete kamailio.cfg."""
-    from firstring.channels.voice.config import render_config
+    from firstring.channels.voice.config import DEFAULT_LISTEN, render_config
 
     settings = load()
     queue = default_uri or settings.default_queue_uri
@@ -292,7 +292,7 @@ def kamailio_config(
             hint="Set it, or give --default-uri sip:queue@host.",
         )
     text = render_config(
-        **({"listen": listen} if listen else {}),
+        listen=listen or DEFAULT_LISTEN,
         evapi=evapi or settings.kamailio_evapi or "127.0.0.1:8448",
         default_uri=queue,
         hold_uri=hold_uri or settings.hold_uri,

@@ -110,6 +110,7 @@ def derive(
         channel=contact.channel,
         actions=models.actions,
         now=now,
+        identify_threshold=models.identify_threshold,
     )
 
     # whom: what the contact needs, and who of those that are free can give it

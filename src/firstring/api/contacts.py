@@ -128,7 +128,7 @@ class ContactsController(Controller):
         if change.before is None:
             raise _unknown(identity)
         if what in ("busy", "no_answer", "rejected") and change.after == "offered":
-            decision = await services.decider.again(caller.tenant, identity, what)  # type: ignore[arg-type]
+            decision = await services.decider.again(caller.tenant, identity, what)
             if decision is not None and decision.outcome == "route":
                 await services.routed(caller.tenant, decision)
         return {"before": change.before, "after": change.after}
