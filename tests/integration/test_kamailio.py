@@ -252,6 +252,41 @@ async def test_a_pushed_agent_who_is_busy_leads_to_another_wait_and_another_push
     assert result.call_id in rig.second.calls
 
 
+async def test_waits_without_end_leave_room_for_the_default(rig: Rig) -> None:
+    """Each wait takes a branch of the transaction, which has 30: the last ones are not given away."""
+    wait = RouteAnswer(wait=Wait(max_ms=10_000))
+
+    async def answering(_: CallOffer | CallEvent) -> RouteAnswer | None:
+        return wait
+
+    rig.core.answering = answering
+    calling = asyncio.create_task(rig.caller.call(rig.kamailio.uri))
+    await rig.core.until(lambda: rig.core.offers)
+    while not calling.done():
+        await asyncio.sleep(0.02)
+        await rig.adapter.push(rig.core.offers[0].adapter_ref, wait)
+    result = await calling
+    assert result.status == 200
+    assert result.call_id in rig.hold.calls
+
+
+async def test_the_caller_gives_up_while_the_next_agent_is_asked_for(rig: Rig) -> None:
+    rig.first.behaviour = "busy"
+
+    async def answering(message: CallOffer | CallEvent) -> RouteAnswer | None:
+        if message.attempt:
+            await asyncio.sleep(0.5)
+        return await rig.to_first(message)
+
+    rig.core.answering = answering
+    result = await rig.caller.call(rig.kamailio.uri, cancel_after_ms=250)
+    assert result.status == 487
+    await rig.core.until(lambda: "call.cancelled" in rig.core.kinds(result.call_id))
+    await asyncio.sleep(0.7)
+    assert result.call_id not in rig.queue.calls
+    assert len(rig.first.calls) == 1
+
+
 @pytest.mark.parametrize("named", [True, False])
 async def test_a_wait_that_is_over_goes_to_the_hold_place(rig: Rig, named: bool) -> None:
     async def answering(_: CallOffer | CallEvent) -> RouteAnswer | None:
@@ -348,8 +383,10 @@ async def test_garbage_reaches_somebody(rig: Rig) -> None:
     assert len(rig.core.offers[0].identity) == 8_192
     assert rig.core.offers[0].from_ == number[:256]
     raw = sip.encode(rig.caller.invite(rig.kamailio.uri, number="+1555", call_id=rig.caller.new_call_id()))
-    raw = raw.replace(b"From: <sip:+1555", b"From: <sip:\xff\xfe\xe9\x01")
+    raw = raw.replace(b"From: <sip:+1555@", b"From: <sip:\xff\xfe\xe9+1555@")
     rig.caller.send_bytes(raw, ("127.0.0.1", rig.kamailio.sip_port))
+    await rig.core.until(lambda: len(rig.core.offers) == 2)
+    assert rig.core.offers[1].from_ == "???+1555"
     rig.caller.send_bytes(b"\xff" * 60_000, ("127.0.0.1", rig.kamailio.sip_port))
     assert (await rig.caller.call(rig.kamailio.uri)).status == 200
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Sequence
+from typing import Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -14,13 +15,14 @@ from firstring.errors import BadInput
 HEADER_PREFIX = "X-Firstring-"
 """Headers beginning with this are ours: taken from no one outside, added for agents' phones."""
 
+DEFAULT_LISTEN: Final = ("udp:127.0.0.1:5060", "tcp:127.0.0.1:5060")
 _LISTEN = re.compile(r"(?:udp|tcp):(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}|\[[0-9a-fA-F:]+\]):[0-9]{1,5}")
 _PREFIX = re.compile(r"X-[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*-")
 
 
 def render_config(
     *,
-    listen: Sequence[str] = ("udp:127.0.0.1:5060", "tcp:127.0.0.1:5060"),
+    listen: Sequence[str] = DEFAULT_LISTEN,
     evapi: str = "127.0.0.1:8448",
     default_uri: str,
     hold_uri: str = "",
@@ -62,7 +64,7 @@ def render_config(
         "response_timeout_ms": _within("response_timeout_ms", response_timeout_ms, 100, 32_000),
         "default_ring_timeout_ms": _within("default_ring_timeout_ms", default_ring_timeout_ms, 500, 600_000),
         "max_wait_ms": _within("max_wait_ms", max_wait_ms, 0, 600_000),
-        # a wait and one ask use three branches of at most 30
+        # a question, a wait and a phone: three branches an agent, of 27
         "agents_tried_max": _within("agents_tried_max", agents_tried_max, 1, 9),
         "call_expires_s": _within("call_expires_s", call_expires_s, 60, 86_400),
         "children": _within("children", children, 1, 64),
@@ -86,6 +88,7 @@ def render_config(
         header_prefix=header_prefix,
         silence_s=3,
         clients_max=8,
+        branches_max=27,
         log_stderror=log_stderror,
         **numbers,
     )
