@@ -21,6 +21,7 @@ from typing import Final, Literal
 import httpx
 import msgspec
 from cryptography import x509
+from cryptography.utils import CryptographyDeprecationWarning
 
 from firstring import limits
 from firstring.ports import Clock
@@ -183,7 +184,7 @@ class CertificateCache:
         """The answer and for how long to keep it."""
         try:
             ends: datetime = x509.load_pem_x509_certificates(pem)[0].not_valid_after_utc
-        except (ValueError, x509.InvalidVersion):
+        except (ValueError, x509.InvalidVersion, CryptographyDeprecationWarning):
             return _MALFORMED, KEEP_FAILED_S
         left_s = (ends - self._clock.now()).total_seconds()
         return CertificateAnswer(pem=pem), max(KEEP_FAILED_S, min(KEEP_S, left_s))

@@ -10,6 +10,7 @@ import msgspec
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509 import verification
 
 from firstring.contact import SignatureCheck
@@ -58,12 +59,19 @@ def read_certificate(pem: bytes, roots: Sequence[x509.Certificate], now: datetim
 
 
 def _read_certificate(pem: bytes, roots: Sequence[x509.Certificate], now: datetime) -> SigningCertificate:
+    # The library warns of a serial number below one (RFC 5280, 4.1.2.2), which is an exception where warnings are errors.
     try:
         if len(pem) > CERTIFICATE_BYTES:
             raise Fault("certificate_malformed")
         leaf, *others = x509.load_pem_x509_certificates(pem)
         extensions = leaf.extensions
-    except (ValueError, x509.DuplicateExtension, x509.InvalidVersion, x509.UnsupportedGeneralNameType):
+    except (
+        ValueError,
+        x509.DuplicateExtension,
+        x509.InvalidVersion,
+        x509.UnsupportedGeneralNameType,
+        CryptographyDeprecationWarning,
+    ):
         raise Fault("certificate_malformed") from None
     if len(others) >= CERTIFICATES:
         raise Fault("certificate_malformed")
