@@ -238,12 +238,12 @@ class Access:
 
     async def _hash(self, password: str) -> str:
         async with self._hashing:
-            return await asyncio.to_thread(self._hasher.hash, password)
+            return await asyncio.to_thread(self._hasher.hash, _bytes(password))
 
     async def _matches(self, hashed: str, password: str) -> bool:
         async with self._hashing:
             try:
-                return await asyncio.to_thread(self._hasher.verify, hashed, password)
+                return await asyncio.to_thread(self._hasher.verify, hashed, _bytes(password))
             except VerifyMismatchError:
                 return False
 
@@ -264,6 +264,10 @@ def _password(password: str) -> str:
     if not least <= len(password) <= most:
         raise BadInput("password_invalid", f"A password has {least} to {most} characters.", where={"field": "password"})
     return password
+
+
+def _bytes(password: str) -> bytes:
+    return password.encode("utf-8", "surrogatepass")  # what no keyboard sends is a wrong password, not a crash
 
 
 def _unknown_role(role: str, known: tuple[str, ...]) -> BadInput:

@@ -126,7 +126,7 @@ def unwrap_tenant_secret(master_key: bytes, tenant_name: str, wrapped: bytes) ->
     """The tenant's secret. Raises Unrecoverable wrong_master_key."""
     try:
         return AESGCM(master_key).decrypt(wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:], b"tenant:" + tenant_name.encode())
-    except InvalidTag:
+    except (InvalidTag, ValueError):  # ValueError: too short to be anything sealed
         raise Unrecoverable(
             "wrong_master_key",
             "The master key is not the one this database was sealed with. Nothing was changed.",
@@ -176,7 +176,7 @@ class TenantKeys:
         try:
             data_key = self._wrap.decrypt(wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:], None)
             return AESGCM(data_key).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], None)
-        except InvalidTag:
+        except (InvalidTag, ValueError):  # ValueError: too short to be anything sealed
             raise Unrecoverable(
                 "sealed_data_damaged",
                 "A sealed value does not open: it was damaged or belongs to other keys.",
