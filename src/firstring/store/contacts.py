@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -114,15 +114,13 @@ class Contacts:
     async def agents(self, tenant: Tenant) -> list[AgentState]:
         async with self._database.transaction(tenant.tenant_id) as connection:
             rows = await connection.fetch(sql("agents", "agents"), tenant.tenant_id)
-        return [
-            AgentState(
-                agent_profile_of(row["agent_id"], row["version"], row["profile"]),
-                row["presence"],
-                row["presence_at"],
-                row["live"],
-            )
-            for row in rows
-        ]
+        return [_agent_state(row) for row in rows]
+
+    async def agent(self, tenant: Tenant, agent_id: int) -> AgentState | None:
+        """One agent, or None."""
+        async with self._database.transaction(tenant.tenant_id) as connection:
+            row = await connection.fetchrow(sql("agents", "agent"), tenant.tenant_id, agent_id)
+        return None if row is None else _agent_state(row)
 
     async def waiting(self, tenant: Tenant, at_most: int = 200) -> list[tuple[Waiting, Channel]]:
         """Contacts in the queue, and contacts that were given back and not decided again within a second."""
@@ -188,6 +186,12 @@ class Contacts:
         async with self._database.transaction(tenant.tenant_id) as connection:
             rows = await connection.fetch(sql("contacts", "open_calls"), tenant.tenant_id, adapter)
         return [(row["contact_id"], row["state"], row["call_key"]) for row in rows]
+
+
+def _agent_state(row: Any) -> AgentState:
+    return AgentState(
+        agent_profile_of(row["agent_id"], row["version"], row["profile"]), row["presence"], row["presence_at"], row["live"]
+    )
 
 
 def _line(row: object) -> ContactLine:
