@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import ssl
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -92,7 +93,10 @@ async def running(
         ring = RingStore(database, notices)
         contacts = Contacts(database, notices, clock, wrap_up_s=settings.wrap_up_s)
         decider = Decider(ring, models, clock, ids, metrics)
-        certificates = CertificateCache(clock, allow_private_hosts=frozenset(settings.stir_private_hosts))
+        tls = ssl.create_default_context()
+        if settings.stir_https_roots_file is not None:
+            tls.load_verify_locations(settings.stir_https_roots_file)
+        certificates = CertificateCache(clock, tls=tls, allow_private_hosts=frozenset(settings.stir_private_hosts))
         stack.push_async_callback(certificates.aclose)
         roots = load_roots(settings.stir_roots_file.read_bytes()) if settings.stir_roots_file else ()
         signatures = SignatureVerifier(certificates, roots, clock)

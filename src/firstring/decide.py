@@ -98,7 +98,7 @@ def derive(
 
     # sure: is it really them, whoever of them it is
     assurances = tuple(
-        assess(evidence, candidate, resolution, read, priors=models.trust, now=now)
+        assess(evidence, candidate, resolution, read, priors=models.trust, now=now, channel=contact.channel)
         for candidate in (resolution.candidates or (None,))
     )
 

@@ -129,6 +129,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     stir_roots_file: Annotated[
         Path | None, _setting("PEM file of the certification authorities trusted for STIR/SHAKEN. Not set: nobody is.")
     ] = None
+    stir_https_roots_file: Annotated[
+        Path | None,
+        _setting("PEM file of further authorities trusted for the HTTPS servers that publish certificates."),
+    ] = None
     stir_private_hosts: Annotated[
         tuple[str, ...],
         _setting("Hosts in private networks from which certificates may be fetched (comma-separated in the environment)."),

@@ -20,7 +20,8 @@ from firstring.channels.voice.contract import CallEvent, CallOffer, RouteAnswer,
 from firstring.contact import Cause, Contact, Decision, Evidence, SignatureCheck
 from firstring.decide import Decider
 from firstring.errors import FirstringError
-from firstring.identity.evidence import gather
+from firstring.identity.contactpoints import phone
+from firstring.identity.evidence import caller_number, gather
 from firstring.ports import Clock, Ids
 from firstring.store.contacts import Contacts, Happening
 from firstring.store.database import Tenant
@@ -54,6 +55,12 @@ class CallSettings(msgspec.Struct, frozen=True):
     decision_budget_ms: int = limits.DECIDE_DEADLINE_MS
     queue_wait_ms: int = limits.QUEUE_WAIT_MAX_MS
     hold_uri: str = ""
+
+
+def called_number(called: str, country: str) -> str:
+    """The called number in E.164 where it is one, so that it compares with a PASSporT's dest; else as it came."""
+    number = phone(caller_number(called) or "", country)
+    return number if isinstance(number, str) else called
 
 
 class Calls:
@@ -161,19 +168,27 @@ class Calls:
             called=offer.to[:64],
             deadline_ms=offer.deadline_ms,
         )
-        raw = {"phone": offer.pai or offer.from_, **({"cookie": offer.visit} if offer.visit else {})}
-        evidence = gather(raw, country=self._settings.country)
+        country = self._settings.country
+        evidence = gather({"pai": offer.pai, "from": offer.from_, "cookie": offer.visit}, country=country)
         caller = next((found.value for found in evidence.identifiers if found.kind == "phone"), None)
 
+        decided = asyncio.Event()
+
         def came_late(check: SignatureCheck) -> None:
-            self._spawn(self._decide_again(contact_id, msgspec.structs.replace(evidence, signature=check)))
+            late = msgspec.structs.replace(evidence, signature=check)
+            self._spawn(self._decide_again(contact_id, late, decided))
 
-        signature = await self._signatures.check(offer.identity or None, caller, offer.to, late=came_late)
-        evidence = msgspec.structs.replace(evidence, signature=signature)
-        return await self._decider.offered(self._tenant, contact, evidence)
+        called = called_number(offer.to, country)
+        signature = await self._signatures.check(offer.identity or None, caller, called, late=came_late)
+        try:
+            signed = msgspec.structs.replace(evidence, signature=signature)
+            return await self._decider.offered(self._tenant, contact, signed)
+        finally:
+            decided.set()
 
-    async def _decide_again(self, contact_id: uuid.UUID, evidence: Evidence) -> None:
-        """Evidence that came late makes a new decision; whoever has the contact sees it."""
+    async def _decide_again(self, contact_id: uuid.UUID, evidence: Evidence, decided: asyncio.Event) -> None:
+        """Evidence that came late makes a new decision, after the first; whoever has the contact sees it."""
+        await decided.wait()
         try:
             decision = await self._decider.again(self._tenant, contact_id, "provider", evidence=evidence)
             if decision is not None and decision.agent_id is not None:
