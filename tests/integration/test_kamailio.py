@@ -442,10 +442,19 @@ async def test_without_a_decider_the_default_queue_at_once(rig: Rig) -> None:
     assert call.invited_s - result.invited_s < 0.5
 
 
-async def test_a_decider_that_is_connected_but_stopped_is_not_waited_for(rig: Rig) -> None:
-    await rig.adapter.stop()
-    _, writer = await asyncio.open_connection("127.0.0.1", rig.kamailio.evapi_port)
+async def test_a_decider_that_is_connected_but_stopped_is_neither_waited_for_nor_written_to(rig: Rig) -> None:
+    """evapi writes with blocking calls: a stopped process among several would in the end halt Kamailio itself."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", rig.kamailio.evapi_port)
+    assert (await rig.caller.call(rig.kamailio.uri)).status == 200
     await asyncio.sleep(4.5)
+    assert b"call.offered" in await reader.read(100_000)
+    assert (await rig.caller.call(rig.kamailio.uri)).status == 200
+    await rig.core.until(lambda: [event.type for event in rig.core.events].count("call.ended") == 2)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.2):
+            await reader.read(100_000)
+    assert len(rig.first.calls) == 2
+    await rig.adapter.stop()
     result = await rig.caller.call(rig.kamailio.uri)
     assert rig.queue.calls[result.call_id].header("X-Firstring-Default") == "no_decider"
     writer.close()

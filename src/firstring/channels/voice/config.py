@@ -46,16 +46,7 @@ def render_config(
     in a wait. call_expires_s: a call whose BYE was never seen is over after this. Anything else is BadInput.
     """
     host, port = _loopback(evapi)
-    for address in listen:
-        if _LISTEN.fullmatch(address) is None:
-            raise BadInput(
-                "bad_listen",
-                "Not an address to listen on.",
-                where={"listen": address[:100]},
-                hint="Write it as udp:192.0.2.1:5060 or tcp:192.0.2.1:5060.",
-            )
-    if not listen:
-        raise BadInput("bad_listen", "Kamailio needs an address to listen on.", hint="Give at least one --listen.")
+    _check_listen(listen)
     if _PREFIX.fullmatch(header_prefix) is None:
         raise BadInput("bad_header_prefix", "A header prefix looks like X-Firstring-.", where={"prefix": header_prefix})
     numbers = {
@@ -87,11 +78,24 @@ def render_config(
         invite_lifetime_ms=max(180_000, lifetime_ms),
         header_prefix=header_prefix,
         silence_s=3,
-        clients_max=8,
+        clients_max=8,  # the number of places evapi has
         branches_max=27,
         log_stderror=log_stderror,
         **numbers,
     )
+
+
+def _check_listen(listen: Sequence[str]) -> None:
+    if not listen:
+        raise BadInput("bad_listen", "Kamailio needs an address to listen on.", hint="Give at least one --listen.")
+    for address in listen:
+        if _LISTEN.fullmatch(address) is None:
+            raise BadInput(
+                "bad_listen",
+                "Not an address to listen on.",
+                where={"listen": address[:100]},
+                hint="Write it as udp:192.0.2.1:5060 or tcp:192.0.2.1:5060.",
+            )
 
 
 def _loopback(evapi: str) -> tuple[str, int]:
