@@ -21,11 +21,6 @@ _LINKING: Final = ("phone", "email", "account")
 """Identifiers that glue records together with a name. A device or cookie is shared too easily, a handle too rarely."""
 
 
-def identifier_text(identifier: Identifier) -> str:
-    """The text of which the store makes the blind index of an identifier."""
-    return _SEPARATOR.join(("id", identifier.kind, identifier.value))
-
-
 def identifier_keys(fields: Mapping[str, Any]) -> list[Identifier]:
     """The identifiers of a record or of evidence, at most limits.IDENTIFIERS_PER_RECORD. An IP address is none."""
     found = [Identifier(kind, value) for kind in IDENTIFIERS for value in _values(fields, kind)]

@@ -6,6 +6,7 @@ The seat of the scoring core: each function gives (level, prior's name); `score.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, Literal, NamedTuple
 
 from firstring.contact import RecordRead
@@ -18,6 +19,9 @@ Level = Literal["agree", "nickname", "close", "disagree"]
 _RANK: dict[Level, int] = {"agree": 0, "nickname": 1, "close": 2, "disagree": 3}
 
 
+_NO_NAME = PersonName()
+
+
 class Claimed(NamedTuple):
     """What a contact claims, in compare form; empty where nothing is claimed."""
 
@@ -27,7 +31,7 @@ class Claimed(NamedTuple):
 
     @property
     def anything(self) -> bool:
-        return bool(self.name.given or self.name.family or self.name.whole or self.birth_date or self.postcode)
+        return bool(self.name != _NO_NAME or self.birth_date or self.postcode)
 
 
 def claimed(claims: Mapping[str, Any]) -> Claimed:
@@ -38,21 +42,18 @@ def compare(claim: Claimed, records: Sequence[RecordRead]) -> list[tuple[str, Le
     """(field, level) for each field that is both claimed and on record; the best agreement over the records counts."""
     found: list[tuple[str, Level]] = []
     if claim.name != _NO_NAME:
-        names = [name_of(record.fields) for record in records]
-        found += _names(claim.name, names)
+        # Each distinct value once: the records of one person mostly agree.
+        found += _names(claim.name, {name_of(record.fields) for record in records})
     if claim.birth_date:
-        born = [record.fields["birth_date"] for record in records if record.fields.get("birth_date")]
+        born = {record.fields["birth_date"] for record in records if record.fields.get("birth_date")}
         _keep(found, "birth_date", (birth_dates(claim.birth_date, one) for one in born))
     if claim.postcode:
-        codes = [postcode_key(record.fields["postcode"]) for record in records if record.fields.get("postcode")]
+        codes = {postcode_key(record.fields["postcode"]) for record in records if record.fields.get("postcode")}
         _keep(found, "postcode", ("agree" if claim.postcode == one else "disagree" for one in codes))
     return found
 
 
-_NO_NAME = PersonName()
-
-
-def _names(claim: PersonName, names: Sequence[PersonName]) -> list[tuple[str, Level]]:
+def _names(claim: PersonName, names: AbstractSet[PersonName]) -> list[tuple[str, Level]]:
     found: list[tuple[str, Level]] = []
     if claim.given:
         _keep(found, "given_name", (given_names(claim.given, one.given) for one in names if one.given))

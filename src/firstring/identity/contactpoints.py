@@ -50,6 +50,8 @@ def phone(text: str, country: str) -> str | Refused:
     except phonenumbers.NumberParseException as error:
         if error.error_type == phonenumbers.NumberParseException.INVALID_COUNTRY_CODE and not bare.startswith("+"):
             return Refused("phone_country_unknown", "is in national form, and the country is not known")
+        if error.error_type == phonenumbers.NumberParseException.TOO_LONG:
+            return Refused("phone_too_long", "has too many digits")
         return Refused("invalid_phone", "is no phone number")
     possible = phonenumbers.is_possible_number_with_reason(number)
     if possible in _TOO_SHORT:

@@ -23,8 +23,8 @@ from firstring.contact import (
     RecordRead,
     Resolution,
 )
-from firstring.identity.comparison import claimed, compare
-from firstring.identity.names import name_of
+from firstring.identity.comparison import Claimed, claimed, compare
+from firstring.identity.names import PersonName, name_of
 from firstring.identity.score import ScorePerson, identifier_odds, score_person
 from firstring.identity.survivorship import profile
 from firstring.identity.text import fold
@@ -218,7 +218,10 @@ def _home(fields: Mapping[str, Any]) -> str:
 
 def _home_claims(evidence: Evidence, records: Sequence[RecordRead], weights: Weights) -> float:
     """What claims say about an unlisted relative: only what relatives share, the family name and the postcode."""
-    levels = dict(compare(claimed(evidence.claims), records))
+    claim = claimed(evidence.claims)
+    if not (claim.name.family or claim.postcode):
+        return 0.0
+    levels = dict(compare(Claimed(PersonName(family=claim.name.family), "", claim.postcode), records))
     return sum(
         weights[f"{name}_{levels[field]}"]
         for field, name in (("family_name", "family"), ("postcode", "postcode"))

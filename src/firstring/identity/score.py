@@ -98,11 +98,12 @@ def identifier_odds(identifier: Identifier, holders: Sequence[RecordRead], weigh
 
 
 def _freshness(record: RecordRead, half_life_days: float, weights: Weights, now: datetime) -> float:
-    times = [time for time in (record.last_seen, record.verified_at) if time is not None]
-    if not times:
+    last, verified = record.last_seen, record.verified_at
+    newest = max(last, verified) if last and verified else last or verified
+    if newest is None:
         return weights["age_unknown"]
     # A time in the future (a clock that jumped) counts as now.
-    days = max(0.0, (now - max(times)).total_seconds() / SECONDS_PER_DAY)
+    days = max(0.0, (now - newest).total_seconds() / SECONDS_PER_DAY)
     return max(weights["age_floor"], math.pow(0.5, days / half_life_days))
 
 
