@@ -53,12 +53,16 @@ class VoiceController(Controller):
         "/calls/events",
         status_code=200,
         summary="What became of a call; busy and no_answer are answered with the next agent",
+        description=(
+            "Takes a CallEvent as JSON or form. A phone behind the redirect server, which cannot see what became of a "
+            "call, reports it here with adapter=redirect."
+        ),
     )
     async def call_event(self, request: Request[Any, Any, Any], services: Services, caller: Caller) -> Response[bytes]:
         body = await request.body()
         form = _is_form(request)
         event = event_from_form(body) if form else event_from_json(body)
-        event = msgspec.structs.replace(event, adapter="http")
+        event = msgspec.structs.replace(event, adapter="redirect" if event.adapter == "redirect" else "http")
         calls = services.calls_of(caller.tenant)
         if event.type in ASKS_AGAIN:
             return _encoded(await calls.no_agent(event), form)
