@@ -178,6 +178,11 @@ def test_twins_and_generations_are_told_apart_by_what_is_said() -> None:
     assert who(*generations, claims={"full_name": "John Smith Jr"}).candidates[0].person_id == 2
 
 
+def test_a_suffix_alone_is_a_claim() -> None:
+    senior = record(1, 1, "John", suffix="Sr")
+    assert probability(who(senior, claims={"suffix": "Jr"}), 1) < probability(who(senior), 1)
+
+
 def test_a_claim_that_contradicts_the_records_makes_somebody_new_likelier() -> None:
     known = record(1, 1, birth_date="1971-06-24", postcode="02134")
     result = who(known, claims={"full_name": "Carl Young", "birth_date": "1990-01-02"})
