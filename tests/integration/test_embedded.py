@@ -118,6 +118,14 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
         time.sleep(0.02)
 
 
+def is_dead(pid: int) -> bool:
+    """Whether the process has let go of its locks."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 def query(server: embedded.EmbeddedServer, role: str, *statements: str, database: str = embedded.DATABASE) -> Any:
     """Run statements as `role`; the first value of the last one."""
 
@@ -272,12 +280,11 @@ def test_a_killed_keeper_is_replaced(home: Path) -> None:
             old = embedded.status(home)
             assert old.keeper_pid
             psutil.Process(old.keeper_pid).kill()
-            wait_until(partial(lambda pid: not psutil.pid_exists(pid), old.keeper_pid), "the keeper is dead")
+            wait_until(partial(is_dead, old.keeper_pid), "the keeper is dead")
             if use_again:
                 server.ensure_running()
-                new = embedded.status(home)
-                assert new.keeper_pid not in (None, old.keeper_pid)
-                assert new.server_pid == old.server_pid
+                wait_until(lambda: embedded.status(home).keeper_pid is not None, "a new keeper")
+                assert embedded.status(home).server_pid == old.server_pid
     wait_until(lambda: is_stopped(home), "the last to leave left a keeper behind")
 
 
@@ -287,6 +294,7 @@ def test_an_orphan_of_everybody_is_adopted(home: Path) -> None:
     keeper_pid = embedded.status(home).keeper_pid
     assert keeper_pid
     os.kill(keeper_pid, signal.SIGKILL)
+    wait_until(partial(is_dead, keeper_pid), "the keeper is dead")
     client.kill()
     os.kill(client.child_pid, signal.SIGKILL)
     assert embedded.status(home).state == "ready", "nobody is left to stop it"
@@ -306,7 +314,7 @@ def test_a_killed_server_starts_again_with_all_it_acknowledged(home: Path, whole
             tree = [psutil.Process(server_pid), *psutil.Process(server_pid).children(recursive=True)]
             for process in tree if whole_tree else tree[:1]:
                 process.kill()
-            wait_until(partial(lambda pid: not psutil.pid_exists(pid), server_pid), "the server is dead")
+            wait_until(partial(is_dead, server_pid), "the server is dead")
             server.ensure_running()
             assert embedded.status(home).server_pid != server_pid
             assert query(server, embedded.OWNER, "SELECT count(*) FROM t") == count
@@ -336,6 +344,17 @@ def test_stop_by_force_and_two_homes(base: Path) -> None:
     assert query(one, embedded.OWNER, "SELECT to_regclass('t')::text") == "t"
     one.release()
     two.release()
+
+
+def test_a_home_made_anew_is_not_stopped_by_the_old_keeper(new_home: Path) -> None:
+    embedded.start(new_home).release()
+    embedded.stop(new_home)
+    shutil.rmtree(new_home)  # its keeper looks once more, a second later
+    with embedded.start(new_home) as server:
+        server_pid = embedded.status(new_home).server_pid
+        time.sleep(1.5 * keeper.LATE_START_S)
+        assert embedded.status(new_home).server_pid == server_pid
+        assert query(server, embedded.APP, "SELECT 1") == 1
 
 
 def test_long_and_odd_paths(base: Path) -> None:

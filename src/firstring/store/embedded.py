@@ -290,6 +290,7 @@ def _ensure_keeper(home: Path, account: Account) -> None:
 
 
 def _keeper_pid(home: Path) -> int | None:
+    """The living keeper; one started this very moment may not show yet."""
     with suppress(OSError, ValueError):
         pid = int((home / "keeper.lock").read_text(encoding="ascii"))
         if os.fsencode(home / "data") in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
@@ -303,7 +304,7 @@ def _try_lock(path: Path, operation: int) -> int | None:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         try:
             fcntl.flock(fd, operation | fcntl.LOCK_NB)
-            if os.path.exists(path) and os.path.samestat(os.fstat(fd), os.stat(path)):
+            if keeper.is_same_file(fd, str(path)):
                 return fd
         except BlockingIOError:
             os.close(fd)

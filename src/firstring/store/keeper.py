@@ -88,6 +88,14 @@ def stop_postmaster(data_dir: str, timeout_s: float = FAST_SHUTDOWN_S) -> bool:
     return running(data_dir) is None
 
 
+def is_same_file(fd: int, path: str) -> bool:
+    """Whether `fd` is the file that is at `path` now."""
+    try:
+        return os.path.samestat(os.fstat(fd), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
 def main(arguments: list[str]) -> int:
     """Wait for the last user to leave, stop the server, end. Exit code 1 if the server would not stop."""
     data_dir = arguments[0]
@@ -103,7 +111,9 @@ def main(arguments: list[str]) -> int:
         fcntl.flock(users_fd, fcntl.LOCK_UN)
         time.sleep(LATE_START_S)
         fcntl.flock(users_fd, fcntl.LOCK_EX)
-    stopped = stop_postmaster(data_dir)
+    # A home deleted and made anew at the same path has another lock, and a server that is not this keeper's.
+    is_ours = is_same_file(users_fd, os.path.join(os.path.dirname(data_dir), "users.lock"))
+    stopped = stop_postmaster(data_dir) if is_ours else True
     # In this order: whoever gets the users' lock next must not take this process for a keeper that stays.
     os.close(keeper_fd)
     os.close(users_fd)

@@ -86,7 +86,7 @@ def os_error(error: OSError, home: Path) -> FirstringError:
     """The error for a failed system call on the home directory."""
     where = {"path": str(error.filename or home)}
     reason = error.strerror or str(error)
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in (errno.ENOSPC, errno.EDQUOT) or f"[Errno {errno.ENOSPC}]" in reason:  # shutil.Error has no errno
         return Retryable("embedded_disk_full", f"The disk is full: {reason}.", where=where, hint="Free some space.")
     if error.errno == errno.ENOEXEC:
         return Unrecoverable(
