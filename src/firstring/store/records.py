@@ -108,9 +108,15 @@ async def apply_prepared(
     *,
     now: datetime,
     also: Callable[[Connection, int, Applied], Awaitable[None]] | None = None,
+    write_behind: bool = False,
 ) -> Applied:
-    """As apply_records. `also(connection, source_id, applied)` runs in the same transaction, after the records."""
+    """As apply_records. `also(connection, source_id, applied)` runs in the same transaction, after the records.
+
+    write_behind: a crash of the server may undo the latest batches, whole and in order; for callers that notice.
+    """
     async with database.transaction(tenant.tenant_id) as connection:
+        if write_behind:
+            await connection.execute(sql("records", "write_behind"))
         await connection.execute(sql("records", "lock_applier"), tenant.tenant_id)
         applied = await apply_in(connection, tenant, source, prepared, now=now)
         if also is not None:
@@ -189,8 +195,7 @@ class _Persons(NamedTuple):
 async def _resolve(connection: Connection, tenant: Tenant, change: Change, now: datetime) -> _Persons:
     """The persons after a change that is not written yet; new persons are made, nothing else is changed."""
     touched = change.touched()
-    rows = await connection.fetch(sql("records", "members"), tenant.tenant_id, list(touched), bounds(touched))
-    membership = Membership(change, rows)
+    membership = Membership(change, await _members(connection, tenant, list(touched), bounds(touched)))
     members: dict[bytes, Any] = dict(membership.after)
     links: dict[int, Sequence[bytes]] = {}
     outside: dict[int, Sequence[bytes]] = {}
@@ -218,6 +223,15 @@ async def _resolve(connection: Connection, tenant: Tenant, change: Change, now: 
     return _Persons(assignment, current)
 
 
+async def _members(connection: Connection, tenant: Tenant, keys: list[bytes], bound: list[int]) -> list[Any]:
+    """(key, record) of these keys, for each key at least as many as there are or as `bound` says."""
+    few = 4 * len(keys) + 1_000
+    rows: list[Any] = await connection.fetch(sql("records", "few_members"), tenant.tenant_id, keys, few)
+    if len(rows) == few:  # a hot value is among them
+        rows = await connection.fetch(sql("records", "members"), tenant.tenant_id, keys, bound)
+    return rows
+
+
 async def _look_around(
     connection: Connection,
     tenant: Tenant,
@@ -229,7 +243,7 @@ async def _look_around(
     unknown = [key for key in shared_keys(links) if key not in members]
     if unknown:
         bound = [limits.HOT_LINK_RECORDS + 1] * len(unknown)
-        for key, record in await connection.fetch(sql("records", "members"), tenant.tenant_id, unknown, bound):
+        for key, record in await _members(connection, tenant, unknown, bound):
             members.setdefault(key, set()).add(record)
     missing = {
         record

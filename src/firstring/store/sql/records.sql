@@ -4,6 +4,10 @@
 -- One transaction at a time changes a tenant's records: arrivals meet here and nowhere else.
 select pg_advisory_xact_lock(1179796033, $1::int)
 
+-- name: write_behind
+-- The commit does not wait for the disk: for an import, whose place in the file is written by the same commit.
+set local synchronous_commit = off
+
 -- name: source
 select source_id from source where tenant_id = $1 and name = $2
 
@@ -15,8 +19,13 @@ on conflict (tenant_id, name) do update set name = excluded.name returning sourc
 select record_id, external_key, content_key, person_id, link_keys from record
 where tenant_id = $1 and source_id = $2 and external_key = any ($3::bytea[])
 
+-- name: few_members
+-- Who carries these keys now, as long as it is not more than $3 rows in all: one walk through the index, which is what
+-- makes arrivals fast, since most keys are new.
+select key, record_id from record_key where tenant_id = $1 and key = any ($2::bytea[]) limit $3
+
 -- name: members
--- Who carries these keys now, for each key at most so many.
+-- Who carries these keys now, for each key at most so many: bounded also where a key has a million records.
 select w.key, r.record_id
 from unnest($2::bytea[], $3::int[]) as w(key, bound)
 cross join lateral (
@@ -33,7 +42,7 @@ join record r on r.tenant_id = $1 and r.person_id = p.person_id
 select record_id, link_keys from record where tenant_id = $1 and record_id = any ($2::bigint[])
 
 -- name: new_record_ids
-select nextval(pg_get_serial_sequence('firstring.record', 'record_id')) from generate_series(1, $1::int)
+select nextval('firstring.record_record_id_seq'::regclass) from generate_series(1, $1::int)
 
 -- name: new_persons
 insert into person (tenant_id, created_at) select $1, $3 from generate_series(1, $2::int) returning person_id
@@ -73,7 +82,6 @@ insert into record_key (tenant_id, key, record_id)
 select $1, u.key, i.record_id
 from incoming i cross join lateral unnest(i.keys || i.link_keys) as u(key)
 order by u.key
-on conflict do nothing
 
 -- name: move_records
 -- A record that changes its person is another version: what was read of it is not what it is now.
