@@ -11,7 +11,7 @@ import contextlib
 import os
 import ssl
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -22,6 +22,7 @@ from firstring.api.app import create_app
 from firstring.api.services import Services
 from firstring.channels.calls import Calls, CallSettings
 from firstring.channels.certificates import CertificateCache
+from firstring.channels.contact_log import ContactLog
 from firstring.channels.signatures import SignatureVerifier
 from firstring.channels.voice.kamailio import KamailioAdapter
 from firstring.channels.voice.redirect import RedirectServer
@@ -29,6 +30,7 @@ from firstring.contact import Decision
 from firstring.decide import Decider, Models
 from firstring.desk.pages import desk_pages
 from firstring.desk.pops import Pops
+from firstring.desk.signin import page_handlers
 from firstring.dispatch import Dispatcher
 from firstring.errors import BadInput, FirstringError
 from firstring.identity.weights import Weights
@@ -40,7 +42,7 @@ from firstring.settings import Settings
 from firstring.store.contacts import Contacts
 from firstring.store.database import Database, Tenant
 from firstring.store.notices import Notice, Notices
-from firstring.store.opening import open_database
+from firstring.store.opening import OpenStore, open_database
 from firstring.store.ring import RingStore
 from firstring.trust.score import DEFAULT_PRIORS
 from firstring.trust.stir import load_roots
@@ -148,7 +150,10 @@ async def running(
         )
         pops = Pops(services)
         server = Server(services, pops)
-        dispatcher = Dispatcher(contacts, ring, decider, clock, database.tenants, routed)
+        log = ContactLog(database, ring, contacts, clock, country=settings.country, threshold=settings.identify_threshold)
+        dispatcher = Dispatcher(
+            contacts, ring, decider, clock, database.tenants, routed, [log.write], _restart_embedded(opened)
+        )
 
         def heard(notice: Notice) -> None:
             dispatcher.heard(notice.what)
@@ -180,6 +185,21 @@ async def push(server: Server, calls: Calls, decision: Decision) -> None:
             await server.redirect.push(contact.adapter_ref, answer)
     except FirstringError as error:
         _log.warning("push_failed", adapter=kind, code=error.code)
+
+
+def _restart_embedded(opened: OpenStore) -> Callable[[], Awaitable[None]] | None:
+    """Starts the embedded server again where it died under us; a server of one's own is its operator's."""
+    embedded = opened.server.embedded
+    if embedded is None:
+        return None
+
+    async def restart() -> None:
+        try:
+            await asyncio.to_thread(embedded.ensure_running)
+        except FirstringError as error:
+            _log.error("embedded_server_does_not_start", code=error.code)
+
+    return restart
 
 
 async def _finish(calls: dict[int, Calls]) -> None:
@@ -233,7 +253,7 @@ def public_url(settings: Settings) -> str:
 
 def application(server: Server) -> object:
     """The ASGI application of a running server."""
-    return create_app(server.services, desk_pages(server.services, server.pops))
+    return create_app(server.services, desk_pages(server.services, server.pops), page_handlers(server.pops.rendering))
 
 
 @asynccontextmanager

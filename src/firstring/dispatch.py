@@ -51,7 +51,11 @@ class ProfileReader(Protocol):
 
 
 class Dispatcher:
-    """Runs until stopped. `routed` is told of every contact that got an agent, to push the route to its adapter."""
+    """Runs until stopped. `routed` is told of every contact that got an agent, to push the route to its adapter.
+
+    `chores` are done by the elected process after each round (contacts that ended become touches). `store_lost` is
+    told when the store cannot be reached (the embedded server is then started again).
+    """
 
     def __init__(
         self,
@@ -61,6 +65,8 @@ class Dispatcher:
         clock: Clock,
         tenants: Callable[[], Awaitable[Sequence[Any]]],
         routed: Callable[[Any, Decision], Awaitable[None]],
+        chores: Sequence[Callable[[Any], Awaitable[Any]]] = (),
+        store_lost: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._queue = queue
         self._profiles = profiles
@@ -68,6 +74,8 @@ class Dispatcher:
         self._clock = clock
         self._tenants = tenants
         self._routed = routed
+        self._chores = tuple(chores)
+        self._store_lost = store_lost
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -105,22 +113,26 @@ class Dispatcher:
                     pause_s = min(pause_s, await self.sweep(tenant))
             except FirstringError as error:
                 _log.warning("sweep_failed", code=error.code)
+                if error.code == "database_unavailable" and self._store_lost is not None:
+                    await self._store_lost()
 
     async def sweep(self, tenant: Any) -> float:
         """One round for one tenant; returns in how many seconds the next requirement relaxes (at most TICK_S)."""
         epoch = await self._queue.take_lease(tenant, "queue")
         if epoch is None:
             return TICK_S
-        for contact_id, state in await self._queue.expired(tenant):
-            if state == "wrap_up":
-                await self._queue.event(tenant, contact_id, "finished")
-            elif state == "answered":
-                await self._queue.event(tenant, contact_id, "ended")
-            else:
-                await self._queue.event(tenant, contact_id, "expired")
+        for contact_id, _state in await self._queue.expired(tenant):
+            await self._queue.event(tenant, contact_id, "expired")
         for contact_id in await self._queue.overdue(tenant):
             await self._queue.event(tenant, contact_id, "cancelled")
 
+        due_s = await self._serve_waiting(tenant, epoch)
+        for chore in self._chores:
+            await chore(tenant)
+        return due_s
+
+    async def _serve_waiting(self, tenant: Any, epoch: int) -> float:
+        """Gives waiting contacts to free agents; returns in how many seconds the next requirement relaxes."""
         waiting = await self._queue.waiting(tenant, PER_SWEEP)
         if not waiting:
             return TICK_S

@@ -14,6 +14,7 @@ import pytest_asyncio
 
 from firstring.channels.calls import Calls, CallSettings
 from firstring.channels.certificates import CertificateCache
+from firstring.channels.contact_log import ContactLog
 from firstring.channels.signatures import SignatureVerifier
 from firstring.channels.voice.contract import CallEvent, CallOffer
 from firstring.contact import AgentProfile, Decision
@@ -344,3 +345,23 @@ async def test_hostile_or_absent_numbers_reach_an_agent(world: World, number: st
     answer = await world.calls.offered(world.offer(number))
     assert answer.action == "route"
     assert world.failed_open == []
+
+
+async def test_a_contact_that_is_over_is_a_touch_of_its_person(world: World) -> None:
+    log = ContactLog(world.database, world.ring, world.contacts, world.clock, country="US", threshold=0.9)
+    await world.agent()
+    await world.person("t-1", given_name="Ravi", family_name="Shah", phone=["+12025550155"], email=["ravi@example.com"])
+    offer = world.offer("+12025550155")
+    answer = await world.calls.offered(offer)
+    contact_id = uuid.UUID(answer.decision.split("/")[0])
+    await world.calls.event(world.event("call.answered", offer))
+    await world.calls.event(world.event("call.ended", offer))
+    assert await log.write(world.tenant) == 0, "the agent is still in wrap-up"
+    await world.contacts.event(world.tenant, contact_id, "finished", outcome="resolved")
+    assert await log.write(world.tenant) == 1
+    assert await log.write(world.tenant) == 0
+    again = await world.calls.offered(world.offer("+12025550155"))
+    decision = await world.ring.decision(world.tenant, uuid.UUID(again.decision.split("/")[0]))
+    assert decision is not None
+    assert len(decision.derived.resolution.candidates) == 1
+    assert [touch.name for journey in decision.derived.journeys for touch in journey.touches] == ["Call Ended"]

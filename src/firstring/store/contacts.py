@@ -64,6 +64,18 @@ class ContactLine(Value, frozen=True):
     assignment_state: str | None = None
 
 
+class EndedContact(Value, frozen=True):
+    """A contact that is over and has not become a touch yet."""
+
+    contact_id: uuid.UUID
+    channel: Channel
+    offered_at: datetime
+    answered_at: datetime | None = None
+    ended_at: datetime | None = None
+    end_reason: str | None = None
+    outcome: str | None = None
+
+
 class Contacts:
     """Changes go through the functions of the schema, each one transaction; this process is told at once."""
 
@@ -186,6 +198,17 @@ class Contacts:
         async with self._database.transaction(tenant.tenant_id) as connection:
             rows = await connection.fetch(sql("contacts", "open_calls"), tenant.tenant_id, adapter)
         return [(row["contact_id"], row["state"], row["call_key"]) for row in rows]
+
+    async def ended_not_logged(self, tenant: Tenant, at_most: int) -> list[EndedContact]:
+        """Contacts that are over, past wrap-up, and not in any journey yet; oldest first."""
+        async with self._database.transaction(tenant.tenant_id) as connection:
+            rows = await connection.fetch(sql("contacts", "ended_not_logged"), tenant.tenant_id, at_most)
+        return [msgspec.convert(dict(row), EndedContact) for row in rows]
+
+    async def mark_logged(self, tenant: Tenant, contact_ids: Sequence[uuid.UUID]) -> None:
+        """They are in their journeys."""
+        async with self._database.transaction(tenant.tenant_id) as connection:
+            await connection.execute(sql("contacts", "logged"), tenant.tenant_id, list(contact_ids), self._clock.now())
 
 
 def _agent_state(row: Any) -> AgentState:

@@ -158,13 +158,15 @@ create table contact (
   answered_at   timestamptz,
   ended_at      timestamptz,
   end_reason    text,
-  outcome       text,                    -- what the agent noted at the end
+  outcome       text,                    -- what the agent noted at the end: a code
+  logged_at     timestamptz,             -- when it became a touch in its person's journey
   wrapped_key   bytea,
   sealed        bytea,                   -- Contact and Evidence as last known
   primary key (tenant_id, contact_id)
 );
 create unique index contact_open on contact (tenant_id, call_key) where state <> 'ended';
 create index contact_unassigned on contact (tenant_id, priority desc, offered_at) where state in ('offered', 'waiting');
+create index contact_to_log on contact (tenant_id, ended_at) where state = 'ended' and logged_at is null;
 create index contact_offered_at on contact (tenant_id, offered_at desc);
 
 create table assignment (

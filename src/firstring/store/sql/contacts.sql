@@ -14,8 +14,7 @@ select contact_id from contact where tenant_id = $1 and call_key = $2 and state 
 select d.revision, d.cause, d.outcome, d.agent_id, d.assignment_id, d.decide_ms, d.wrapped_key, d.sealed,
        v.profile ->> 'address' as agent_address
 from decision d
-left join agent a on a.tenant_id = d.tenant_id and a.agent_id = d.agent_id
-left join agent_version v on v.tenant_id = a.tenant_id and v.agent_id = a.agent_id and v.version = a.version
+left join agent_version v on v.tenant_id = d.tenant_id and v.agent_id = d.agent_id and v.version = d.agent_version
 where d.tenant_id = $1 and d.contact_id = $2 and ($3::int is null or d.revision = $3)
 order by d.revision desc limit 1
 
@@ -58,3 +57,13 @@ select d.revision, d.cause, d.outcome, d.agent_id, d.assignment_id, d.decide_ms,
 from decision d
 where d.tenant_id = $1 and ($2::uuid is null or d.contact_id = $2) and d.wrapped_key is not null
 order by d.decided_at desc, d.contact_id, d.revision limit $3 offset $4
+
+-- name: ended_not_logged
+select c.contact_id, c.channel, c.offered_at, c.answered_at, c.ended_at, c.end_reason, c.outcome
+from contact c
+where c.tenant_id = $1 and c.state = 'ended' and c.logged_at is null
+  and not exists (select 1 from assignment a where a.tenant_id = c.tenant_id and a.contact_id = c.contact_id and a.ended_at is null)
+order by c.ended_at limit $2
+
+-- name: logged
+update contact set logged_at = $3 where tenant_id = $1 and contact_id = any ($2::uuid[])

@@ -1,0 +1,108 @@
+"""What a contact leaves behind: when it is over it becomes a touch in the journey of the person it was.
+
+Done after the fact by the queue task, exactly once (the event's message id is the contact's), so that the next call
+shows this one, whoever answers it. A contact of somebody who was not identified is a touch of the number it came from.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import structlog
+
+from firstring.contact import Decision
+from firstring.errors import FirstringError
+from firstring.identity.resolver import standing
+from firstring.journey.events import Event, parse_event
+from firstring.ports import Clock
+from firstring.store.contacts import Contacts, EndedContact
+from firstring.store.database import Database, Tenant
+from firstring.store.events import ingest
+from firstring.store.ring import RingStore
+
+_log = structlog.get_logger("firstring.contact_log")
+SOURCE: Final = "firstring"
+PER_ROUND: Final = 50
+_NAMES: Final = {"voice": ("Call Ended", "Call Missed"), "chat": ("Chat Ended", "Chat Missed")}
+_OTHER: Final = ("Contact Ended", "Contact Missed")
+
+
+class ContactLog:
+    """Writes ended contacts into the event table."""
+
+    def __init__(
+        self, database: Database, ring: RingStore, contacts: Contacts, clock: Clock, *, country: str, threshold: float
+    ) -> None:
+        self._database = database
+        self._ring = ring
+        self._contacts = contacts
+        self._clock = clock
+        self._country = country
+        self._threshold = threshold
+
+    async def write(self, tenant: Tenant) -> int:
+        """Logs contacts that are over and past their wrap-up; returns how many."""
+        ended = await self._contacts.ended_not_logged(tenant, PER_ROUND)
+        if not ended:
+            return 0
+        events: list[Event] = []
+        on_records: dict[str, int] = {}
+        for contact in ended:
+            decision = await self._ring.decision(tenant, contact.contact_id)
+            if decision is None:
+                continue
+            try:
+                event = self._event(contact, decision)
+            except FirstringError as error:
+                _log.info("contact_not_logged", code=error.code, contact=str(contact.contact_id))
+                continue
+            if event is None:
+                continue
+            events.append(event)
+            record_id = self._record_of(decision)
+            if record_id is not None:
+                on_records[event.message_id] = record_id
+        now = self._clock.now()
+        await ingest(self._database, tenant, SOURCE, events, now=now, country=self._country, on_records=on_records)
+        await self._contacts.mark_logged(tenant, [contact.contact_id for contact in ended])
+        return len(events)
+
+    def _record_of(self, decision: Decision) -> int | None:
+        """The record of the person it was, where that is known well enough."""
+        resolution = decision.derived.resolution
+        best = resolution.best
+        if best is None or not best.records or standing(resolution, self._threshold) != "identified":
+            return None
+        return best.records[0]
+
+    def _event(self, contact: EndedContact, decision: Decision) -> Event | None:
+        """None where nothing says who it was: no identifier, nobody identified."""
+        traits: dict[str, Any] = {}
+        for identifier in decision.evidence.identifiers:
+            traits.setdefault(identifier.kind, identifier.value)
+        if not traits and self._record_of(decision) is None:
+            return None
+        answered, missed = _NAMES.get(contact.channel, _OTHER)
+        properties: dict[str, Any] = {
+            "contact_id": str(contact.contact_id),
+            "end_reason": contact.end_reason,
+            "outcome": contact.outcome,
+        }
+        if contact.answered_at is not None and contact.ended_at is not None:
+            properties["duration_s"] = round((contact.ended_at - contact.answered_at).total_seconds(), 1)
+        if decision.evidence.intent:
+            properties["intent"] = decision.evidence.intent
+        return parse_event(
+            {
+                "type": "track",
+                "event": answered if contact.answered_at is not None else missed,
+                "messageId": f"contact:{contact.contact_id}",
+                "anonymousId": f"contact:{contact.contact_id}",
+                "timestamp": (contact.ended_at or contact.offered_at).isoformat(),
+                "channel": contact.channel,
+                "context": {"traits": {key: value for key, value in traits.items() if key != "cookie"}},
+                "properties": {name: value for name, value in properties.items() if value is not None},
+            },
+            received_at=self._clock.now(),
+            correct_skew=False,
+        )
