@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from litestar import Litestar
@@ -28,7 +28,9 @@ from firstring.observe import Metrics
 from firstring.store.access import Access
 
 
-def create_app(services: Services, pages: Sequence[Any] = (), **page_options: Any) -> Litestar:
+def create_app(
+    services: Services, pages: Sequence[Any] = (), error_handlers: Mapping[Any, Any] = HANDLERS, **page_options: Any
+) -> Litestar:
     """The application over running services. `pages` are the desk's route handlers."""
     return Litestar(
         route_handlers=[
@@ -44,7 +46,7 @@ def create_app(services: Services, pages: Sequence[Any] = (), **page_options: An
             "caller": Provide(provide_caller),
         },
         state=_state(services),
-        exception_handlers=HANDLERS,
+        exception_handlers=dict(error_handlers),
         middleware=[_measured(services.metrics)],
         request_max_body_size=limits.BODY_BYTES,
         openapi_config=OpenAPIConfig(

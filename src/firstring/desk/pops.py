@@ -1,0 +1,386 @@
+"""Pops: what the desks of this process show, kept in step with the store and handed to the browsers that listen.
+
+Two ways lead here. `show` is the quick one: a decision made in this process is rendered from memory and handed over
+before the telephone system is answered. `heard` is the certain one: whatever a notice is about, the agent's contacts
+are read anew and what differs is sent. A contact is rendered once for each (revision, state).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any, Final
+
+import structlog
+
+from firstring.api.services import Services
+from firstring.contact import Decision
+from firstring.desk.rendering import Rendering
+from firstring.desk.streams import Stream, message
+from firstring.desk.views import pop_view
+from firstring.errors import BadInput, FirstringError
+from firstring.store.access import Access, Session
+from firstring.store.contacts import ContactLine, Presence
+from firstring.store.database import Tenant
+from firstring.store.notices import Notice
+
+_log = structlog.get_logger("firstring.desk")
+
+HANDED_S: Final = 0.025
+"""The longest that the answer to the telephone system waits for the desk."""
+SHOWN_SOON_S: Final = 0.01
+"""A decision of this process is shown by `show` within this; only what is not is read from the store."""
+BOARD_PAUSE_S: Final = 0.3
+"""A supervisor's board is rendered at most this often."""
+AGAIN_S: Final = 0.5
+STREAMS_PER_DESK: Final = 8
+"""Browsers of one agent; one more ends the oldest."""
+READS_AGAIN: Final = 5
+RECENT_SHOWN: Final = 50
+QUEUE_SHOWN: Final = 100
+
+
+class Card:
+    """One contact on a desk: where it stands, its decision, and both rendered."""
+
+    def __init__(self, rendering: Rendering, line: ContactLine, decision: Decision, threshold: float) -> None:
+        self.line = line
+        self.decision = decision
+        self.key = card_key(line, decision.revision)
+        view = pop_view(decision, threshold)
+        values = {"pop": view, "line": line, "key": self.key, "now": decision.decided_at}
+        self.pop = rendering.text("pop.html", **values)
+        self.entry = rendering.text("entry.html", **values)
+
+    def payload(self) -> dict[str, Any]:
+        contact_id = str(self.line.contact_id)
+        return {"contact": contact_id, "key": self.key, "entry": self.entry, "pop": self.pop}
+
+
+def card_key(line: ContactLine, revision: int) -> str:
+    """What makes two cards of one contact the same picture."""
+    return f"{revision}.{line.state}.{line.assignment_state}"
+
+
+class AgentDesk:
+    """What the browsers of one agent show. `shows` counts what came by the quick way."""
+
+    def __init__(self, tenant: Tenant, agent_id: int) -> None:
+        self.tenant = tenant
+        self.agent_id = agent_id
+        self.streams: list[Stream] = []
+        self.cards: dict[uuid.UUID, Card] = {}
+        self.presence: Presence = "offline"
+        self.shows = 0
+        self.is_stale = True
+        self.reading: asyncio.Task[None] | None = None
+
+    def send(self, event: str, data: Any) -> list[asyncio.Future[None]]:
+        made = message(event, data)
+        return [stream.put(made) for stream in self.streams]
+
+
+class Board:
+    """What the browsers of a tenant's supervisors show."""
+
+    def __init__(self, tenant: Tenant) -> None:
+        self.tenant = tenant
+        self.streams: list[Stream] = []
+        self.html = ""
+        self.is_stale = True
+        self.reading: asyncio.Task[None] | None = None
+
+
+class Pops:
+    """The desks and boards that are open in this process."""
+
+    def __init__(self, services: Services) -> None:
+        self.rendering = Rendering()
+        self._services = services
+        self._access = Access(services.database, services.clock)
+        self._desks: dict[tuple[int, int], AgentDesk] = {}
+        self._boards: dict[int, Board] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    # --- what happens -----------------------------------------------------------------------------------------
+
+    async def show(self, tenant: Tenant, decision: Decision) -> None:
+        """Shows a decision on its agent's desk; returns when it was handed to the sockets, or after HANDED_S.
+
+        Never raises: a desk that cannot be told must not keep the call from ringing.
+        """
+        if decision.agent_id is None or self._closed:
+            return
+        desk = self._desks.get((tenant.tenant_id, decision.agent_id))
+        if desk is None:
+            return
+        started = self._services.clock.monotonic_s()
+        try:
+            sent = self._shown(desk, decision)
+            if sent:
+                await asyncio.wait(sent, timeout=HANDED_S)
+                self._services.metrics.observe("pop", (self._services.clock.monotonic_s() - started) * 1000.0)
+        except Exception as error:  # noqa: BLE001 - whatever the desk cannot show, the phone rings
+            _log.exception("pop_failed", error=type(error).__name__)
+            self._stale(desk)
+
+    def heard(self, notice: Notice) -> None:
+        """Something happened, here or in another process. Never blocks."""
+        if self._closed:
+            return
+        if notice.what == "resync":
+            for desk in self._desks.values():
+                self._stale(desk)
+            for board in self._boards.values():
+                self._stale_board(board)
+            return
+        board_of = self._boards.get(notice.tenant_id)
+        if board_of is not None:
+            self._stale_board(board_of)
+        if notice.agent_id is None:
+            return
+        desk_of = self._desks.get((notice.tenant_id, notice.agent_id))
+        if desk_of is None:
+            return
+        if notice.what in ("route", "keep"):
+            asyncio.get_running_loop().call_later(SHOWN_SOON_S, self._stale_unless_shown, desk_of, desk_of.shows)
+        else:
+            self._stale(desk_of)
+
+    def close(self) -> None:
+        """Ends all streams: the browsers connect again, to whatever serves them then."""
+        self._closed = True
+        for task in tuple(self._tasks):
+            task.cancel()
+        open_ones: list[AgentDesk | Board] = [*self._desks.values(), *self._boards.values()]
+        for one in open_ones:
+            for stream in one.streams:
+                stream.close()
+
+    # --- who listens ------------------------------------------------------------------------------------------
+
+    async def desk(self, session: Session) -> AgentDesk:
+        """The agent's desk as it is now. Raises as the store does, and BadInput no_agent (403)."""
+        agent_id = session.staff.agent_id
+        if agent_id is None:
+            raise BadInput(
+                "no_agent",
+                "This sign-in belongs to no agent.",
+                hint="An administrator can connect it with an agent.",
+                http_status=403,
+            )
+        key = (session.tenant.tenant_id, agent_id)
+        desk = self._desks.get(key) or AgentDesk(session.tenant, agent_id)
+        await self._read(desk)
+        return desk
+
+    async def desk_messages(self, session: Session) -> AsyncIterator[bytes]:
+        """Server-sent events for one browser of an agent: the whole state, then what changes."""
+        desk = await self.desk(session)
+        desk = self._desks.setdefault((desk.tenant.tenant_id, desk.agent_id), desk)
+        stream = Stream(lambda: message("state", self.state(desk)))
+        if len(desk.streams) >= STREAMS_PER_DESK:
+            desk.streams.pop(0).close()
+        desk.streams.append(stream)
+        self._stale(desk)  # what happened between the read and the registration
+
+        def left() -> None:
+            if stream in desk.streams:
+                desk.streams.remove(stream)
+            if not desk.streams:
+                self._desks.pop((desk.tenant.tenant_id, desk.agent_id), None)
+
+        return self._messages(stream, session, left)
+
+    async def board(self, session: Session) -> Board:
+        """The supervisor's board as it is now."""
+        board = self._boards.get(session.tenant.tenant_id) or Board(session.tenant)
+        await self._read_board(board)
+        return board
+
+    async def board_messages(self, session: Session) -> AsyncIterator[bytes]:
+        """Server-sent events for one browser of a supervisor."""
+        board = await self.board(session)
+        board = self._boards.setdefault(session.tenant.tenant_id, board)
+        stream = Stream(lambda: message("board", {"now": self._now_ms(), "html": board.html}))
+        if len(board.streams) >= 4 * STREAMS_PER_DESK:
+            board.streams.pop(0).close()
+        board.streams.append(stream)
+        self._stale_board(board)
+
+        def left() -> None:
+            if stream in board.streams:
+                board.streams.remove(stream)
+            if not board.streams:
+                self._boards.pop(board.tenant.tenant_id, None)
+
+        return self._messages(stream, session, left)
+
+    def state(self, desk: AgentDesk) -> dict[str, Any]:
+        """The whole desk, as a browser gets it when it connects."""
+        cards = [card.payload() for card in desk.cards.values()]
+        return {"now": self._now_ms(), "presence": desk.presence, "cards": cards}
+
+    async def _messages(self, stream: Stream, session: Session, left: Any) -> AsyncIterator[bytes]:
+        if self._closed:
+            stream.close()
+        self._services.metrics.desks.inc()
+        try:
+            async for data in stream.messages(lambda: self._still_signed_in(session)):
+                yield data
+        finally:
+            self._services.metrics.desks.dec()
+            left()
+
+    async def _still_signed_in(self, session: Session) -> bytes | None:
+        try:
+            await self._access.session(session.cookie)
+        except BadInput:
+            return message("signed_out", None)
+        except FirstringError:
+            return None  # the store does not answer: that is no reason to send anybody away
+        return None
+
+    def _now_ms(self) -> float:
+        return self._services.clock.now().timestamp() * 1000.0
+
+    # --- the quick way ----------------------------------------------------------------------------------------
+
+    def _shown(self, desk: AgentDesk, decision: Decision) -> list[asyncio.Future[None]]:
+        contact = decision.contact
+        old = desk.cards.get(contact.contact_id)
+        if old is not None and old.decision.revision >= decision.revision:
+            desk.shows += 1
+            return []
+        if decision.outcome == "route":
+            line = ContactLine(
+                contact_id=contact.contact_id,
+                channel=contact.channel,
+                state="assigned",
+                revision=decision.revision,
+                priority=decision.derived.routing.need.priority,
+                offered_at=contact.offered_at,
+                agent_id=desk.agent_id,
+                assignment_state="offered",
+            )
+        elif old is not None:
+            line = old.line
+        else:
+            self._stale(desk)
+            return []
+        desk.shows += 1
+        card = self._card(line, decision)
+        desk.cards[contact.contact_id] = card
+        return desk.send("card", card.payload())
+
+    def _card(self, line: ContactLine, decision: Decision) -> Card:
+        return Card(self.rendering, line, decision, self._services.settings.identify_threshold)
+
+    # --- the certain way --------------------------------------------------------------------------------------
+
+    def _stale_unless_shown(self, desk: AgentDesk, shows: int) -> None:
+        if desk.shows == shows:
+            self._stale(desk)
+
+    def _stale(self, desk: AgentDesk) -> None:
+        """Reads the desk anew, soon; several reasons make one reading."""
+        desk.is_stale = True
+        if desk.reading is None and not self._closed:
+            desk.reading = self._spawn(self._read_while_stale(desk))
+
+    async def _read_while_stale(self, desk: AgentDesk) -> None:
+        try:
+            while desk.is_stale and desk.streams:
+                try:
+                    await self._read(desk)
+                except FirstringError as error:
+                    _log.warning("desk_not_read", code=error.code)
+                    desk.is_stale = True
+                    await asyncio.sleep(AGAIN_S)
+        finally:
+            desk.reading = None
+
+    async def _read(self, desk: AgentDesk) -> None:
+        """Reads the agent's contacts and sends what differs. What is shown meanwhile makes the reading old: again."""
+        services = self._services
+        for _ in range(READS_AGAIN):
+            desk.is_stale = False
+            shows = desk.shows
+            lines = await services.contacts.of_agent(desk.tenant, desk.agent_id)
+            agent = await services.contacts.agent(desk.tenant, desk.agent_id)
+            decisions: dict[uuid.UUID, Decision] = {}
+            for line in lines:
+                card = desk.cards.get(line.contact_id)
+                if card is not None and card.decision.revision >= line.revision:
+                    decisions[line.contact_id] = card.decision
+                    continue
+                decision = await services.ring.decision(desk.tenant, line.contact_id)
+                if decision is not None:
+                    decisions[line.contact_id] = decision
+            if shows == desk.shows:
+                break
+        else:
+            desk.is_stale = True
+        if agent is not None and agent.presence != desk.presence:
+            desk.presence = agent.presence
+            desk.send("presence", {"presence": desk.presence})
+        self._apply(desk, [line for line in lines if line.contact_id in decisions], decisions)
+
+    def _apply(self, desk: AgentDesk, lines: list[ContactLine], decisions: dict[uuid.UUID, Decision]) -> None:
+        for contact_id in desk.cards.keys() - {line.contact_id for line in lines}:
+            del desk.cards[contact_id]
+            desk.send("gone", {"contact": str(contact_id)})
+        for line in lines:
+            decision = decisions[line.contact_id]
+            card = desk.cards.get(line.contact_id)
+            if card is not None and card.key == card_key(line, decision.revision):
+                continue
+            desk.cards[line.contact_id] = card = self._card(line, decision)
+            desk.send("card", card.payload())
+
+    # --- the board --------------------------------------------------------------------------------------------
+
+    def _stale_board(self, board: Board) -> None:
+        board.is_stale = True
+        if board.reading is None and not self._closed:
+            board.reading = self._spawn(self._read_board_while_stale(board))
+
+    async def _read_board_while_stale(self, board: Board) -> None:
+        try:
+            while board.is_stale and board.streams:
+                try:
+                    await self._read_board(board)
+                except FirstringError as error:
+                    _log.warning("board_not_read", code=error.code)
+                    board.is_stale = True
+                await asyncio.sleep(BOARD_PAUSE_S)
+        finally:
+            board.reading = None
+
+    async def _read_board(self, board: Board) -> None:
+        board.is_stale = False
+        contacts = self._services.contacts
+        agents = await contacts.agents(board.tenant)
+        queue = await contacts.waiting(board.tenant, QUEUE_SHOWN)
+        recent = await contacts.recent(board.tenant, RECENT_SHOWN)
+        html = self.rendering.text(
+            "board.html",
+            agents=agents,
+            queue=queue,
+            recent=recent,
+            names={agent.profile.agent_id: agent.profile.name for agent in agents},
+            now=self._services.clock.now(),
+        )
+        if html != board.html:
+            board.html = html
+            made = message("board", {"now": self._now_ms(), "html": html})
+            for stream in board.streams:
+                stream.put(made)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
