@@ -1,0 +1,110 @@
+"""What a demonstration prints: steps as they happen, the table of contacts, where to sign in; or one JSON object."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from firstring.demo.account import Account, quantile, timing
+
+
+class Step:
+    """One step. Its `detail` is filled in while it runs; `problem` makes it a failed one."""
+
+    def __init__(self, name: str, title: str) -> None:
+        self.name = name
+        self.title = title
+        self.detail = ""
+        self.problem = ""
+
+    @property
+    def ok(self) -> bool:
+        return not self.problem
+
+    def as_json(self) -> dict[str, Any]:
+        return {"name": self.name, "ok": self.ok, "detail": self.problem or self.detail}
+
+
+class Show:
+    """Prints for people, plainly where nobody watches; with `as_json` to standard error, so that JSON stands alone."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self.steps: list[Step] = []
+        self._as_json = as_json
+        self._console = Console(stderr=as_json, highlight=False)
+
+    @property
+    def ok(self) -> bool:
+        return all(step.ok for step in self.steps)
+
+    @asynccontextmanager
+    async def step(self, name: str, title: str) -> AsyncIterator[Step]:
+        """Shows a step that runs, then how it went. An exception passes, and the step has failed."""
+        step = Step(name, title)
+        started_s = time.perf_counter()
+        try:
+            if self._console.is_terminal:
+                with self._console.status(title):
+                    yield step
+            else:
+                yield step
+        except BaseException as error:
+            step.problem = step.problem or str(error) or type(error).__name__
+            raise
+        finally:
+            self.steps.append(step)
+            self._tell(step, time.perf_counter() - started_s)
+
+    def _tell(self, step: Step, duration_s: float) -> None:
+        said = step.problem or step.detail
+        if self._console.is_terminal:
+            mark = Text("✓ ", style="green") if step.ok else Text("✗ ", style="bold red")
+            text = Text.assemble(mark, (step.title, "bold"), (f"  {duration_s:.1f} s", "dim"))
+            self._console.print(text)
+            if said:
+                self._console.print(Text(f"  {said}", style="" if step.ok else "red"))
+        else:
+            self.say(f"{'ok' if step.ok else 'FAILED'}: {step.title} ({duration_s:.1f} s){': ' if said else ''}{said}")
+
+    def say(self, text: str) -> None:
+        self._console.print(text, markup=False, soft_wrap=True)
+
+    def table(self, accounts: Sequence[Account]) -> None:
+        """What happened to each contact. Where nobody watches, the steps have said it all."""
+        if not self._console.is_terminal:
+            return
+        table = Table("contact", "who", "sure", "why", "next", "agent", "popped", "decide", title_justify="left")
+        for one in accounts:
+            table.add_row(
+                one.contact, one.who, one.sure, one.why, one.action, one.agent,
+                "✓" if one.popped else "✗", timing(one.decide_ms), style="" if one.popped else "red",
+            )  # fmt: skip
+        self._console.print(table)
+
+    def result(self, *, contacts: int, decided: int, popped: int, decide_ms: Sequence[float], voice: str) -> None:
+        """The figures: as JSON on standard output, or in words."""
+        p50, p99 = quantile(decide_ms, 0.5), quantile(decide_ms, 0.99)
+        if not self._as_json:
+            self.say(
+                f"{contacts} contacts, {decided} decided, {popped} popped; decide p50 {p50:.1f} ms, p99 {p99:.1f} ms; "
+                f"voice: {voice}"
+            )
+            return
+        found = {
+            "steps": [step.as_json() for step in self.steps],
+            "contacts": contacts,
+            "decided": decided,
+            "popped": popped,
+            "decide_ms": {"p50": round(p50, 2), "p99": round(p99, 2)},
+            "voice": voice,
+        }
+        sys.stdout.write(json.dumps(found, ensure_ascii=False) + "\n")
+        sys.stdout.flush()

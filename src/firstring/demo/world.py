@@ -1,0 +1,216 @@
+"""The world of the demonstration: its home, its customers and their journeys, its agents and their sign-ins.
+
+Everything lies in a tenant of its own and may be made again: what is there already stays. The people are invented,
+their numbers are those set aside for fiction (555-01xx), their mail goes nowhere (example.com, RFC 2606).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sys
+import tomllib
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from firstring.bulk.importing import ImportReport, import_file
+from firstring.bulk.importing_events import EventsReport, import_events_file
+from firstring.contact import AgentProfile
+from firstring.ports import Clock
+from firstring.routing.agents import agent_profile
+from firstring.settings import CONFIG, PREFIX, Settings, default_home, load
+from firstring.store.access import Access, StaffRole
+from firstring.store.contacts import ContactLine, Contacts
+from firstring.store.database import Database, Tenant
+from firstring.store.notices import Notices
+
+TENANT: Final = "demo"
+SOURCE: Final = "shop"
+"""The name of the system that customers and events come from."""
+VISITOR: Final = "agent"
+"""The agent that a visitor signs in as; nobody else works as this one."""
+SUPERVISOR: Final = "supervisor"
+DATA: Final = Path(__file__).with_name("data")
+WRAP_UP_S: Final = 20.0
+_TOKENS: Final = "demonstration"
+_RECENT: Final = 200
+
+
+class SignIn(NamedTuple):
+    """Somebody at a desk. `agent_id` is None for a supervisor."""
+
+    login: str
+    password: str
+    agent_id: int | None
+
+
+class Tokens(NamedTuple):
+    adapter: str
+    events: str
+
+
+def demo_home(environment: Mapping[str, str], *, is_root: bool) -> Path:
+    """FIRSTRING_HOME, or a home beside the usual one, so that nothing real is touched."""
+    named = environment.get(f"{PREFIX}HOME", "")
+    if named:
+        return Path(named).expanduser().absolute()
+    usual = default_home(environment, is_root=is_root)
+    return usual.with_name(f"{usual.name}-demo")
+
+
+def write_settings(home: Path, values: Mapping[str, Any]) -> Settings:
+    """The settings of the demonstration, as a file that any `firstring` command can be pointed at (FIRSTRING_CONFIG)."""
+    lines = "".join(
+        f"{name} = {json.dumps(value)}\n" for name, value in {"home": str(home), "tenant": TENANT, **values}.items()
+    )
+    file = settings_file(home)
+    file.write_text(f"# Written by `firstring demo` each time it starts.\n{lines}", encoding="utf-8")
+    return load(server_environment(home))
+
+
+def settings_file(home: Path) -> Path:
+    return folder_of(home) / "firstring.toml"
+
+
+def folder_of(home: Path) -> Path:
+    """Where the demonstration keeps its own files."""
+    return home / "demo"
+
+
+def server_environment(home: Path) -> dict[str, str]:
+    """The environment of this process without settings of any other installation."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    return {**kept, CONFIG: str(settings_file(home)), "PYTHONUNBUFFERED": "1"}
+
+
+def server_command() -> list[str]:
+    return [sys.executable, "-m", "firstring.cli", "serve"]
+
+
+class World:
+    """What the story needs of the store, beside the server: loading at the start, looking at contacts afterwards."""
+
+    def __init__(self, settings: Settings, database: Database, tenant: Tenant, clock: Clock) -> None:
+        self._settings = settings
+        self._database = database
+        self._tenant = tenant
+        self._clock = clock
+        self._access = Access(database, clock)
+        self._contacts = Contacts(database, Notices(database.arguments, "demo"), clock, wrap_up_s=WRAP_UP_S)
+        self.sign_ins: dict[str, SignIn] = {}
+        self.names: dict[int, str] = {}
+
+    async def load_customers(self) -> ImportReport:
+        """The sample customers through the import."""
+        folder = folder_of(self._settings.home)
+        return await import_file(
+            DATA / "customers.csv",
+            SOURCE,
+            DATA / "customers.map.toml",
+            database=self._database,
+            tenant=self._tenant,
+            settings=self._settings,
+            clock=self._clock,
+            rejects_path=folder / "customers.rejects.jsonl",
+        )
+
+    async def load_events(self) -> EventsReport:
+        """What the customers have been through, as of today: a second run on the same day adds nothing."""
+        folder = folder_of(self._settings.home)
+        file = folder / "events.jsonl"
+        now = self._clock.now()
+        text = (DATA / "events.jsonl").read_text("utf-8")
+        file.write_text("".join(f"{line}\n" for line in dated(text.splitlines(), now)), encoding="utf-8")
+        return await import_events_file(
+            file,
+            SOURCE,
+            database=self._database,
+            tenant=self._tenant,
+            settings=self._settings,
+            clock=self._clock,
+            rejects_path=folder / "events.rejects.jsonl",
+        )
+
+    async def add_agents(self, addresses: Mapping[str, str]) -> int:
+        """The agents with the phones of this run, their sign-ins and a supervisor's; new passwords each time."""
+        known = {state.profile.name: state.profile.agent_id for state in await self._contacts.agents(self._tenant)}
+        staff = {one.login: one.staff_id for one in await self._access.staff(self._tenant)}
+        for login, profile in agents(addresses):
+            agent_id, _ = await self._contacts.put_agent(self._tenant, profile, known.get(profile.name))
+            await self._contacts.set_presence(self._tenant, agent_id, "offline")
+            self.names[agent_id] = profile.name
+            await self._add_staff(staff, login, "agent", agent_id)
+        await self._add_staff(staff, SUPERVISOR, "supervisor", None)
+        return len(self.names)
+
+    async def _add_staff(self, known: Mapping[str, int], login: str, role: StaffRole, agent_id: int | None) -> None:
+        password = secrets.token_urlsafe(9)
+        if login in known:
+            await self._access.set_password(self._tenant, known[login], password)
+        else:
+            await self._access.create_staff(self._tenant, login, password, role, agent_id=agent_id)
+        self.sign_ins[login] = SignIn(login, password, agent_id)
+
+    async def make_tokens(self) -> Tokens:
+        """Tokens for this run; those of earlier runs end."""
+        for token in await self._access.tokens(self._tenant):
+            if token.name == _TOKENS and token.revoked_at is None:
+                await self._access.revoke_token(self._tenant, token.token_id)
+        adapter, _ = await self._access.create_token(self._tenant, "adapter", _TOKENS)
+        events, _ = await self._access.create_token(self._tenant, "events", _TOKENS)
+        return Tokens(adapter, events)
+
+    async def tidy(self) -> int:
+        """Ends the contacts that a run before left open when it was stopped."""
+        ended = 0
+        for line in await self.recent():
+            if line.state != "ended":
+                await self._contacts.event(
+                    self._tenant, line.contact_id, "ended" if line.state == "answered" else "cancelled"
+                )
+                ended += 1
+            if line.assignment_state == "wrap_up" or line.state == "answered":
+                await self._contacts.event(self._tenant, line.contact_id, "finished", outcome="no_outcome")
+        return ended
+
+    async def recent(self) -> list[ContactLine]:
+        """The newest contacts, newest first."""
+        return await self._contacts.recent(self._tenant, _RECENT)
+
+    async def leave(self) -> None:
+        """Nobody works here any more."""
+        for agent_id in self.names:
+            await self._contacts.set_presence(self._tenant, agent_id, "offline")
+
+    async def visitor_free(self) -> bool:
+        """Whether somebody signed in as the visitor's agent, is ready, and has nothing to do."""
+        for state in await self._contacts.agents(self._tenant):
+            if state.profile.agent_id == self.sign_ins[VISITOR].agent_id:
+                return state.presence == "ready" and state.live == 0
+        return False
+
+
+def agents(addresses: Mapping[str, str]) -> list[tuple[str, AgentProfile]]:
+    """(login, profile) of every agent, with the SIP address of the phone."""
+    found = []
+    for raw in tomllib.loads((DATA / "agents.toml").read_text("utf-8"))["agent"]:
+        login = raw.pop("login")
+        found.append((login, agent_profile({**raw, "address": addresses[login]}, agent_id=0)))
+    return found
+
+
+def dated(lines: list[str], now: datetime) -> list[str]:
+    """Events with a time instead of hoursAgo. Their ids name the day: tomorrow they happened a day later."""
+    made = []
+    for line in lines:
+        event: dict[str, Any] = msgspec.json.decode(line)
+        at = now - timedelta(hours=event.pop("hoursAgo"))
+        event["messageId"] = f"{event['messageId']}-{now.date().isoformat()}"
+        event["timestamp"] = at.isoformat()
+        made.append(msgspec.json.encode(event).decode())
+    return made
