@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from firstring.api.contacts import ContactView, DecisionView
+from firstring.api.contacts import DecisionView
 from firstring.contact import Candidate, Journey, Resolution
 from firstring.identity.resolver import standing
 from firstring.nextbest.gates import ISSUE_CODES
@@ -32,13 +32,13 @@ class Account(NamedTuple):
 
 
 def account(
-    contact: str, view: ContactView, names: Mapping[int, str], *, popped: bool, decide_ms: Sequence[float]
+    contact: str, first: DecisionView, last: DecisionView, agent: str, *, popped: bool, decide_ms: Sequence[float]
 ) -> Account:
-    decision = view.decision
-    agent = names.get(decision.agent_id or view.agent_id or 0, "the queue")
-    return Account(
-        contact, who(decision), sure(decision), why(decision), next_action(decision), agent, popped, tuple(decide_ms)
-    )
+    """The account of a contact: its last decision, or its first one where the agent then said who it is."""
+    shown, action = last, next_action(last)
+    if last.cause == "confirmed" and last.resolution.best is not None:
+        shown, action = first, f"{next_action(first)} Picked: {name(last.resolution.best)}"
+    return Account(contact, who(shown), sure(shown), why(shown), action, agent, popped, tuple(decide_ms))
 
 
 def who(decision: DecisionView) -> str:

@@ -78,6 +78,10 @@ class Desk:
         """Answers a digital contact."""
         await self._post(f"/desk/contacts/{contact_id}/accept", {})
 
+    async def pick(self, contact_id: str, person_id: int) -> None:
+        """Says which of the people that come into question it is."""
+        await self._post(f"/desk/contacts/{contact_id}/confirm", {"person": str(person_id)})
+
     async def finish(self, contact_id: str, outcome: str = "resolved") -> None:
         """Ends the work on a contact."""
         await self._post(f"/desk/contacts/{contact_id}/finish", {"outcome": outcome})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple
 
@@ -26,11 +27,18 @@ NADIA: Final = "+12025550116"
 OWEN: Final = "+12025550117"
 PRIYA: Final = "+12025550118"
 TOM: Final = "+12025550119"
-STRANGER: Final = "+12025550198"
+STRANGER: Final = ""
+"""Another number each time (`stranger`): whoever called once is not unknown any more."""
 SWITCHBOARD: Final = "+13125550100"
 ANONYMOUS: Final = "anonymous"
+_ELSEWHERE: Final = ("305", "401", "406", "505", "515", "602", "605", "701", "702", "801", "802", "808", "901", "907")
 VISITS: Final = (GRACE, DANIEL, MORETTIS, PRIYA, TOM, VICTORIA, STRANGER, NADIA, LUCIA, OWEN)
 """Who calls while the visitor looks."""
+
+
+def stranger() -> str:
+    """A number for fiction (555-01xx) in an area where no sample customer lives."""
+    return f"+1{secrets.choice(_ELSEWHERE)}55501{secrets.randbelow(100):02d}"
 
 
 class Props(NamedTuple):
@@ -39,6 +47,10 @@ class Props(NamedTuple):
     stage: Stage
     carrier: Carrier
     clock: Clock
+
+    def visit(self, number: str, *, hold_ms: int) -> Call:
+        """A call from one of VISITS."""
+        return self.signed(number or stranger(), hold_ms=hold_ms)
 
     def signed(self, number: str, *, by: str = "", hold_ms: int = 300) -> Call:
         """A call whose carrier vouches for `by` (the number that is shown, unless another is named)."""
@@ -53,12 +65,18 @@ class Scene(NamedTuple):
     play: Callable[[Props, str], Awaitable[str]]
 
 
-def _one_call(number: str, wrong: Callable[[Taken], str], *, by: str | None = "") -> Callable[[Props, str], Awaitable[str]]:
-    """A scene of one call. by: for whom its carrier vouches (empty: the number shown), None: nobody signs."""
+def _one_call(
+    number: str, wrong: Callable[[Taken], str], *, by: str | None = "", pick: str = ""
+) -> Callable[[Props, str], Awaitable[str]]:
+    """A scene of one call. by: for whom its carrier vouches (empty: the number shown), None: nobody signs.
+
+    pick: the given name of whom the agent picks.
+    """
 
     async def play(props: Props, title: str) -> str:
+        shown = number or stranger()
         await props.stage.ready(*TEAM)
-        taken = await props.stage.call(title, Call(number) if by is None else props.signed(number, by=by))
+        taken = await props.stage.call(title, Call(shown) if by is None else props.signed(shown, by=by), pick=pick)
         return taken.problem or wrong(taken)
 
     return play
@@ -88,11 +106,13 @@ def _refund(taken: Taken) -> str:
 
 
 def _household(taken: Taken) -> str:
-    resolution = taken.view.decision.resolution
+    resolution = taken.first.resolution
     members = len(resolution.household.members) if resolution.household is not None else 0
     if members != 3 or len(resolution.candidates) != 3:
         return f"{members} people in the household, {len(resolution.candidates)} candidates, not three"
-    return "" if resolution.question is not None else "no question that tells them apart"
+    if resolution.question is None:
+        return "no question that tells them apart"
+    return _is(taken, "Elena Moretti")
 
 
 def _nobody(taken: Taken) -> str:
@@ -167,13 +187,13 @@ async def _web_event(props: Props, title: str) -> str:
 SCENES: Final = (
     Scene("known_caller", "a known customer, signed by the carrier", _one_call(GRACE, _known)),
     Scene("open_refund", "a caller with an open refund", _one_call(DANIEL, _refund)),
-    Scene("household", "a landline that three people share", _one_call(MORETTIS, _household, by=None)),
+    Scene("household", "a landline that three people share", _one_call(MORETTIS, _household, by=None, pick="Elena")),
     Scene("unknown_number", "a number nobody knows", _one_call(STRANGER, _nobody)),
     Scene("anonymous", "a withheld number", _one_call(ANONYMOUS, _nobody, by=None)),
     Scene("switchboard", "a switchboard of 119 people", _one_call(SWITCHBOARD, _hot, by=None)),
     Scene("vip", "a VIP: first to their team", _one_call(VICTORIA, _vip)),
     Scene("spanish", "a customer who speaks Spanish", _one_call(LUCIA, _spanish)),
-    Scene("spoofed", "Henry's number, signed for another one", _one_call(HENRY, _spoofed, by=STRANGER)),
+    Scene("spoofed", "Henry's number, signed for another one", _one_call(HENRY, _spoofed, by=GRACE)),
     Scene("busy_agent", "the first agent is busy (486)", _busy),
     Scene("queue", "everybody is busy: waits, then is put through", _queue),
     Scene("chat", "a chat, accepted at the desk", _chat),

@@ -86,8 +86,11 @@ class Stage:
         """The contacts that are there already are not ours."""
         self._known |= {str(line.contact_id) for line in await self.world.recent()}
 
-    async def call(self, title: str, call: Call, *, on_desk: asyncio.Event | None = None) -> Taken:
-        """A call from the INVITE to the agent's outcome. `on_desk` is set once it is on somebody's desk."""
+    async def call(self, title: str, call: Call, *, pick: str = "", on_desk: asyncio.Event | None = None) -> Taken:
+        """A call from the INVITE to the agent's outcome. `on_desk` is set once it is on somebody's desk.
+
+        pick: the given name of whom the agent picks where several people come into question.
+        """
         before = await self._figures()
         calling = asyncio.create_task(self.telephony.call(call), name="call")
         try:
@@ -95,6 +98,8 @@ class Stage:
             after = await self._figures()
             if on_desk is not None:
                 on_desk.set()
+            if pick:
+                await self._pick(contact_id, pick)
             in_order = await calling
         finally:
             await _cancelled(calling)
@@ -149,6 +154,14 @@ class Stage:
             await asyncio.sleep(_POLL_S)
         return False
 
+    async def _pick(self, contact_id: str, given_name: str) -> None:
+        """The agent who has the contact says who it is, unless the visitor has it: they may pick themselves."""
+        view = await self._view(contact_id)
+        login = self._logins.get(view.agent_id or 0, "")
+        for candidate in view.decision.resolution.candidates:
+            if candidate.profile.get("given_name") == given_name and login in self._staff:
+                await self._staff[login].pick(contact_id, candidate.person_id)
+
     # --- inside -----------------------------------------------------------------------------------------------
 
     async def _arrived(self) -> str:
@@ -165,7 +178,7 @@ class Stage:
 
     async def _over(self, title: str, contact_id: str, before: Figures, after: Figures, problem: str) -> Taken:
         """The outcome at the desk, and the account of the whole."""
-        view = msgspec.json.decode(await self._http("GET", f"/v1/contacts/{contact_id}"), type=ContactView)
+        view = await self._view(contact_id)
         first = view.decision
         if view.revision > 1:
             text = await self._http("GET", f"/v1/contacts/{contact_id}/decisions/1")
@@ -177,7 +190,8 @@ class Stage:
             await self._staff[login].finish(contact_id)
         count = after.decisions - before.decisions
         times = [(after.total_ms - before.total_ms) / count] * count if count > 0 else []
-        made = account(title, view, self.world.names, popped=self.desks.popped(contact_id, login), decide_ms=times)
+        agent = self.world.names.get(view.decision.agent_id or view.agent_id or 0, "the queue")
+        made = account(title, first, view.decision, agent, popped=self.desks.popped(contact_id, login), decide_ms=times)
         self.accounts.append(made)
         self.decide_ms += times
         return Taken(view, first, login, made, problem)
@@ -193,6 +207,9 @@ class Stage:
         if line is None:
             raise Retryable("contact_missing", "The contact is not in the store.", where={"contact": contact_id})
         return line
+
+    async def _view(self, contact_id: str) -> ContactView:
+        return msgspec.json.decode(await self._http("GET", f"/v1/contacts/{contact_id}"), type=ContactView)
 
     async def _figures(self) -> Figures:
         found = dict(_FIGURE.findall((await self._client.get("/metrics")).text))

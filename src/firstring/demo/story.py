@@ -18,10 +18,10 @@ import httpx
 from firstring.demo.carrier import HOST, Carrier, carrier
 from firstring.demo.desks import Desk, Desks, signed_in
 from firstring.demo.processes import Program, failed, free_port, is_free, start_program
-from firstring.demo.scenes import ANONYMOUS, BUSY, SCENES, TEAM, VISITS, Props
+from firstring.demo.scenes import BUSY, SCENES, TEAM, VISITS, Props
 from firstring.demo.show import Show
 from firstring.demo.stage import Stage, quietly
-from firstring.demo.voice import Call, PhoneSpec, Telephony, Voice, choose_voice, telephony
+from firstring.demo.voice import PhoneSpec, Telephony, Voice, choose_voice, telephony
 from firstring.demo.world import (
     SUPERVISOR,
     VISITOR,
@@ -247,8 +247,9 @@ class Story:
         is_watched = await world.visitor_free()
         try:
             await props.stage.ready(*(() if is_watched else TEAM))
-            call = Call(number) if number == ANONYMOUS else props.signed(number, hold_ms=8_000 if is_watched else 2_000)
-            taken = await props.stage.call("a visit", call)
+            call = props.visit(number, hold_ms=8_000 if is_watched else 2_000)
+            pick = "" if is_watched else "Elena"
+            taken = await props.stage.call("a visit", call, pick=pick)
         except Retryable as error:
             self._show.say(f"- {error}")
         else:
