@@ -41,7 +41,7 @@ def desk_pages(services: Services, pops: Pops) -> list[Any]:
                 "session": Provide(provide_session),
             },
             include_in_schema=False,
-            opt={"room": room},  # for the guards
+            opt={"room": lambda: room},  # for the guards (options are copied, a function is not)
         )
     ]
 

@@ -69,6 +69,8 @@ class Rendering:
             channel=channel_name, language=language_name, epoch_ms=_epoch_ms, iso=datetime.isoformat
         )
         self._environment.globals.update(ago=ago, state_name=state_name)
+        for name in self._environment.list_templates():
+            self._environment.get_template(name)  # compiled now, not while a call rings
 
     def address(self, name: str) -> str:
         """The versioned address of a static file. Raises KeyError for one that is not there."""

@@ -125,7 +125,7 @@ def signed_in(
     """
 
     async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-        room: Room = handler.opt["room"]
+        room: Room = handler.opt["room"]()
         session = await room.access.session(connection.cookies.get(room.cookie_name("firstring"), ""))
         if roles and session.staff.role not in roles:
             raise BadInput(

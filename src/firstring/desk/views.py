@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import phonenumbers
 
@@ -46,11 +46,9 @@ _ISSUES: Final = {"refund": "Open refund", "complaint": "Open complaint", "outag
 _DETAILS: Final = (
     ("birth_date", "Born"),
     ("account", "Account"),
+    ("address", "Address"),
     ("phone", "Phone"),
     ("email", "E-mail"),
-    ("address", "Address"),
-    ("postcode", "Postcode"),
-    ("city", "Place"),
     ("note", "Note"),
 )
 _LOCKS: Final = frozenset(
@@ -61,9 +59,20 @@ _STATES: Final = {
     "ringing": "ringing",
     "answered": "talking",
     "wrap_up": "wrap-up",
+    "assigned": "about to ring",
     "ended": "over",
     "waiting": "waiting",
 }
+
+
+_WRITTEN_STATES: Final = {**_STATES, "offered": "new", "ringing": "new", "answered": "open", "assigned": "new"}
+
+
+class ReasonView(NamedTuple):
+    """A reason and the side it speaks for: for, against, or neither."""
+
+    side: Literal["for", "against", "neither"]
+    text: str
 
 
 class SureView(NamedTuple):
@@ -74,7 +83,7 @@ class SureView(NamedTuple):
     odds: str
     basis: str
     ask: str
-    reasons: tuple[str, ...]
+    reasons: tuple[ReasonView, ...]
 
 
 class IssueView(NamedTuple):
@@ -93,8 +102,8 @@ class PersonView(NamedTuple):
     words: str
     tier: str
     language: str
-    reasons: tuple[str, ...]
-    more_reasons: tuple[str, ...]
+    reasons: tuple[ReasonView, ...]
+    more_reasons: tuple[ReasonView, ...]
     details: tuple[tuple[str, str], ...]
     sure: SureView | None
     issues: tuple[IssueView, ...]
@@ -164,17 +173,20 @@ def pop_view(decision: Decision, threshold: float) -> PopView:
         household=_household(resolution, people),
         unknown_reasons=tuple(_sentence(reason.text) for reason in resolution.reasons if reason.code != "not_calibrated"),
         sure=_sure(nobody) if nobody is not None else (shown_people[0].sure if len(shown_people) == 1 else None),
-        question=resolution.question.text if resolution.question is not None and is_standing != "identified" else "",
+        question=_question(decision, is_standing),
         action=derived.action.text or "Nothing is proposed",
-        action_reasons=tuple(_sentence(reason.text) for reason in derived.action.reasons),
+        action_reasons=tuple(
+            _sentence(reason.text) for reason in derived.action.reasons if reason.text not in derived.action.text
+        ),
         lock_reasons=lock_reasons,
         locked=locked,
     )
 
 
-def state_name(assignment_state: str | None, state: str) -> str:
+def state_name(channel: str, assignment_state: str | None, state: str) -> str:
     """A contact's state as an agent reads it."""
-    return _STATES.get(assignment_state or state, assignment_state or state)
+    found = assignment_state or state
+    return (_STATES if channel == "voice" else _WRITTEN_STATES).get(found, found)
 
 
 def channel_name(channel: str) -> str:
@@ -189,10 +201,10 @@ def language_name(code: str | None) -> str:
 def percent(probability: float) -> str:
     """A probability as people read it; never rounded to certainty: "> 99 %", "< 1 %"."""
     if 0.995 <= probability < 1.0:
-        return "> 99 %"
+        return "> 99\u00a0%"
     if 0.0 < probability < 0.005:
-        return "< 1 %"
-    return f"{probability:.0%}".replace("%", " %")
+        return "< 1\u00a0%"
+    return f"{probability:.0%}".replace("%", "\u00a0%")
 
 
 def in_words(probability: float) -> str:
@@ -283,9 +295,10 @@ def _issues(issues: Sequence[OpenIssue]) -> tuple[IssueView, ...]:
 
 def _details(profile: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     found: list[tuple[str, str]] = []
-    if not profile.get("address") and profile.get("street"):
-        line = f"{_first(profile.get('street'))} {_first(profile.get('house_number'))}".strip()
-        profile = {**profile, "address": line}
+    street = f"{_first(profile.get('street'))} {_first(profile.get('house_number'))}".strip()
+    place = f"{_first(profile.get('postcode'))} {_first(profile.get('city'))}".strip()
+    address = _first(profile.get("address")) or ", ".join(part for part in (street, place) if part)
+    profile = {**profile, "address": address}
     for field, label in _DETAILS:
         values = profile.get(field)
         listed = values if isinstance(values, list) else [values]
@@ -300,12 +313,9 @@ def _first(value: Any) -> str:
     return one[:DETAIL_CHARS] if isinstance(one, str) else ""
 
 
-def _weighed(reason: Reason) -> str:
-    """A reason with the direction in which it speaks."""
-    text = _sentence(reason.text)
-    if reason.weight is None or abs(reason.weight) < 0.05:
-        return text
-    return f"{text} ({'+' if reason.weight > 0 else '−'}{abs(reason.weight):.1f})"
+def _weighed(reason: Reason) -> ReasonView:
+    weight = reason.weight or 0.0
+    return ReasonView("for" if weight > 0.05 else "against" if weight < -0.05 else "neither", _sentence(reason.text))
 
 
 def _sure(assurance: Assurance) -> SureView:
@@ -333,6 +343,14 @@ def _title(is_standing: Standing, people: Sequence[PersonView]) -> str:
     if is_standing == "ambiguous":
         return "Who is it?"
     return "Somebody new" if not people else "Probably somebody new"
+
+
+def _question(decision: Decision, is_standing: Standing) -> str:
+    """The question that would settle who it is, where it is not the next action anyway."""
+    question = decision.derived.resolution.question
+    if question is None or is_standing == "identified" or question.text == decision.derived.action.text:
+        return ""
+    return question.text
 
 
 def _announcement(decision: Decision, is_standing: Standing, title: str, people: Sequence[PersonView]) -> str:
