@@ -344,11 +344,13 @@ def bench_ring(
     seconds: Annotated[int, typer.Option(help="Length of each measurement under load.", min=1, max=600)] = 20,
     seed: Annotated[int, typer.Option(help="Seed of the generator.")] = 1,
     splink: Annotated[bool, typer.Option(help="Also measures Splink's look-up.")] = True,
+    keep: Annotated[bool, typer.Option(help="Leaves the home with the database in place.")] = False,
+    output: Annotated[Path | None, typer.Option(help="A file that gets the result as JSON.")] = None,
 ) -> None:
     """Import, decide, resolve, calls and pops at size, with figures."""
     from firstring.bench.ring import run_bench
 
-    asyncio.run(run_bench(records=records, as_json=as_json, seconds=seconds, seed=seed, splink=splink))
+    _run(run_bench(records=records, as_json=as_json, seconds=seconds, seed=seed, splink=splink, keep=keep, output=output))
 
 
 if __name__ == "__main__":

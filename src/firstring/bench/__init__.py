@@ -1,0 +1,1 @@
+"""The benchmarks: what `firstring bench` measures, and the generator of the customers it measures with."""

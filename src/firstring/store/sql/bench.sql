@@ -1,0 +1,10 @@
+-- What the benchmarks look up about a database. As superuser: row-level security shows nobody else all rows.
+
+-- name: size
+select pg_database_size(current_database()) as size, (select count(*) from firstring.record_key) as keys,
+       (select count(distinct person_id) from firstring.record) as persons,
+       current_setting('server_version') as version
+
+-- name: newest_import
+-- How many rows the newest import has written.
+select rows_done from firstring.import_run order by started_at desc limit 1
