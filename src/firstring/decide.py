@@ -144,9 +144,11 @@ class Ring(Protocol):
 
 
 class Stages(Protocol):
-    """Takes the duration of each stage, in milliseconds: read, derive, commit."""
+    """Takes the duration of each stage, in milliseconds (read, derive, commit, decide), and counts what was committed."""
 
     def observe(self, stage: str, duration_ms: float) -> None: ...
+
+    def decided(self, cause: str, outcome: str) -> None: ...
 
 
 class Decider:
@@ -241,6 +243,8 @@ class Decider:
         self._stages.observe("derive", (derived_at - read_at) * 1000.0)
         self._stages.observe("commit", (ended - derived_at) * 1000.0)
         self._stages.observe("decide", (ended - started) * 1000.0)
+        if committed.status == "committed":
+            self._stages.decided(cause, committed.outcome or decision.outcome)
         claimed = profiles.get((committed.agent_id or 0, committed.agent_version or 0))
         return (
             msgspec.structs.replace(

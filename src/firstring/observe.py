@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
+import uuid
 from collections.abc import MutableMapping
 from typing import Any, TextIO
 
@@ -69,37 +71,45 @@ class Metrics:
         return generate_latest(self.registry)
 
 
-_ALLOWED = frozenset(
-    [
-        "event",
-        "level",
-        "timestamp",
-        "logger",
-        "exception",
-        "code",
-        "why",
-        "error",
-        "adapter",
-        "status",
-        "route",
-        "duration_ms",
-        "tenant",
-        "contact",
-        "stage",
-        "count",
-        "address",
-        "port",
-        "version",
-        "pid",
-        "signal",
-        "path",
-    ]
-)
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,79}")
+"""A code or the name of a type; never a sentence, never a number that somebody can be called by."""
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9]{1,9}")
+_PLACE = re.compile(r"[A-Za-z0-9_.:/\[\] <{}-]{0,400}")
+_ALLOWED = {
+    "event": _PLAIN,
+    "level": _PLAIN,
+    "logger": _PLAIN,
+    "code": _PLAIN,
+    "why": _PLAIN,
+    "error": _PLAIN,
+    "adapter": _PLAIN,
+    "stage": _PLAIN,
+    "signal": _PLAIN,
+    "contact": _ID,
+    "tenant": _ID,
+    "timestamp": _PLACE,
+    "exception": _PLACE,
+    "address": _PLACE,
+    "route": _PLACE,
+    "version": _PLACE,
+}
+"""Fields that may hold text, and what text. Numbers are allowed in these alone."""
+_NUMBERS = frozenset(["status", "duration_ms", "count", "bytes", "port", "pid", "tenant", "line"])
+_HIDDEN = "(not logged)"
 
 
 def only_known_fields(_logger: Any, _method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Logs carry no personal data: fields that are not on the list lose their value."""
-    return {name: value if name in _ALLOWED else "(not logged)" for name, value in fields.items()}
+    """Logs carry no personal data: a field that is not on the lists, or not of their form, loses its value."""
+    return {name: value if _may_be_logged(name, value) else _HIDDEN for name, value in fields.items()}
+
+
+def _may_be_logged(name: str, value: Any) -> bool:
+    if isinstance(value, bool):
+        return True
+    if isinstance(value, int | float):
+        return name in _NUMBERS
+    form = _ALLOWED.get(name)
+    return form is not None and isinstance(value, str | uuid.UUID) and form.fullmatch(str(value)) is not None
 
 
 def exception_without_values(_logger: Any, _method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -109,18 +119,33 @@ def exception_without_values(_logger: Any, _method: str, fields: MutableMapping[
         info = sys.exc_info()
     error = info[1] if isinstance(info, tuple) else info
     if isinstance(error, BaseException):
-        trace = error.__traceback__
-        places = []
-        while trace is not None:
-            code = trace.tb_frame.f_code
-            places.append(f"{code.co_filename.rpartition('/')[2]}:{trace.tb_lineno} {code.co_name}")
-            trace = trace.tb_next
-        fields["exception"] = f"{type(error).__name__} at " + " < ".join(reversed(places[-6:]))
+        fields["exception"] = _place(error)
     return fields
 
 
+def _place(error: BaseException) -> str:
+    trace = error.__traceback__
+    places = []
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        places.append(f"{code.co_filename.rpartition('/')[2]}:{trace.tb_lineno} {code.co_name}")
+        trace = trace.tb_next
+    return f"{type(error).__name__} at " + " < ".join(reversed(places[-6:]))
+
+
+class _Libraries(logging.Handler):
+    """What libraries log, by logger, level and place: their messages may quote what they were given."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        level = "error" if record.levelno >= logging.ERROR else "warning"
+        fields: dict[str, Any] = {"logger": record.name, "line": record.lineno}
+        if record.exc_info:
+            fields["exc_info"] = record.exc_info
+        structlog.get_logger().log(logging.getLevelNamesMapping()[level.upper()], "library", **fields)
+
+
 def configure_logs(level: str, stream: TextIO | None = None) -> None:
-    """JSON lines on standard error. Libraries' own logs pass at WARNING and above, by logger and level only."""
+    """JSON lines on standard error. Libraries' own logs pass at WARNING and above, by logger, level and place only."""
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -133,3 +158,9 @@ def configure_logs(level: str, stream: TextIO | None = None) -> None:
         logger_factory=structlog.PrintLoggerFactory(stream or sys.stderr),
         cache_logger_on_first_use=True,
     )
+    logging.captureWarnings(True)
+    root = logging.getLogger()
+    for handler in [handler for handler in root.handlers if isinstance(handler, _Libraries)]:
+        root.removeHandler(handler)
+    root.addHandler(_Libraries(level=logging.WARNING))
+    root.setLevel(logging.WARNING)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from litestar import Controller, get, post, put
+from litestar.params import Parameter
 
 from firstring.api.access import Caller, allow
 from firstring.api.services import Services
@@ -33,6 +34,9 @@ class PresenceRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     presence: Literal["ready", "away", "offline"]
 
 
+AgentId = Annotated[int, Parameter(ge=1, le=2**63 - 1)]
+
+
 class AgentsController(Controller):
     path = "/v1/agents"
     tags = ("agents",)
@@ -48,14 +52,16 @@ class AgentsController(Controller):
         return AgentStored(*await services.contacts.put_agent(caller.tenant, agent_profile(data, agent_id=0)))
 
     @put("/{agent_id:int}", summary="A new version of an agent's profile")
-    async def change(self, agent_id: int, data: dict[str, Any], services: Services, caller: Caller) -> AgentStored:
+    async def change(self, agent_id: AgentId, data: dict[str, Any], services: Services, caller: Caller) -> AgentStored:
         stored = await services.contacts.put_agent(caller.tenant, agent_profile(data, agent_id=agent_id), agent_id)
         if stored[0] is None:
             raise _unknown(agent_id)
         return AgentStored(*stored)
 
     @post("/{agent_id:int}/presence", status_code=200, summary="Ready, away or offline")
-    async def presence(self, agent_id: int, data: PresenceRequest, services: Services, caller: Caller) -> PresenceRequest:
+    async def presence(
+        self, agent_id: AgentId, data: PresenceRequest, services: Services, caller: Caller
+    ) -> PresenceRequest:
         if not await services.contacts.set_presence(caller.tenant, agent_id, data.presence):
             raise _unknown(agent_id)
         return data

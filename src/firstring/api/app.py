@@ -10,15 +10,13 @@ from litestar import Litestar
 from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.enums import ScopeType
-from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin
-from litestar.openapi.spec import Components, SecurityScheme
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
-from firstring import __version__, limits
+from firstring import limits
 from firstring.api.access import Tokens, provide_caller
 from firstring.api.agents import AgentsController
 from firstring.api.contacts import ContactsController
+from firstring.api.document import complete, openapi_config
 from firstring.api.errors import HANDLERS
 from firstring.api.operating import OperatingController
 from firstring.api.people import PeopleController
@@ -32,7 +30,7 @@ def create_app(
     services: Services, pages: Sequence[Any] = (), error_handlers: Mapping[Any, Any] = HANDLERS, **page_options: Any
 ) -> Litestar:
     """The application over running services. `pages` are the desk's route handlers."""
-    return Litestar(
+    app = Litestar(
         route_handlers=[
             OperatingController,
             VoiceController,
@@ -49,16 +47,12 @@ def create_app(
         exception_handlers=dict(error_handlers),
         middleware=[_measured(services.metrics)],
         request_max_body_size=limits.BODY_BYTES,
-        openapi_config=OpenAPIConfig(
-            title="Firstring",
-            version=__version__,
-            path="/schema",
-            render_plugins=[JsonRenderPlugin()],
-            components=Components(security_schemes={"token": SecurityScheme(type="http", scheme="bearer")}),
-            security=[{"token": []}],
-        ),
+        openapi_config=openapi_config(),
+        logging_config=None,  # observe.configure_logs has the last word
         **page_options,
     )
+    complete(app.openapi_schema)
+    return app
 
 
 def _state(services: Services) -> State:

@@ -4,47 +4,72 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 from litestar import Controller, get, post
+from litestar.params import Parameter
+from msgspec import Meta
 
+from firstring import limits
 from firstring.api.access import Caller, allow
 from firstring.api.services import Services, contact_uuid
-from firstring.contact import Assurance, Contact, Decision, Journey, NextAction, Resolution, Routing
+from firstring.contact import Assurance, Cause, Contact, Decision, Evidence, Journey, NextAction, Resolution, Routing
 from firstring.errors import BadInput
-from firstring.identity.evidence import gather
-from firstring.store.contacts import Happening
+from firstring.identity.evidence import REJECTED_MAX, gather
+from firstring.store.contacts import ContactLine, Happening
+
+RECENT_MAX: Final = 500
+TRIES: Final = 3
+"""How often late evidence is decided with, where somebody else decided at the same moment."""
+RULED_OUT_MAX: Final = 4 * limits.CANDIDATES
+"""Persons ruled out for one contact; the latest count."""
+Revision = Annotated[int, Parameter(ge=1, le=2**31 - 1)]
+
+
+Fields = dict[str, str | list[str]]
+"""Raw fields of the vocabulary (phone, email, cookie, full_name, ...); several values as a list."""
+PersonId = Annotated[int, Meta(ge=1, le=2**63 - 1)]
+Intent = Annotated[str, Meta(min_length=1, max_length=limits.FIELD_CHARS, description="What the customer says they want.")]
 
 
 class OfferedContact(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A contact from a digital channel. `id` is the channel's own id, unique while the contact is open.
 
-    fields: raw fields of the vocabulary (phone, email, cookie, full_name, ...); several values as a list.
+    fields: raw fields of the vocabulary (phone, email, cookie, full_name, ...); several values as a list. called: what
+    the customer addressed (a queue, a mailbox). language: a tag of RFC 5646.
     """
 
-    id: str
+    id: Annotated[str, Meta(min_length=1, max_length=256)]
     channel: Literal["chat", "email", "web", "messaging", "social", "mobile", "voice"]
-    fields: dict[str, str | list[str]] = {}
-    language: str | None = None
-    intent: str | None = None
-    called: str = ""
+    fields: Fields = {}
+    language: Annotated[str, Meta(pattern=r"^[A-Za-z]{2,3}([-_][A-Za-z0-9]{1,8}){0,4}$(?!\n)")] | None = None
+    intent: Intent | None = None
+    called: Annotated[str, Meta(max_length=64)] = ""
 
 
 class ContactHappened(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Something happened to a contact. outcome: what the agent noted, with `finished`."""
+    """Something happened to a contact. outcome: the code of what the agent noted, with `finished` (no free text: it is
+    stored in the open and counted)."""
 
     what: Literal["ringing", "answered", "ended", "cancelled", "finished", "rejected", "busy", "no_answer"]
-    outcome: str | None = None
+    outcome: Annotated[str, Meta(pattern=r"^[a-z0-9_]{1,40}$(?!\n)")] | None = None
+
+
+class ContactChanged(msgspec.Struct, frozen=True):
+    """The contact's state before and after."""
+
+    before: str
+    after: str
 
 
 class MoreEvidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Evidence that came later: the person an agent picked, persons ruled out, the intent, further fields."""
 
-    confirmed_person: int | None = None
-    ruled_out: tuple[int, ...] = ()
-    intent: str | None = None
-    fields: dict[str, str | list[str]] = {}
+    confirmed_person: PersonId | None = None
+    ruled_out: Annotated[tuple[PersonId, ...], Meta(max_length=limits.CANDIDATES)] = ()
+    intent: Intent | None = None
+    fields: Fields = {}
 
 
 class DecisionView(msgspec.Struct, frozen=True):
@@ -76,32 +101,46 @@ class ContactView(msgspec.Struct, frozen=True):
     decision: DecisionView
 
 
+class ContactList(msgspec.Struct, frozen=True):
+    """Contacts without personal data, newest first."""
+
+    contacts: list[ContactLine]
+
+
 class ContactsController(Controller):
     path = "/v1/contacts"
     tags = ("contacts",)
-    guards = (allow("adapter"),)
 
-    @post("/", status_code=201, summary="A digital contact: who is it, and who should serve them?")
+    @get("/", guards=[allow("adapter", "read")], summary="The newest contacts, without personal data")
+    async def recent(
+        self,
+        services: Services,
+        caller: Caller,
+        limit: Annotated[int, Parameter(ge=1, le=RECENT_MAX, description="How many.")] = 100,
+    ) -> ContactList:
+        return ContactList(await services.contacts.recent(caller.tenant, limit))
+
+    @post(
+        "/", status_code=201, guards=[allow("adapter")], summary="A digital contact: who is it, and who should serve them?"
+    )
     async def offer(self, data: OfferedContact, services: Services, caller: Caller) -> DecisionView:
-        if not data.id or len(data.id) > 256:
-            raise BadInput("out_of_range", "id has 1 to 256 characters.", where={"field": "id"})
         contact = Contact(
             contact_id=services.ids.new(),
             channel=data.channel,
             offered_at=services.clock.now(),
             call_key=data.id,
             adapter="api",
-            called=data.called[:64],
+            called=data.called,
             language=data.language,
         )
         evidence = gather(data.fields, country=services.settings.country)
-        evidence = msgspec.structs.replace(evidence, intent=data.intent)
+        evidence = msgspec.structs.replace(evidence, intent=data.intent or evidence.intent)
         decision = await services.decider.offered(caller.tenant, contact, evidence)
         if decision.outcome == "route":
             await services.routed(caller.tenant, decision)
         return decision_view(decision)
 
-    @get("/{contact_id:str}", summary="A contact as it stands")
+    @get("/{contact_id:str}", guards=[allow("adapter")], summary="A contact as it stands")
     async def read(self, contact_id: str, services: Services, caller: Caller) -> ContactView:
         identity = contact_uuid(contact_id)
         state = await services.ring.contact(caller.tenant, identity)
@@ -112,49 +151,64 @@ class ContactsController(Controller):
             identity, state.contact.channel, state.state, state.revision, state.agent_id, decision_view(decision)
         )
 
-    @get("/{contact_id:str}/decisions/{revision:int}", summary="One decision of a contact")
-    async def decision(self, contact_id: str, revision: int, services: Services, caller: Caller) -> DecisionView:
+    @get("/{contact_id:str}/decisions/{revision:int}", guards=[allow("adapter")], summary="One decision of a contact")
+    async def decision(self, contact_id: str, revision: Revision, services: Services, caller: Caller) -> DecisionView:
         identity = contact_uuid(contact_id)
         found = await services.ring.decision(caller.tenant, identity, revision)
         if found is None:
             raise _unknown(identity)
         return decision_view(found)
 
-    @post("/{contact_id:str}/events", status_code=200, summary="Something happened to a contact")
-    async def happened(self, contact_id: str, data: ContactHappened, services: Services, caller: Caller) -> dict[str, Any]:
+    @post("/{contact_id:str}/events", status_code=200, guards=[allow("adapter")], summary="Something happened to a contact")
+    async def happened(self, contact_id: str, data: ContactHappened, services: Services, caller: Caller) -> ContactChanged:
         identity = contact_uuid(contact_id)
         what: Happening = data.what
         change = await services.contacts.event(caller.tenant, identity, what, outcome=data.outcome)
-        if change.before is None:
+        if change.before is None or change.after is None:
             raise _unknown(identity)
         if what in ("busy", "no_answer", "rejected") and change.after == "offered":
             decision = await services.decider.again(caller.tenant, identity, what)
             if decision is not None and decision.outcome == "route":
                 await services.routed(caller.tenant, decision)
-        return {"before": change.before, "after": change.after}
+        return ContactChanged(change.before, change.after)
 
-    @post("/{contact_id:str}/evidence", status_code=200, summary="Evidence that came later makes a new decision")
+    @post(
+        "/{contact_id:str}/evidence",
+        status_code=200,
+        guards=[allow("adapter")],
+        summary="Evidence that came later makes a new decision",
+    )
     async def evidence(self, contact_id: str, data: MoreEvidence, services: Services, caller: Caller) -> DecisionView:
         identity = contact_uuid(contact_id)
-        state = await services.ring.contact(caller.tenant, identity)
-        if state is None:
-            raise _unknown(identity)
         more = gather(data.fields, country=services.settings.country)
-        evidence = msgspec.structs.replace(
-            state.evidence,
-            identifiers=tuple(dict.fromkeys((*state.evidence.identifiers, *more.identifiers))),
-            claims={**state.evidence.claims, **more.claims},
-            rejected=(*state.evidence.rejected, *more.rejected),
-            intent=data.intent or state.evidence.intent,
-            confirmed_person=data.confirmed_person or state.evidence.confirmed_person,
-            ruled_out=tuple(dict.fromkeys((*state.evidence.ruled_out, *data.ruled_out))),
-        )
-        cause: Any = "confirmed" if data.confirmed_person else "said"
-        decision = await services.decider.again(caller.tenant, identity, cause, evidence=evidence)
-        if decision is None:
-            raise BadInput("contact_over", "The contact is over, or somebody else decided meanwhile.", http_status=409)
-        await services.routed(caller.tenant, decision)
-        return decision_view(decision)
+        cause: Cause = "confirmed" if data.confirmed_person else "said"
+        for _ in range(TRIES):
+            state = await services.ring.contact(caller.tenant, identity)
+            if state is None:
+                raise _unknown(identity)
+            evidence = with_more(state.evidence, more, data)
+            decision = await services.decider.again(caller.tenant, identity, cause, evidence=evidence)
+            if decision is not None:
+                await services.routed(caller.tenant, decision)
+                return decision_view(decision)
+            if state.state == "ended":
+                break
+        raise BadInput("contact_over", "The contact is over, or is decided anew all the time.", http_status=409)
+
+
+def with_more(known: Evidence, more: Evidence, data: MoreEvidence) -> Evidence:
+    """What is known, and what came later; bounded as evidence always is."""
+    identifiers = tuple(dict.fromkeys((*known.identifiers, *more.identifiers)))
+    ruled_out = tuple(dict.fromkeys((*known.ruled_out, *data.ruled_out)))
+    return msgspec.structs.replace(
+        known,
+        identifiers=identifiers[: limits.IDENTIFIERS_PER_CONTACT],
+        claims={**known.claims, **more.claims},
+        rejected=(*known.rejected, *more.rejected)[:REJECTED_MAX],
+        intent=data.intent or more.intent or known.intent,
+        confirmed_person=data.confirmed_person or known.confirmed_person,
+        ruled_out=ruled_out[-RULED_OUT_MAX:],
+    )
 
 
 def decision_view(decision: Decision) -> DecisionView:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final, Literal
 
 import msgspec
 import structlog
@@ -13,10 +13,30 @@ from firstring.errors import BadInput, FirstringError, Retryable, Unrecoverable
 
 _log = structlog.get_logger("firstring.http")
 
+RETRY_AFTER_S: Final = 1
+PROBLEMS_SHOWN: Final = 20
+
+
+class ErrorDetail(msgspec.Struct, frozen=True):
+    """group: what the caller can do (bad_input: correct it; retryable: call again; unrecoverable: an operator has to
+    act). code: stable, for machines (docs/errors.md lists them). where: the place in the request. hint: what to do."""
+
+    group: Literal["bad_input", "retryable", "unrecoverable"]
+    code: str
+    message: str
+    where: dict[str, Any]
+    hint: str
+
+
+class ErrorBody(msgspec.Struct, frozen=True):
+    """The one shape of every error."""
+
+    error: ErrorDetail
+
 
 def respond(error: FirstringError) -> Response[dict[str, Any]]:
     """The error as a response; Retry-After where a retry may help."""
-    headers = {"Retry-After": "1"} if isinstance(error, Retryable) else {}
+    headers = {"Retry-After": str(RETRY_AFTER_S)} if isinstance(error, Retryable) else {}
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return Response(error.as_json(), status_code=error.status, media_type=MediaType.JSON, headers=headers)
@@ -31,20 +51,28 @@ def framework(_request: Request[Any, Any, Any], error: HTTPException) -> Respons
     if isinstance(error, ValidationException):
         problems = [
             {name: str(problem[name])[:200] for name in ("message", "key", "source") if name in problem}
-            for problem in (error.extra or [])
+            for problem in list(error.extra or [])[:PROBLEMS_SHOWN]
             if isinstance(problem, dict)
         ]
         return respond(
-            BadInput("invalid_body", "The request does not fit.", where={"problems": problems}, hint="See /schema.")
+            BadInput(
+                "invalid_body",
+                "The request does not fit.",
+                where={"problems": problems},
+                hint="See /schema/openapi.json for its form.",
+            )
         )
     codes = {404: "not_found", 405: "method_not_allowed", 413: "too_large", 415: "unsupported_media_type"}
     code = codes.get(error.status_code, "bad_request" if error.status_code < 500 else "internal_error")
     made = BadInput if error.status_code < 500 else Unrecoverable
-    return respond(made(code, error.detail or "The request was refused.", http_status=error.status_code))
+    response = respond(made(code, (error.detail or "The request was refused.")[:300], http_status=error.status_code))
+    for name, value in (error.headers or {}).items():
+        response.headers.setdefault(name, value)  # a refused method says which are allowed (RFC 9110, 15.5.6)
+    return response
 
 
 def undecodable(_request: Request[Any, Any, Any], error: msgspec.DecodeError) -> Response[dict[str, Any]]:
-    return respond(BadInput("invalid_body", str(error)[:300], hint="See /schema for the form of the body."))
+    return respond(BadInput("invalid_body", str(error)[:300], hint="See /schema/openapi.json for the form of the body."))
 
 
 def unexpected(_request: Request[Any, Any, Any], error: Exception) -> Response[dict[str, Any]]:

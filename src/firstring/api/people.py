@@ -1,22 +1,37 @@
-"""People over HTTP: resolve who somebody is, hand in records and events."""
+"""People over HTTP: resolve who somebody is, read a person, hand in records and events."""
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import datetime
+from typing import Annotated, Any, Final
 
 import msgspec
-from litestar import Controller, post
+from litestar import Controller, Response, get, post
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import Parameter
+from msgspec import Meta
 
 from firstring import limits
 from firstring.api.access import Caller, allow
 from firstring.api.services import Services
-from firstring.contact import Resolution
+from firstring.contact import Journey, Resolution
 from firstring.decide import looked_up
 from firstring.errors import BadInput
+from firstring.identity.canonical import CanonicalRecord, canonical_record
 from firstring.identity.evidence import gather
 from firstring.identity.resolver import resolve
+from firstring.identity.survivorship import profile
 from firstring.journey.events import Event, parse_event
+from firstring.journey.timeline import journey
 from firstring.store.events import ingest
+from firstring.store.records import apply_records
+
+Source = Annotated[
+    str, Meta(pattern=r"^[^\x00-\x1f\x7f-\x9f]{1,100}$(?!\n)", description="The system that the data come from.")
+]
+PersonId = Annotated[int, Parameter(ge=1, le=2**63 - 1)]
+LEFT_OUT_SHOWN: Final = 1_000
+"""Values left out that are listed in one answer."""
 
 
 class ResolveRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -29,15 +44,16 @@ class EventsRequest(msgspec.Struct, frozen=True):
     """A batch of events in Segment's form; `source` names the system they come from."""
 
     batch: list[dict[str, Any]]
-    source: str = "events"
+    source: Source = "events"
 
 
 class Rejected(msgspec.Struct, frozen=True):
-    """An event that was not taken: its place in the batch and why."""
+    """A record or event that was not taken (or, in left_out, one value of a record): its place in the batch and why."""
 
     index: int
     code: str
     message: str
+    field: str | None = None
 
 
 class EventsResult(msgspec.Struct, frozen=True):
@@ -46,6 +62,53 @@ class EventsResult(msgspec.Struct, frozen=True):
     stored: int
     duplicates: int
     rejected: list[Rejected]
+
+
+class RecordsRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Source records by fields of the vocabulary (docs/importing.md), each with a record_id of the source's own.
+
+    A value is text, a number, a truth value, or a list of them; any other field name is kept as an attribute.
+    """
+
+    source: Source
+    records: list[dict[str, Any]]
+
+
+class RecordsResult(msgspec.Struct, frozen=True):
+    """What became of the records, durably. merged and split count persons. rejected: records that were not taken;
+    left_out: values that could not be used, of records that were taken."""
+
+    inserted: int
+    updated: int
+    unchanged: int
+    merged: int
+    split: int
+    rejected: list[Rejected]
+    left_out: list[Rejected]
+
+
+class RecordView(msgspec.Struct, frozen=True):
+    """A source record of a person."""
+
+    record_id: int
+    source: str
+    last_seen: datetime | None
+
+
+class PersonView(msgspec.Struct, frozen=True):
+    """A person: the newest value of each field, the newest source records behind it, and what they have been through."""
+
+    person_id: int
+    profile: dict[str, Any]
+    records: list[RecordView]
+    journey: Journey
+
+
+class Merged(msgspec.Struct, frozen=True):
+    """A person that was merged into another one."""
+
+    person_id: int
+    merged_into: int
 
 
 class PeopleController(Controller):
@@ -58,14 +121,59 @@ class PeopleController(Controller):
         read = await services.ring.read(caller.tenant, looked_up(evidence), None)
         return resolve(evidence, read, weights=services.models.weights, now=services.clock.now())
 
-    @post("/events", status_code=200, guards=[allow("events")], summary="Events of customers, stored before the answer")
+    @get(
+        "/persons/{person_id:int}",
+        guards=[allow("read")],
+        summary="A person: profile, records, journey",
+        responses={308: ResponseSpec(Merged, generate_examples=False, description="Merged into another person.")},
+    )
+    async def person(self, person_id: PersonId, services: Services, caller: Caller) -> Response[PersonView | Merged]:
+        """308 with the living person's address where this one was merged."""
+        read = await services.ring.read(caller.tenant, (), None, persons=(person_id,))
+        if not read.records:
+            raise BadInput("unknown_person", "There is no such person.", where={"person": person_id}, http_status=404)
+        living = read.records[0].person_id
+        if living != person_id:
+            return Response(Merged(person_id, living), status_code=308, headers={"Location": f"/v1/persons/{living}"})
+        lived = journey(living, read.touches, now=services.clock.now(), issues_cut=living in read.issues_cut)
+        records = [RecordView(record.record_id, record.source, record.last_seen) for record in read.records]
+        return Response(PersonView(living, profile(read.records), records, lived))
+
+    @post("/records", status_code=200, guards=[allow("import")], summary="Source records, stored before the answer")
+    async def records(self, data: RecordsRequest, services: Services, caller: Caller) -> RecordsResult:
+        """Idempotent: the same records again change nothing. Of several versions of one record the last counts."""
+        _bounded("records", data.records, limits.IMPORT_BATCH_RECORDS)
+        good: list[CanonicalRecord] = []
+        rejected: list[Rejected] = []
+        left_out: list[Rejected] = []
+        for index, raw in enumerate(data.records):
+            try:
+                record = canonical_record(raw, country=services.settings.country)
+            except BadInput as error:
+                rejected.append(Rejected(index, error.code, error.message, error.where.get("field")))
+                continue
+            good.append(record)
+            left_out += [Rejected(index, reason.code, reason.text, reason.field) for reason in record.dropped]
+        applied = await apply_records(services.database, caller.tenant, data.source, good, now=services.clock.now())
+        return RecordsResult(
+            applied.inserted,
+            applied.updated,
+            applied.unchanged,
+            applied.merged,
+            applied.split,
+            rejected,
+            left_out[:LEFT_OUT_SHOWN],
+        )
+
+    @post(
+        "/events",
+        status_code=200,
+        guards=[allow("events", "write_key")],
+        summary="Events of customers, stored before the answer",
+    )
     async def events(self, data: EventsRequest, services: Services, caller: Caller) -> EventsResult:
-        if len(data.batch) > limits.EVENTS_PER_BATCH:
-            raise BadInput(
-                "too_many_events",
-                f"A batch has at most {limits.EVENTS_PER_BATCH} events.",
-                where={"field": "batch", "count": len(data.batch)},
-            )
+        """Idempotent by messageId."""
+        _bounded("batch", data.batch, limits.EVENTS_PER_BATCH)
         now = services.clock.now()
         good: list[Event] = []
         places: list[int] = []
@@ -75,10 +183,21 @@ class PeopleController(Controller):
                 good.append(parse_event(raw, received_at=now))
                 places.append(index)
             except BadInput as error:
-                rejected.append(Rejected(index, error.code, error.message))
-        result = await ingest(services.database, caller.tenant, data.source, good, now=now)
+                rejected.append(Rejected(index, error.code, error.message, error.where.get("field")))
+        country = services.settings.country
+        result = await ingest(services.database, caller.tenant, data.source, good, now=now, country=country)
         rejected += [Rejected(places[index], code, message) for index, code, message in result.rejected]
         services.metrics.events("stored", result.stored)
         services.metrics.events("duplicate", result.duplicates)
         services.metrics.events("rejected", len(rejected))
         return EventsResult(result.stored, result.duplicates, sorted(rejected, key=lambda item: item.index))
+
+
+def _bounded(field: str, batch: list[dict[str, Any]], at_most: int) -> None:
+    if len(batch) > at_most:
+        raise BadInput(
+            "batch_too_large",
+            f"A batch has at most {at_most} entries.",
+            where={"field": field, "count": len(batch)},
+            hint="Send several batches.",
+        )

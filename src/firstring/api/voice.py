@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Annotated, Any, Final
 
 import msgspec
 from litestar import Controller, MediaType, Request, Response, get, post
+from litestar.params import Parameter
 
-from firstring.api.access import Caller, allow
+from firstring.api.access import Caller, Ringing, allow, allow_ringing
 from firstring.api.services import Services, contact_uuid
+from firstring.channels.deadline import by_deadline
 from firstring.channels.voice.contract import (
     ASKS_AGAIN,
     RouteAnswer,
@@ -20,61 +22,87 @@ from firstring.channels.voice.contract import (
     offer_from_form,
     offer_from_json,
 )
-from firstring.errors import BadInput
+from firstring.errors import BadInput, Retryable
 from firstring.store.notices import Notice
 
-FORM = "application/x-www-form-urlencoded"
-ROUTE_WAIT_MAX_MS = 30_000
+FORM: Final = "application/x-www-form-urlencoded"
+ROUTE_WAIT_MAX_MS: Final = 30_000
+EVENT_WAIT_S: Final = 5.0
 
 
 class VoiceController(Controller):
     path = "/v1"
     tags = ("voice",)
-    guards = (allow("adapter"),)
 
     @post(
         "/decide",
         status_code=200,
+        guards=[allow_ringing("adapter")],
         summary="A call rings: who is it, and where should it go?",
         description=(
             "Takes a CallOffer as JSON or as application/x-www-form-urlencoded and answers in the same encoding with "
-            "one route, a wait, or neither (use the default queue). Idempotent by call_id while the call is open."
+            "one route, a wait, or neither (use the default queue). Idempotent by call_id while the call is open. "
+            "Whatever fails here, the answer comes by the deadline and is the default queue."
         ),
     )
-    async def decide(self, request: Request[Any, Any, Any], services: Services, caller: Caller) -> Response[bytes]:
-        body = await request.body()
-        form = _is_form(request)
+    async def decide(self, request: Request[Any, Any, Any], services: Services) -> Response[bytes]:
+        ringing: Ringing = request.state.ringing
+        form, body = await _body(request)
         offer = offer_from_form(body) if form else offer_from_json(body)
-        offer = msgspec.structs.replace(offer, adapter="http")
-        answer = await services.calls_of(caller.tenant).offered(offer)
+        if ringing.caller is None:
+            return _unknown_caller(services, ringing, offer.adapter_ref, form)
+        left = _left_ms(services, ringing, offer.deadline_ms)
+        offer = msgspec.structs.replace(offer, adapter="http", deadline_ms=left)
+        answer = await services.calls_of(ringing.caller.tenant).offered(offer)
         return _encoded(answer, form)
 
     @post(
         "/calls/events",
         status_code=200,
+        guards=[allow_ringing("adapter")],
         summary="What became of a call; busy and no_answer are answered with the next agent",
         description=(
             "Takes a CallEvent as JSON or form. A phone behind the redirect server, which cannot see what became of a "
-            "call, reports it here with adapter=redirect."
+            "call, reports it here with adapter=redirect. Events that ask for the next agent are always answered; the "
+            "others are to be sent again where the answer is 503."
         ),
     )
-    async def call_event(self, request: Request[Any, Any, Any], services: Services, caller: Caller) -> Response[bytes]:
-        body = await request.body()
-        form = _is_form(request)
+    async def call_event(self, request: Request[Any, Any, Any], services: Services) -> Response[bytes]:
+        ringing: Ringing = request.state.ringing
+        form, body = await _body(request)
         event = event_from_form(body) if form else event_from_json(body)
-        event = msgspec.structs.replace(event, adapter="redirect" if event.adapter == "redirect" else "http")
-        calls = services.calls_of(caller.tenant)
-        if event.type in ASKS_AGAIN:
+        asks = event.type in ASKS_AGAIN
+        if ringing.caller is None:
+            if asks:
+                return _unknown_caller(services, ringing, event.adapter_ref, form)
+            assert ringing.failure is not None
+            raise ringing.failure
+        left = _left_ms(services, ringing, event.deadline_ms)
+        adapter = "redirect" if event.adapter == "redirect" else "http"
+        event = msgspec.structs.replace(event, adapter=adapter, deadline_ms=left)
+        calls = services.calls_of(ringing.caller.tenant)
+        if asks:
             return _encoded(await calls.no_agent(event), form)
-        await calls.event(event)
+        try:
+            await by_deadline(calls.event(event), EVENT_WAIT_S)
+        except TimeoutError:
+            raise Retryable("database_slow", "PostgreSQL did not answer in time.", hint="Send the event again.") from None
         return _encoded(RouteAnswer(adapter_ref=event.adapter_ref, treatment="noted"), form)
 
-    @get("/contacts/{contact_id:str}/route", summary="Waits for the route of a contact that was told to wait")
-    async def route(self, contact_id: str, services: Services, caller: Caller, wait_ms: int = 10_000) -> Response[bytes]:
+    @get(
+        "/contacts/{contact_id:str}/route",
+        guards=[allow("adapter")],
+        summary="Waits for the route of a contact that was told to wait",
+    )
+    async def route(
+        self,
+        contact_id: str,
+        services: Services,
+        caller: Caller,
+        wait_ms: Annotated[int, Parameter(ge=0, le=ROUTE_WAIT_MAX_MS, description="How long to wait.")] = 10_000,
+    ) -> Response[bytes]:
         """Answers as soon as an agent was claimed, or after wait_ms (at most 30,000) with what holds then."""
         identity = contact_uuid(contact_id)
-        if not 0 <= wait_ms <= ROUTE_WAIT_MAX_MS:
-            raise BadInput("out_of_range", "wait_ms is 0 to 30000.", where={"field": "wait_ms"})
         changed = asyncio.Event()
 
         def heard(notice: Notice) -> None:
@@ -100,6 +128,23 @@ class VoiceController(Controller):
                     continue
         finally:
             unsubscribe()
+
+
+async def _body(request: Request[Any, Any, Any]) -> tuple[bool, bytes]:
+    return _is_form(request), await request.body()
+
+
+def _left_ms(services: Services, ringing: Ringing, deadline_ms: int) -> int:
+    """What is left of a deadline that counts from the arrival of the request."""
+    spent_s = services.clock.monotonic_s() - ringing.arrived_s
+    return max(0, min(deadline_ms, services.settings.decision_budget_ms) - round(spent_s * 1000.0))
+
+
+def _unknown_caller(services: Services, ringing: Ringing, adapter_ref: str, form: bool) -> Response[bytes]:
+    """The default queue: nobody can say now whose call this is."""
+    why = ringing.failure.code if ringing.failure is not None else "unknown_token"
+    services.metrics.failed_open(why)
+    return _encoded(RouteAnswer(reasons=(why,), treatment="default_queue", adapter_ref=adapter_ref), form)
 
 
 def _is_form(request: Request[Any, Any, Any]) -> bool:

@@ -15,6 +15,7 @@ import msgspec
 import structlog
 
 from firstring import limits
+from firstring.channels.deadline import by_deadline
 from firstring.channels.signatures import SignatureVerifier
 from firstring.channels.voice.contract import CallEvent, CallOffer, RouteAnswer, Wait, route
 from firstring.contact import Cause, Contact, Decision, Evidence, SignatureCheck
@@ -107,8 +108,7 @@ class Calls:
         contact_id = self._ids.new()
         deadline_s = min(offer.deadline_ms, self._settings.decision_budget_ms) / 1000.0
         try:
-            async with asyncio.timeout(deadline_s):
-                decision = await self._decide(contact_id, offer)
+            decision = await by_deadline(self._decide(contact_id, offer), deadline_s)
         except TimeoutError:
             return self._default(offer.adapter_ref, "deadline", contact_id)
         except FirstringError as error:
@@ -122,13 +122,14 @@ class Calls:
         """The agent did not take the call: gives it back and decides anew."""
         happening, cause = _GIVEN_BACK[event.type]
         contact_id: uuid.UUID | None = None
+        until_s = self._clock.monotonic_s() + min(event.deadline_ms, self._settings.decision_budget_ms) / 1000.0
         try:
-            async with asyncio.timeout(min(event.deadline_ms, self._settings.decision_budget_ms) / 1000.0):
-                contact_id = await self._ring.contact_by_call(self._tenant, event.adapter, event.call_id)
-                if contact_id is None:
-                    return self._default(event.adapter_ref, "unknown_call", None)
-                await self._contacts.event(self._tenant, contact_id, happening)
-                decision = await self._decider.again(self._tenant, contact_id, cause)
+            finding = self._ring.contact_by_call(self._tenant, event.adapter, event.call_id)
+            contact_id = await by_deadline(finding, until_s - self._clock.monotonic_s())
+            if contact_id is None:
+                return self._default(event.adapter_ref, "unknown_call", None)
+            deciding = self._next(contact_id, happening, cause)
+            decision = await by_deadline(deciding, until_s - self._clock.monotonic_s())
         except TimeoutError:
             return self._default(event.adapter_ref, "deadline", contact_id)
         except FirstringError as error:
@@ -139,6 +140,10 @@ class Calls:
         if decision is None:
             return self._default(event.adapter_ref, "contact_over", contact_id)
         return await self._answer(decision, event.adapter_ref)
+
+    async def _next(self, contact_id: uuid.UUID, happening: Happening, cause: Cause) -> Decision | None:
+        await self._contacts.event(self._tenant, contact_id, happening)
+        return await self._decider.again(self._tenant, contact_id, cause)
 
     async def event(self, event: CallEvent) -> None:
         """Ringing, answered, ended, cancelled, defaulted. The phone's 200 OK is what counts as answered."""

@@ -21,6 +21,9 @@ ConnectArguments = Mapping[str, Any]
 
 _TENANT_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
+COMMAND_TIMEOUT_S = 60.0
+"""No statement takes longer, unless it names its own; it also bounds the wait for a frozen server to cancel one."""
+
 Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy | asyncpg.Connection"
 
 
@@ -152,6 +155,7 @@ class Database:
                 max_queries=2**31,
                 server_settings={"search_path": "firstring", "application_name": "firstring", "jit": "off"},
                 reset=_keep,
+                command_timeout=COMMAND_TIMEOUT_S,
             )
         return cls(pool, master_key, arguments)
 
