@@ -65,7 +65,8 @@ def brute_force(records: Iterable[SourceRecord], hot: int) -> set[frozenset[str]
         for one in all_records
         for wide, narrow in link_guards(one.fields).items()
     ]
-    inert = {text for text, count in counts.items() if count > hot} | contested(guards)
+    inert = {text for text, count in counts.items() if count > hot}
+    inert |= {narrow for wide, narrow in guards if wide in inert and narrow is not None} | contested(guards)
     groups = [{one.record_id} for one in all_records]
     merged = True
     while merged:
@@ -94,7 +95,7 @@ async def partition(database: Database, tenant: Tenant, records: Iterable[Source
     assert {row["person_id"] for row in rows} <= living
     assert all(target in living for target in redirects.values() if target is not None), "chains are compressed"
     assert {(row["key"], row["record_id"]) for row in stored} == {
-        (key, row["record_id"]) for row in rows for key in row["all"]
+        (key, row["record_id"]) for row in rows for key in row["all"] if len(key) == 16
     }
     groups: dict[int, set[str]] = {}
     for row in rows:

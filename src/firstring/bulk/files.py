@@ -115,7 +115,7 @@ def _scan(path: Path, file: io.BufferedReader, *, text: bool) -> tuple[bytes, in
     digest = hashlib.sha256()
     decoder = codecs.getincrementaldecoder("utf-8")()
     size = lines = 0
-    blank = True
+    blank = ended = True
     while True:
         chunk = file.read(_CHUNK_BYTES)
         digest.update(chunk)
@@ -132,9 +132,10 @@ def _scan(path: Path, file: io.BufferedReader, *, text: bool) -> tuple[bytes, in
             break
         size += len(chunk)
         lines += chunk.count(b"\n")
+        ended = chunk.endswith(b"\n")
     if text and blank:
         raise BadInput("file_empty", "The file holds only white space.", where={"file": str(path)}, hint="Export it again.")
-    return digest.digest(), size, lines + 1
+    return digest.digest(), size, lines + (not ended)
 
 
 def _not_utf8(path: Path, at: int, line: int, byte: int) -> BadInput:

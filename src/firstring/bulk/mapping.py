@@ -39,6 +39,7 @@ _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]{2,}")
 _PHONE = re.compile(r"(?:\+|00?)[\d][\d ().\-/]{6,20}|\(\d{2,5}\)[\d .\-/]{5,15}|\d{3}[-. ]\d{3}[-. ]\d{4}")
 _DIGITS = re.compile(r"[\d ().+\-/]{6,22}")
 _DATE = re.compile(r"(?:19|20)\d\d-?\d\d-?\d\d(?:[T ].*)?|\d{1,2}[-/. ]\d{1,2}[-/. ](?:19|20)\d\d")
+_LOOKS: Final = {"email": re.compile(r"\S+@\S+"), "phone": _DIGITS, "birth_date": re.compile(r".*\d")}
 _EXAMPLE: Final = 'Write: [fields] and lines such as "Name" = "full_name".'
 _MOSTLY: Final = 0.8
 _HARDLY: Final = 0.2
@@ -216,10 +217,10 @@ def guess_map(columns: Sequence[str], rows: Sequence[Mapping[str, Cell]]) -> Fie
     """
     choices: list[Choice] = []
     taken: set[str] = set()
-    shapes = {column: _shape([_first(row[column]) for row in rows if column in row]) for column in columns}
+    filled = {column: [_first(row[column]).strip() for row in rows if row.get(column)] for column in columns}
     record_id = _record_id(columns, rows)
     for column in columns:
-        field, why = ("record_id", "name, unique") if column == record_id else _guess(column, shapes[column])
+        field, why = ("record_id", "name, differs by row") if column == record_id else _guess(column, filled[column])
         if field in taken and not (field in FIELDS and FIELDS[field].several):
             field, why = bare(column, "_"), f"{field} is taken"
         if field in taken and is_attribute(field):
@@ -248,31 +249,36 @@ def guess_map(columns: Sequence[str], rows: Sequence[Mapping[str, Cell]]) -> Fie
     return FieldMap(tuple(choices), True, notes=notes)
 
 
-def _guess(column: str, shape: str) -> tuple[str, str]:
+def _guess(column: str, values: Sequence[str]) -> tuple[str, str]:
     name = bare(column)
     field = SYNONYMS.get(name) or SYNONYMS.get(re.sub(r"\d+$", "", name)) or SYNONYMS.get(bare(column.rpartition(".")[2]))
     if field is None:
-        if shape in ("email", "phone"):
-            return shape, "values"
+        for shape, pattern in (("email", _EMAIL), ("phone", _PHONE)):
+            if values and _share(values, pattern) >= _MOSTLY and _share(values, _DATE) < _HARDLY:
+                return shape, "values"
         label = bare(column, "_")
         return (label if is_attribute(label) else f"{label}_"), "not recognised, an attribute"
-    if (field == "email" and shape not in ("email", "")) or (field == "phone" and shape not in ("phone", "digits", "")):
-        return bare(column, "_") + "_", f"named like {field}, but its values are not"
-    if field == "birth_date" and shape in ("email", "phone", "text"):
+    looks_like = _LOOKS.get(field)
+    if looks_like is not None and values and _share(values, looks_like) < _HARDLY:
         return bare(column, "_") + "_", f"named like {field}, but its values are not"
     return field, "name"
 
 
 def _record_id(columns: Sequence[str], rows: Sequence[Mapping[str, Cell]]) -> str | None:
-    """The column that numbers the rows: named like an id, filled and unique in the sample."""
+    """The column that numbers the rows: named like an id, and filled and different in most rows.
+
+    Not in all: an id that is missing or comes twice is a fault of its row, which the import then names.
+    """
     ranked = [(rank, column) for column in columns if (rank := _RECORD_ID_NAMES.get(bare(column))) is not None]
-    for _, column in sorted(ranked, key=lambda pair: pair[0]):
-        values = [_first(row[column]) for row in rows if column in row]
-        if len(values) == len(rows) and len(set(values)) == len(values):
+    for rank, column in sorted(ranked):
+        values = {_first(row[column]) for row in rows if column in row}
+        if len(values) > (_PLAIN_ID_SHARE if rank < _PLAIN_ID_NAMES else _MOSTLY) * len(rows):
             return column
     return None
 
 
+_PLAIN_ID_NAMES: Final = 6
+_PLAIN_ID_SHARE: Final = 0.5
 _RECORD_ID_SPELLINGS: Final = (
     "recordid externalid sourceid uniqueid rowid id customerid custid clientid contactid userid uid guid uuid crmid "
     "memberid customernumber customerno customernr kundennummer kundennr kundenid klantnummer klantid numeroclient idclient "
@@ -285,16 +291,9 @@ def _first(cell: Cell) -> str:
     return cell if isinstance(cell, str) else (cell[0] if cell else "")
 
 
-def _shape(values: Sequence[str]) -> str:
-    """What most values look like: email, phone, date, digits, text; "" for no values."""
-    filled = [value.strip() for value in values if value.strip()]
-    if not filled:
-        return ""
-    for shape, pattern in (("email", _EMAIL), ("date", _DATE), ("phone", _PHONE), ("digits", _DIGITS)):
-        if sum(pattern.match(value) is not None for value in filled) >= _MOSTLY * len(filled):
-            return shape
-    dates = sum(any(character.isdigit() for character in value) for value in filled)
-    return "text" if dates <= _HARDLY * len(filled) else "mixed"
+def _share(values: Sequence[str], pattern: re.Pattern[str]) -> float:
+    """The share of values that have this form."""
+    return sum(pattern.match(value) is not None for value in values) / len(values)
 
 
 # --- applying it -------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import gc
 import multiprocessing
 import os
 import signal
+import warnings
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
@@ -99,7 +100,10 @@ class Workers:
         for _ in range(processes):
             ours, theirs = context.Pipe()
             process = context.Process(target=_work, args=(theirs, job), daemon=True)
-            process.start()
+            with warnings.catch_warnings():
+                # Python 3.12 warns of forking beside threads, whose locks the child would find held: a worker takes none.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                process.start()
             theirs.close()
             self._processes.append((process, ours))
             self._idle.put_nowait(ours)
