@@ -185,14 +185,13 @@ def _plan(
 
 
 def _planned(keys: TenantKeys, source: str, event: Event, country: str) -> _Planned:
-    fields = _fields(event, country)
+    record = _record(event, country)
     user = None
     identifiers: list[tuple[bytes, Identifier]] = []
     if event.record_id is not None:
-        record = CanonicalRecord(canonical("record_id", event.record_id, country=country), fields)
         user = external_key(keys, source, record.record_id), record
     else:
-        found = sorted(identifier_keys(fields), key=lambda one: _STRENGTH.index(one.kind))
+        found = sorted(identifier_keys(record.fields), key=lambda one: _STRENGTH.index(one.kind))
         identifiers = [(keys.blind(one.kind, one.value), one) for one in found]
         if not identifiers:
             raise BadInput("missing_identity", "nothing in the event identifies anybody", where={"field": "anonymousId"})
@@ -210,15 +209,18 @@ def _planned(keys: TenantKeys, source: str, event: Event, country: str) -> _Plan
         event.channel, event.occurred_at, event.received_at, issue.kind if issue else None, issue.effect if issue else 0,
         wrapped, sealed,
     )  # fmt: skip
-    return _Planned(keys.blind(f"message:{source}", event.message_id), user, identifiers, fields, row)
+    return _Planned(keys.blind(f"message:{source}", event.message_id), user, identifiers, record.fields, row)
 
 
-def _fields(event: Event, country: str) -> dict[str, Any]:
-    """What the event says of the customer, canonical: also the fields of a record that has to be made for it."""
-    raw = {name: value for name, value in event.fields.items() if name != "record_id"}
+def _record(event: Event, country: str) -> CanonicalRecord:
+    """What the event says of the customer, canonical: the record that is made where there is none yet."""
+    raw = {**event.fields, "record_id": event.record_id or "anonymous"}
     try:
-        fields = dict(canonical_record({**raw, "record_id": "event"}, country=country).fields)
-    except BadInput:  # neither a name nor an identifier: a user id may be all that is known
-        fields = {}
-    fields.setdefault("last_seen", event.occurred_at.replace(microsecond=0, tzinfo=None).isoformat() + "Z")
-    return fields
+        record = canonical_record(raw, country=country)
+    except BadInput as error:
+        if error.code != "nothing_usable":
+            raise
+        # Neither a name nor an identifier: a user id may be all that is known.
+        record = CanonicalRecord(canonical("record_id", raw["record_id"], country=country), {})
+    last_seen = event.occurred_at.replace(microsecond=0, tzinfo=None).isoformat() + "Z"
+    return msgspec.structs.replace(record, fields={"last_seen": last_seen, **record.fields})
