@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import aclosing
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
@@ -32,6 +32,8 @@ _PROCESSES_FROM_BYTES: Final = 2_000_000
 """A smaller file is prepared in a thread: processes would take longer to start than to work."""
 _ATTEMPTS: Final = 6
 _RETRY_AFTER_S: Final = 0.5
+_RUNNING: Final = "import_running"
+T = TypeVar("T")
 
 
 class ImportReport(msgspec.Struct):
@@ -229,6 +231,18 @@ class _DoneElsewhere(Exception):
     """The run is not where this batch begins."""
 
 
+async def persistently(call: Callable[[int], Awaitable[T]]) -> T:
+    """What `call(attempt)` returns, tried again while the database is away or busy. The call must be safe to repeat."""
+    for attempt in range(_ATTEMPTS - 1):
+        try:
+            return await call(attempt)
+        except Retryable as error:
+            if error.code == _RUNNING:
+                raise
+            await asyncio.sleep(_RETRY_AFTER_S * 2**attempt)
+    return await call(_ATTEMPTS - 1)
+
+
 async def apply_batch(
     database: Database,
     tenant: Tenant,
@@ -255,23 +269,20 @@ async def apply_batch(
         if moved is None:
             raise _DoneElsewhere
 
-    for attempt in range(_ATTEMPTS):
+    async def apply(attempt: int) -> Applied:
         try:
             return await apply_prepared(database, tenant, source, records, now=clock.now(), also=advance, write_behind=True)
-        except Retryable:
-            if attempt == _ATTEMPTS - 1:
-                raise
-            await asyncio.sleep(_RETRY_AFTER_S * 2**attempt)
         except _DoneElsewhere:
             if attempt and await _rows_done(database, tenant, run) == after:
                 return Applied()  # the lost answer was a yes
             raise Retryable(
-                "import_running",
+                _RUNNING,
                 "Another program is importing this file.",
                 where={"source": source},
                 hint="Wait for it; run this again to see that everything is there.",
             ) from None
-    raise AssertionError("unreachable")
+
+    return await persistently(apply)
 
 
 async def _rows_done(database: Database, tenant: Tenant, run: Run) -> int:

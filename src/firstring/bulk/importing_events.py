@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import msgspec
 
 from firstring import limits
 from firstring.bulk.files import SourceFile, examine
-from firstring.bulk.importing import begin, finish
+from firstring.bulk.importing import begin, finish, persistently
 from firstring.bulk.progress import Reporter, Silent
 from firstring.bulk.read import BadRow, read_objects, read_rows
 from firstring.bulk.rejects import Reject, RejectsFile, shown
@@ -21,7 +21,7 @@ from firstring.journey.events import Event, parse_event
 from firstring.ports import Clock
 from firstring.settings import Settings
 from firstring.store.database import Database, Tenant
-from firstring.store.events import ingest
+from firstring.store.events import IngestResult, ingest
 from firstring.store.queries import sql
 
 
@@ -71,7 +71,11 @@ async def import_events_file(
         with RejectsFile(rejects_path or path.with_name(path.name + ".rejects.jsonl"), line + 1) as rejects:
             while chunk := await asyncio.to_thread(lambda: list(islice(rows, limits.IMPORT_BATCH_RECORDS))):
                 events, lines, refused = _parsed(chunk, run.started_at)
-                result = await ingest(database, tenant, source, events, now=clock.now(), country=settings.country)
+
+                async def store(_attempt: int, batch: Sequence[Event] = tuple(events)) -> IngestResult:
+                    return await ingest(database, tenant, source, batch, now=clock.now(), country=settings.country)
+
+                result = await persistently(store)
                 refused += [Reject(lines[index], None, code, message) for index, code, message in result.rejected]
                 rejects.write(sorted(refused, key=lambda reject: reject.line))
                 async with database.transaction(tenant.tenant_id) as connection:
