@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from litestar import Controller, get, post, put
-from litestar.params import Parameter
+from litestar.di import NamedDependency
+from litestar.params import JSONBody, Parameter
 
 from firstring.api.access import Caller, allow
 from firstring.api.services import Services
@@ -43,16 +44,24 @@ class AgentsController(Controller):
     guards = (allow(),)
 
     @get("/", summary="All agents")
-    async def all(self, services: Services, caller: Caller) -> list[AgentView]:
+    async def all(self, services: NamedDependency[Services], caller: NamedDependency[Caller]) -> list[AgentView]:
         states = await services.contacts.agents(caller.tenant)
         return [AgentView(state.profile, state.presence, state.presence_at, state.live) for state in states]
 
     @post("/", status_code=201, summary="A new agent")
-    async def create(self, data: dict[str, Any], services: Services, caller: Caller) -> AgentStored:
+    async def create(
+        self, data: JSONBody[dict[str, Any]], services: NamedDependency[Services], caller: NamedDependency[Caller]
+    ) -> AgentStored:
         return AgentStored(*await services.contacts.put_agent(caller.tenant, agent_profile(data, agent_id=0)))
 
     @put("/{agent_id:int}", summary="A new version of an agent's profile")
-    async def change(self, agent_id: AgentId, data: dict[str, Any], services: Services, caller: Caller) -> AgentStored:
+    async def change(
+        self,
+        agent_id: AgentId,
+        data: JSONBody[dict[str, Any]],
+        services: NamedDependency[Services],
+        caller: NamedDependency[Caller],
+    ) -> AgentStored:
         stored = await services.contacts.put_agent(caller.tenant, agent_profile(data, agent_id=agent_id), agent_id)
         if stored[0] is None:
             raise _unknown(agent_id)
@@ -60,7 +69,11 @@ class AgentsController(Controller):
 
     @post("/{agent_id:int}/presence", status_code=200, summary="Ready, away or offline")
     async def presence(
-        self, agent_id: AgentId, data: PresenceRequest, services: Services, caller: Caller
+        self,
+        agent_id: AgentId,
+        data: JSONBody[PresenceRequest],
+        services: NamedDependency[Services],
+        caller: NamedDependency[Caller],
     ) -> PresenceRequest:
         if not await services.contacts.set_presence(caller.tenant, agent_id, data.presence):
             raise _unknown(agent_id)

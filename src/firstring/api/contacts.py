@@ -8,7 +8,8 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 from litestar import Controller, get, post
-from litestar.params import Parameter
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody, Parameter
 from msgspec import Meta
 
 from firstring import limits
@@ -114,8 +115,8 @@ class ContactsController(Controller):
     @get("/", guards=[allow("adapter", "read")], summary="The newest contacts, without personal data")
     async def recent(
         self,
-        services: Services,
-        caller: Caller,
+        services: NamedDependency[Services],
+        caller: NamedDependency[Caller],
         limit: Annotated[int, Parameter(ge=1, le=RECENT_MAX, description="How many.")] = 100,
     ) -> ContactList:
         return ContactList(await services.contacts.recent(caller.tenant, limit))
@@ -123,7 +124,9 @@ class ContactsController(Controller):
     @post(
         "/", status_code=201, guards=[allow("adapter")], summary="A digital contact: who is it, and who should serve them?"
     )
-    async def offer(self, data: OfferedContact, services: Services, caller: Caller) -> DecisionView:
+    async def offer(
+        self, data: JSONBody[OfferedContact], services: NamedDependency[Services], caller: NamedDependency[Caller]
+    ) -> DecisionView:
         contact = Contact(
             contact_id=services.ids.new(),
             channel=data.channel,
@@ -141,7 +144,9 @@ class ContactsController(Controller):
         return decision_view(decision)
 
     @get("/{contact_id:str}", guards=[allow("adapter")], summary="A contact as it stands")
-    async def read(self, contact_id: str, services: Services, caller: Caller) -> ContactView:
+    async def read(
+        self, contact_id: FromPath[str], services: NamedDependency[Services], caller: NamedDependency[Caller]
+    ) -> ContactView:
         identity = contact_uuid(contact_id)
         state = await services.ring.contact(caller.tenant, identity)
         decision = await services.ring.decision(caller.tenant, identity)
@@ -152,7 +157,13 @@ class ContactsController(Controller):
         )
 
     @get("/{contact_id:str}/decisions/{revision:int}", guards=[allow("adapter")], summary="One decision of a contact")
-    async def decision(self, contact_id: str, revision: Revision, services: Services, caller: Caller) -> DecisionView:
+    async def decision(
+        self,
+        contact_id: FromPath[str],
+        revision: Revision,
+        services: NamedDependency[Services],
+        caller: NamedDependency[Caller],
+    ) -> DecisionView:
         identity = contact_uuid(contact_id)
         found = await services.ring.decision(caller.tenant, identity, revision)
         if found is None:
@@ -160,7 +171,13 @@ class ContactsController(Controller):
         return decision_view(found)
 
     @post("/{contact_id:str}/events", status_code=200, guards=[allow("adapter")], summary="Something happened to a contact")
-    async def happened(self, contact_id: str, data: ContactHappened, services: Services, caller: Caller) -> ContactChanged:
+    async def happened(
+        self,
+        contact_id: FromPath[str],
+        data: JSONBody[ContactHappened],
+        services: NamedDependency[Services],
+        caller: NamedDependency[Caller],
+    ) -> ContactChanged:
         identity = contact_uuid(contact_id)
         what: Happening = data.what
         change = await services.contacts.event(caller.tenant, identity, what, outcome=data.outcome)
@@ -178,7 +195,13 @@ class ContactsController(Controller):
         guards=[allow("adapter")],
         summary="Evidence that came later makes a new decision",
     )
-    async def evidence(self, contact_id: str, data: MoreEvidence, services: Services, caller: Caller) -> DecisionView:
+    async def evidence(
+        self,
+        contact_id: FromPath[str],
+        data: JSONBody[MoreEvidence],
+        services: NamedDependency[Services],
+        caller: NamedDependency[Caller],
+    ) -> DecisionView:
         identity = contact_uuid(contact_id)
         more = gather(data.fields, country=services.settings.country)
         cause: Cause = "confirmed" if data.confirmed_person else "said"

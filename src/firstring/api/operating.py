@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 from litestar import Controller, MediaType, Response, get
+from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
 
 from firstring import __version__
@@ -44,7 +45,7 @@ class OperatingController(Controller):
         summary="Everything that is needed to take contacts is there",
         responses={503: ResponseSpec(Ready, generate_examples=False, description="Not ready.")},
     )
-    async def readyz(self, services: Services) -> Response[Ready]:
+    async def readyz(self, services: NamedDependency[Services]) -> Response[Ready]:
         """200 when ready; 503 with the parts that are not (a voice adapter is only named)."""
         database = "ready"
         try:
@@ -58,7 +59,7 @@ class OperatingController(Controller):
         return Response(Ready(ready, services.stopping, database, adapters), status_code=200 if ready else 503)
 
     @get("/metrics", summary="Prometheus' text format", media_type=MediaType.TEXT)
-    async def metrics(self, services: Services) -> Response[bytes]:
+    async def metrics(self, services: NamedDependency[Services]) -> Response[bytes]:
         for name, up in services.adapters().items():
             services.metrics.adapters.labels(name).set(1 if up else 0)
         return Response(services.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -7,8 +7,9 @@ from typing import Annotated, Any, Final
 
 import msgspec
 from litestar import Controller, Response, get, post
+from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import Parameter
+from litestar.params import JSONBody, Parameter
 from msgspec import Meta
 
 from firstring import limits
@@ -116,7 +117,9 @@ class PeopleController(Controller):
     tags = ("people",)
 
     @post("/resolve", status_code=200, guards=[allow("read", "adapter")], summary="Who is this?")
-    async def resolve(self, data: ResolveRequest, services: Services, caller: Caller) -> Resolution:
+    async def resolve(
+        self, data: JSONBody[ResolveRequest], services: NamedDependency[Services], caller: NamedDependency[Caller]
+    ) -> Resolution:
         evidence = gather(data.fields, country=services.settings.country)
         read = await services.ring.read(caller.tenant, looked_up(evidence), None)
         return resolve(evidence, read, weights=services.models.weights, now=services.clock.now())
@@ -127,7 +130,9 @@ class PeopleController(Controller):
         summary="A person: profile, records, journey",
         responses={308: ResponseSpec(Merged, generate_examples=False, description="Merged into another person.")},
     )
-    async def person(self, person_id: PersonId, services: Services, caller: Caller) -> Response[PersonView | Merged]:
+    async def person(
+        self, person_id: PersonId, services: NamedDependency[Services], caller: NamedDependency[Caller]
+    ) -> Response[PersonView | Merged]:
         """308 with the living person's address where this one was merged."""
         read = await services.ring.read(caller.tenant, (), None, persons=(person_id,))
         if not read.records:
@@ -140,7 +145,9 @@ class PeopleController(Controller):
         return Response(PersonView(living, profile(read.records), records, lived))
 
     @post("/records", status_code=200, guards=[allow("import")], summary="Source records, stored before the answer")
-    async def records(self, data: RecordsRequest, services: Services, caller: Caller) -> RecordsResult:
+    async def records(
+        self, data: JSONBody[RecordsRequest], services: NamedDependency[Services], caller: NamedDependency[Caller]
+    ) -> RecordsResult:
         """Idempotent: the same records again change nothing. Of several versions of one record the last counts."""
         _bounded("records", data.records, limits.IMPORT_BATCH_RECORDS)
         good: list[CanonicalRecord] = []
@@ -171,7 +178,9 @@ class PeopleController(Controller):
         guards=[allow("events", "write_key")],
         summary="Events of customers, stored before the answer",
     )
-    async def events(self, data: EventsRequest, services: Services, caller: Caller) -> EventsResult:
+    async def events(
+        self, data: JSONBody[EventsRequest], services: NamedDependency[Services], caller: NamedDependency[Caller]
+    ) -> EventsResult:
         """Idempotent by messageId."""
         _bounded("batch", data.batch, limits.EVENTS_PER_BATCH)
         now = services.clock.now()

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Final
 
 import msgspec
 from litestar import Controller, MediaType, Request, Response, get, post
-from litestar.params import Parameter
+from litestar.di import NamedDependency
+from litestar.params import FromPath, Parameter
 
 from firstring.api.access import Caller, Ringing, allow, allow_ringing
 from firstring.api.services import Services, contact_uuid
@@ -45,7 +46,7 @@ class VoiceController(Controller):
             "Whatever fails here, the answer comes by the deadline and is the default queue."
         ),
     )
-    async def decide(self, request: Request[Any, Any, Any], services: Services) -> Response[bytes]:
+    async def decide(self, request: Request[Any, Any, Any], services: NamedDependency[Services]) -> Response[bytes]:
         ringing: Ringing = request.state.ringing
         form, body = await _body(request)
         offer = offer_from_form(body) if form else offer_from_json(body)
@@ -67,7 +68,7 @@ class VoiceController(Controller):
             "others are to be sent again where the answer is 503."
         ),
     )
-    async def call_event(self, request: Request[Any, Any, Any], services: Services) -> Response[bytes]:
+    async def call_event(self, request: Request[Any, Any, Any], services: NamedDependency[Services]) -> Response[bytes]:
         ringing: Ringing = request.state.ringing
         form, body = await _body(request)
         event = event_from_form(body) if form else event_from_json(body)
@@ -96,9 +97,9 @@ class VoiceController(Controller):
     )
     async def route(
         self,
-        contact_id: str,
-        services: Services,
-        caller: Caller,
+        contact_id: FromPath[str],
+        services: NamedDependency[Services],
+        caller: NamedDependency[Caller],
         wait_ms: Annotated[int, Parameter(ge=0, le=ROUTE_WAIT_MAX_MS, description="How long to wait.")] = 10_000,
     ) -> Response[bytes]:
         """Answers as soon as an agent was claimed, or after wait_ms (at most 30,000) with what holds then."""

@@ -6,7 +6,8 @@ from typing import Any, Final
 
 import msgspec
 from litestar import Controller, Request, Response, Router, get, post
-from litestar.di import Provide
+from litestar.di import NamedDependency, Provide
+from litestar.params import FromPath
 from litestar.response import Redirect, Stream
 
 from firstring.api.services import Services, contact_uuid
@@ -61,11 +62,13 @@ class HomeController(Controller):
     """What everybody has: the way to their own page, the static files, whether they are still signed in."""
 
     @get("/", guards=[signed_in()], status_code=303)
-    async def home(self, session: Session) -> Response[Any]:
+    async def home(self, session: NamedDependency[Session]) -> Response[Any]:
         return Redirect(HOMES[session.staff.role], status_code=303, headers=SECURITY_HEADERS)
 
     @get("/static/{name:str}")
-    async def static(self, name: str, request: Request[Any, Any, Any], room: Room) -> Response[bytes]:
+    async def static(
+        self, name: FromPath[str], request: Request[Any, Any, Any], room: NamedDependency[Room]
+    ) -> Response[bytes]:
         found = room.rendering.static.get(name)
         if found is None:
             raise BadInput("not_found", "There is no such file.", http_status=404)
@@ -80,7 +83,7 @@ class AgentController(Controller):
     """The agent's desk: /desk, its stream, its buttons; /pop/{contact}."""
 
     @get("/desk", guards=[signed_in("agent", "administrator")])
-    async def page(self, room: Room, session: Session) -> Response[str]:
+    async def page(self, room: NamedDependency[Room], session: NamedDependency[Session]) -> Response[str]:
         desk = await room.pops.desk(session)
         agent = await room.services.contacts.agent(session.tenant, desk.agent_id)
         return room.rendering.page(
@@ -93,11 +96,13 @@ class AgentController(Controller):
         )
 
     @get("/desk/stream", guards=[signed_in("agent", "administrator")])
-    async def stream(self, room: Room, session: Session) -> Stream:
+    async def stream(self, room: NamedDependency[Room], session: NamedDependency[Session]) -> Stream:
         return _stream(await room.pops.desk_messages(session))
 
     @get("/pop/{contact_id:str}", guards=[signed_in()])
-    async def pop(self, contact_id: str, room: Room, session: Session) -> Response[str]:
+    async def pop(
+        self, contact_id: FromPath[str], room: NamedDependency[Room], session: NamedDependency[Session]
+    ) -> Response[str]:
         """One contact alone, for other desktops. An agent sees their own contacts, a supervisor every one."""
         identity = contact_uuid(contact_id)
         services = room.services
@@ -119,7 +124,9 @@ class AgentController(Controller):
         )
 
     @post("/desk/presence", guards=[signed_in("agent", "administrator", csrf=True)], status_code=204)
-    async def presence(self, request: Request[Any, Any, Any], room: Room, session: Session) -> None:
+    async def presence(
+        self, request: Request[Any, Any, Any], room: NamedDependency[Room], session: NamedDependency[Session]
+    ) -> None:
         wanted = (await form_of(request)).get("presence", "")
         if wanted not in ("ready", "away"):
             raise BadInput("out_of_range", "presence is ready or away.", where={"field": "presence"})
@@ -131,7 +138,9 @@ class AgentController(Controller):
         guards=[signed_in("agent", "administrator", csrf=True)],
         status_code=204,
     )
-    async def accept(self, contact_id: str, room: Room, session: Session) -> None:
+    async def accept(
+        self, contact_id: FromPath[str], room: NamedDependency[Room], session: NamedDependency[Session]
+    ) -> None:
         """A digital contact is answered by this button; a call by the phone."""
         state = await _own(room, session, contact_id)
         if state.contact.channel == "voice":
@@ -145,7 +154,13 @@ class AgentController(Controller):
         guards=[signed_in("agent", "administrator", csrf=True)],
         status_code=204,
     )
-    async def finish(self, contact_id: str, request: Request[Any, Any, Any], room: Room, session: Session) -> None:
+    async def finish(
+        self,
+        contact_id: FromPath[str],
+        request: Request[Any, Any, Any],
+        room: NamedDependency[Room],
+        session: NamedDependency[Session],
+    ) -> None:
         """Ends the contact with an outcome and frees its agent."""
         outcome = (await form_of(request)).get("outcome", "")
         if outcome not in OUTCOMES:
@@ -158,7 +173,13 @@ class AgentController(Controller):
         guards=[signed_in("agent", "administrator", csrf=True)],
         status_code=204,
     )
-    async def confirm(self, contact_id: str, request: Request[Any, Any, Any], room: Room, session: Session) -> None:
+    async def confirm(
+        self,
+        contact_id: FromPath[str],
+        request: Request[Any, Any, Any],
+        room: NamedDependency[Room],
+        session: NamedDependency[Session],
+    ) -> None:
         """The agent picked who it is: evidence, and a new decision. `person` is a person's id or "new"."""
         person = (await form_of(request)).get("person", "")
         for _ in range(TRIES):
@@ -180,16 +201,16 @@ class SupervisorController(Controller):
     """The live board, and who is who."""
 
     @get("/supervisor", guards=[signed_in("supervisor", "administrator")])
-    async def page(self, room: Room, session: Session) -> Response[str]:
+    async def page(self, room: NamedDependency[Room], session: NamedDependency[Session]) -> Response[str]:
         board = await room.pops.board(session)
         return room.rendering.page("supervisor.html", **common(session), board=board.html, stream="/supervisor/stream")
 
     @get("/supervisor/stream", guards=[signed_in("supervisor", "administrator")])
-    async def stream(self, room: Room, session: Session) -> Stream:
+    async def stream(self, room: NamedDependency[Room], session: NamedDependency[Session]) -> Stream:
         return _stream(await room.pops.board_messages(session))
 
     @get("/administrator", guards=[signed_in("administrator")])
-    async def administrator(self, room: Room, session: Session) -> Response[str]:
+    async def administrator(self, room: NamedDependency[Room], session: NamedDependency[Session]) -> Response[str]:
         agents = await room.services.contacts.agents(session.tenant)
         return room.rendering.page(
             "administrator.html",

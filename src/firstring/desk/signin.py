@@ -20,6 +20,7 @@ import structlog
 from litestar import Controller, Request, Response, get, post
 from litestar.connection import ASGIConnection
 from litestar.datastructures import Cookie
+from litestar.di import NamedDependency
 from litestar.handlers import BaseRouteHandler
 from litestar.response import Redirect
 
@@ -125,7 +126,7 @@ def signed_in(
     """
 
     async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-        room: Room = handler.opt["room"]()
+        room: NamedDependency[Room] = handler.opt["room"]()
         session = await room.access.session(connection.cookies.get(room.cookie_name("firstring"), ""))
         if roles and session.staff.role not in roles:
             raise BadInput(
@@ -148,7 +149,7 @@ def signed_in(
 
 async def provide_session(request: Request[Any, Any, Any]) -> Session:
     """The session that the guard found."""
-    session: Session = request.state.session
+    session: NamedDependency[Session] = request.state.session
     return session
 
 
@@ -180,11 +181,11 @@ class SignInController(Controller):
     """GET and POST /signin, POST /signout."""
 
     @get("/signin")
-    async def page(self, request: Request[Any, Any, Any], room: Room) -> Response[str]:
+    async def page(self, request: Request[Any, Any, Any], room: NamedDependency[Room]) -> Response[str]:
         return _signin_page(request, room, following=request.query_params.get("next", ""))
 
     @post("/signin", status_code=200)
-    async def sign_in(self, request: Request[Any, Any, Any], room: Room) -> Response[Any]:
+    async def sign_in(self, request: Request[Any, Any, Any], room: NamedDependency[Room]) -> Response[Any]:
         form = await form_of(request)
         login, following = form.get("login", ""), form.get("next", "")
         address = request.client.host if request.client else ""
@@ -218,7 +219,7 @@ class SignInController(Controller):
         return await room.access.open_session(tenant, staff, timedelta(hours=room.services.settings.session_hours))
 
     @post("/signout", guards=[signed_in(csrf=True)], status_code=303)
-    async def sign_out(self, room: Room, session: Session) -> Response[Any]:
+    async def sign_out(self, room: NamedDependency[Room], session: NamedDependency[Session]) -> Response[Any]:
         """Ends the sign-in. An agent who leaves takes no further contacts."""
         if session.staff.agent_id is not None:
             await room.services.contacts.set_presence(session.tenant, session.staff.agent_id, "offline")
@@ -230,7 +231,7 @@ class SignInController(Controller):
 
 def _signin_page(
     request: Request[Any, Any, Any],
-    room: Room,
+    room: NamedDependency[Room],
     *,
     following: str,
     error: FirstringError | None = None,

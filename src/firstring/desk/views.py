@@ -93,10 +93,14 @@ class IssueView(NamedTuple):
 
 
 class PersonView(NamedTuple):
-    """One person this may be. `percent` is the probability as text ("96 %"), `width` the same in 0-100."""
+    """One person this may be. `percent` is the probability as text ("96 %"), `width` the same in 0-100.
+
+    `short` stands on a button ("It is Noor").
+    """
 
     person_id: int
     name: str
+    short: str
     percent: str
     width: float
     words: str
@@ -260,10 +264,12 @@ def _person(candidate: Candidate, decision: Decision) -> PersonView:
     journey = next((one for one in derived.journeys if one.person_id == candidate.person_id), None)
     assurance = next((one for one in derived.assurances if one.person_id == candidate.person_id), None)
     profile = candidate.profile
+    name = display_name(candidate.person_id, profile)
     reasons = [_weighed(reason) for reason in candidate.reasons]
     return PersonView(
         person_id=candidate.person_id,
-        name=display_name(candidate.person_id, profile),
+        name=name,
+        short=plain(profile.get("given_name")) or (name if name[0].isalpha() else "them"),
         percent=percent(candidate.probability),
         width=round(100.0 * candidate.probability, 1),
         words=in_words(candidate.probability),
