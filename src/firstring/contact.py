@@ -199,6 +199,9 @@ class Resolution(Value, frozen=True):
     reasons: tuple[Reason, ...] = ()
     hot: tuple[Identifier, ...] = ()
     question: Question | None = None
+    unnamed: dict[int, tuple[int, ...]] = {}
+    """Persons on file of whom nothing is known but an identifier, and the candidates who carry it too: each of these may
+    be the one. They are no candidates of their own, and what they have been through counts for all of these."""
 
     @property
     def best(self) -> Candidate | None:

@@ -10,7 +10,7 @@ import math
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -28,6 +28,8 @@ from firstring.contact import (
     Evidence,
     Identifier,
     Read,
+    Resolution,
+    TouchRead,
     Versions,
 )
 from firstring.identity.blocking import composite_key
@@ -43,6 +45,8 @@ from firstring.routing.policy import RoutingPolicy
 from firstring.trust.score import TrustPriors, assess
 
 Profiles = Mapping[tuple[int, int], AgentProfile]
+FINDS_AN_AGENT: Final[frozenset[Cause]] = frozenset({"busy", "no_answer", "rejected", "capacity"})
+"""Causes of a decision that is made because nobody has the contact."""
 
 
 class Models(msgspec.Struct, frozen=True):
@@ -88,11 +92,12 @@ def derive(
     people = [candidate.person_id for candidate in resolution.candidates]
     if resolution.household is not None:
         people += [member for member in resolution.household.members if member not in people]
+    touches, issues_cut = _with_traces(read, resolution)
     journeys = timeline.journeys(
         people,
-        read.touches,
+        touches,
         now=now,
-        issues_cut=read.issues_cut,
+        issues_cut=issues_cut,
         said=evidence.intent,
     )
 
@@ -125,6 +130,19 @@ def derive(
         reasons=need.reasons,
     )
     return Derived(resolution, assurances, journeys, action, routing, models.versions())
+
+
+def _with_traces(read: Read, resolution: Resolution) -> tuple[Sequence[TouchRead], Sequence[int]]:
+    """Touches and cut lists of issues, those of unnamed persons counted for every candidate whom they may be."""
+    if not resolution.unnamed:
+        return read.touches, read.issues_cut
+    touches = [
+        msgspec.structs.replace(touch, person_id=host)
+        for touch in read.touches
+        for host in resolution.unnamed.get(touch.person_id, ())
+    ]
+    cut = [host for person in read.issues_cut for host in resolution.unnamed.get(person, ())]
+    return (*read.touches, *touches), (*read.issues_cut, *cut)
 
 
 class Ring(Protocol):
@@ -179,21 +197,28 @@ class Decider:
         cause: Cause,
         *,
         evidence: Evidence | None = None,
+        adapter_ref: str | None = None,
         epoch: int = 0,
     ) -> Decision | None:
         """The next decision of an open contact: evidence came late, an agent did not take it, capacity became free.
 
         A contact that somebody has keeps its agent. None: the contact is unknown or over, or somebody else decided
-        meanwhile (a newer decision stands; with an epoch, the queue task's lease is over).
+        meanwhile (a newer decision stands, or somebody has it though an agent was to be found; with an epoch, the queue
+        task's lease is over). adapter_ref: what the adapter answers to from now on, where that changed.
         """
         state = await self._ring.contact(tenant, contact_id)
         if state is None or state.state == "ended":
             return None
+        if state.agent_id is not None and cause in FINDS_AN_AGENT:
+            return None
+        contact = state.contact
+        if adapter_ref is not None:
+            contact = msgspec.structs.replace(contact, adapter_ref=adapter_ref)
         now = self._clock.now()
-        since = state.waiting_since or state.contact.offered_at
+        since = state.waiting_since or contact.offered_at
         decision, committed = await self._decide(
             tenant,
-            state.contact,
+            contact,
             evidence if evidence is not None else state.evidence,
             cause=cause,
             revision=state.revision + 1,

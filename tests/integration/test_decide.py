@@ -365,3 +365,18 @@ async def test_a_contact_that_is_over_is_a_touch_of_its_person(world: World) -> 
     assert decision is not None
     assert len(decision.derived.resolution.candidates) == 1
     assert [touch.name for journey in decision.derived.journeys for touch in journey.touches] == ["Call Ended"]
+
+
+async def test_an_unanswered_call_of_a_household_makes_nobody_new(world: World) -> None:
+    log = ContactLog(world.database, world.ring, world.contacts, world.clock, country="US", threshold=0.9)
+    for number, name in enumerate(("Ana", "Bo")):
+        await world.person(f"u-{number}", given_name=name, family_name="Reyes", phone=["+12025550166"])
+    offer = world.offer("+12025550166")
+    await world.calls.offered(offer)
+    await world.calls.event(world.event("call.cancelled", offer))
+    assert await log.write(world.tenant) == 1
+    answer = await world.calls.offered(world.offer("+12025550166"))
+    decision = await world.ring.decision(world.tenant, uuid.UUID(answer.decision.split("/")[0]))
+    assert decision is not None
+    assert len(decision.derived.resolution.candidates) == 2
+    assert [touch.name for journey in decision.derived.journeys for touch in journey.touches] == ["Call Missed"] * 2

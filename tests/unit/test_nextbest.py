@@ -151,7 +151,9 @@ def test_a_step_up_comes_first_and_locks_what_gives_out_data() -> None:
     assert gates(got, "offer_upgrade") == ["step_up_pending"]
     assert gates(got, "order_status") == ["step_up_pending"]
     assert decide(journey, channel="chat").action == "order_status"
-    assert gates(decide(journey, channel="voice"), "order_status") == ["channel_unavailable"]
+    on_the_phone = decide(journey, channel="voice")
+    assert gates(on_the_phone, "order_status") == ["channel_unavailable"]
+    assert on_the_phone.action == "explain_delivery", "what they are probably calling about comes before an offer"
     served = decide(been(1, issues=("refund",)), assurances=(sure(1, "one_time_code"),))
     assert next(v for v in served.considered if v.action == "settle_refund").allowed
 

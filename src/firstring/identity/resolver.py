@@ -7,7 +7,7 @@ has log-odds against somebody new (0); the probabilities are their softmax.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, Literal, NamedTuple
 
@@ -60,8 +60,10 @@ def resolve(
     Persons ruled out never appear, and take no share of an identifier. Hot identifiers speak for nobody.
     """
     hot = _hot(evidence, read)
-    persons = _persons(evidence, read, hot)
-    people_behind = _people_behind(evidence, read, hot, persons)
+    pointed_at = _persons(evidence, read, hot)
+    unnamed = _unnamed(evidence, pointed_at)
+    persons = {person: records for person, records in pointed_at.items() if person not in unnamed}
+    people_behind = _people_behind(evidence, read, hot, persons, unnamed)
     scored = {person: score(evidence, records, people_behind, weights, now) for person, records in persons.items()}
     shared = _shared(evidence, persons, people_behind, weights, now)
     log_odds = {person: min(MAX_LOG_ODDS, odds) for person, (odds, _) in scored.items()}
@@ -96,6 +98,7 @@ def resolve(
         reasons=_reasons(evidence, read, hot, persons),
         hot=hot,
         question=_question(candidates),
+        unnamed=unnamed,
     )
 
 
@@ -136,17 +139,52 @@ def _persons(evidence: Evidence, read: Read, hot: Sequence[Identifier]) -> dict[
     return {person: records for person, records in sorted(persons.items()) if person in pointed_at}
 
 
+def _unnamed(evidence: Evidence, persons: Mapping[int, Sequence[RecordRead]]) -> dict[int, tuple[int, ...]]:
+    """Persons of whom nothing but an identifier is known, with the named persons who carry all that matched of them.
+
+    An earlier call or a visit leaves a record with a number and no name. Where somebody with a name has that number,
+    it is not one more person behind the number but a trace of one of them.
+    """
+    matched = {
+        person: {identifier for record in records for identifier in record.matched} for person, records in persons.items()
+    }
+    traces = {
+        person
+        for person, records in persons.items()
+        if person != evidence.confirmed_person and matched[person] and not any(_says_who(record) for record in records)
+    }
+    found = {}
+    for trace in sorted(traces):
+        hosts = tuple(person for person in persons if person not in traces and matched[trace] <= matched[person])
+        if hosts:
+            found[trace] = hosts
+    return found
+
+
+def _says_who(record: RecordRead) -> bool:
+    """Whether a record says anything of a person beside identifiers: a name, a birth date."""
+    name = name_of(record.fields)
+    return bool(name.given or name.family or record.fields.get("birth_date") or record.composite)
+
+
 def _people_behind(
-    evidence: Evidence, read: Read, hot: Sequence[Identifier], persons: Mapping[int, Sequence[RecordRead]]
+    evidence: Evidence,
+    read: Read,
+    hot: Sequence[Identifier],
+    persons: Mapping[int, Sequence[RecordRead]],
+    unnamed: Collection[int],
 ) -> dict[Identifier, int]:
-    """For each usable identifier that anybody carries, how many people may be behind it (those ruled out are not)."""
+    """For each usable identifier that anybody carries, how many people may be behind it.
+
+    Those ruled out are not, and unnamed ones are among the others.
+    """
     counted = {fan.identifier: fan.persons for fan in read.fan_out}
-    ruled_out = set(evidence.ruled_out)
+    not_counted = {*evidence.ruled_out, *unnamed}
     behind: dict[Identifier, int] = {}
     for identifier in sorted(set(evidence.identifiers) - set(hot)):
         listed = {person for person, records in persons.items() if _carries(records, identifier)}
         if listed:
-            gone = {one.person_id for one in read.records if one.person_id in ruled_out and identifier in one.matched}
+            gone = {one.person_id for one in read.records if one.person_id in not_counted and identifier in one.matched}
             behind[identifier] = max(len(listed), counted.get(identifier, 0) - len(gone))
     return behind
 

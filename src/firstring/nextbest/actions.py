@@ -130,6 +130,18 @@ def _order_status(at: Situation) -> Fit:
     return _NO_ORDER_UNDER_WAY if reason is None else Fit(reason.probability, Reason("order_under_way", reason.text))
 
 
+_NO_DELIVERY: Final = Fit(0.0, Reason("not_applicable", "they are probably not calling about a delivery"))
+PROBABLY: Final = 0.5
+"""From this probability on, what somebody is probably calling about comes before any sale."""
+
+
+def _explain_delivery(at: Situation) -> Fit:
+    reason = at.reason("delivery")
+    if reason is None or reason.probability < PROBABLY:
+        return _NO_DELIVERY
+    return Fit(reason.probability, Reason("probably_delivery", reason.text))
+
+
 _NO_STEP_UP_ASKED: Final = Fit(0.0, Reason("not_applicable", "no verification is asked for"))
 
 
@@ -187,6 +199,15 @@ BUILT_IN: Final = catalogue(
         Action("settle_complaint", "service", "Settle the open complaint{complaint}", _settle("complaint"), 90.0, 5.0),
         Action("explain_outage", "service", "Explain the outage{outage}", _settle("outage"), 70.0, 2.0),
         Action("review_issues", "service", "Look at all open issues first", _review_issues, 60.0, 5.0),
+        Action(
+            "explain_delivery",
+            "service",
+            "Say where the delivery is",
+            _explain_delivery,
+            30.0,
+            1.0,
+            channels=ALL_CHANNELS - WRITTEN_CHANNELS,
+        ),
         Action("finish_order", "service", "Help to finish the order", _finish_order, 40.0, 3.0, sells=True),
         Action("greet", "service", "Greet{name} and ask what it is about", _greet, 1.0, personal=False, fallback=True),
         Action(
