@@ -158,14 +158,17 @@ async def running(
         def heard(notice: Notice) -> None:
             dispatcher.heard(notice.what)
             pops.heard(notice)
+            if notice.what == "resync" and server.kamailio is not None:
+                server.kamailio.reconcile_soon()  # while the store was away, what Kamailio told was lost
 
         notices.subscribe(heard)
         await notices.start()
         stack.push_async_callback(notices.stop)
-        await dispatcher.start()
-        stack.push_async_callback(dispatcher.stop)
         stack.push_async_callback(_finish, calls)
         await _start_adapters(stack, server, settings)
+        # Last to start, first to stop: whom it claims for a waiting call must be told to the call's adapter.
+        await dispatcher.start()
+        stack.push_async_callback(dispatcher.stop)
         try:
             yield server
         finally:

@@ -115,6 +115,8 @@ class Dispatcher:
                 _log.warning("sweep_failed", code=error.code)
                 if error.code == "database_unavailable" and self._store_lost is not None:
                     await self._store_lost()
+            except Exception as error:  # noqa: BLE001 - a fault in one round must not end the queue; logged in full
+                _log.exception("sweep_failed", error=type(error).__name__)
 
     async def sweep(self, tenant: Any) -> float:
         """One round for one tenant; returns in how many seconds the next requirement relaxes (at most TICK_S)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection
 
 from firstring.channels.voice.contract import CallEvent, CallOffer, RouteAnswer, route
 from firstring.channels.voice.kamailio import KamailioAdapter
@@ -25,7 +25,9 @@ class OnePhone:
     async def event(self, event: CallEvent) -> None:
         return None
 
-    async def reconcile(self, adapter: str, live_call_ids: Sequence[str]) -> None:
+    async def reconcile(
+        self, adapter: str, live_call_ids: Collection[str], answered_call_ids: Collection[str] = ()
+    ) -> None:
         return None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ class ScriptedSwitchboard:
         self.asked_again: list[CallEvent] = []
         self.events: list[CallEvent] = []
         self.reconciled: list[tuple[str, list[str]]] = []
+        self.answered: list[str] = []
 
     async def offered(self, offer: CallOffer) -> RouteAnswer | None:
         self.offers.append(offer)
@@ -39,7 +40,10 @@ class ScriptedSwitchboard:
     async def event(self, event: CallEvent) -> None:
         self.events.append(event)
 
-    async def reconcile(self, adapter: str, live_call_ids: Sequence[str]) -> None:
+    async def reconcile(
+        self, adapter: str, live_call_ids: Collection[str], answered_call_ids: Collection[str] = ()
+    ) -> None:
+        self.answered = list(answered_call_ids)
         self.reconciled.append((adapter, list(live_call_ids)))
 
     def kinds(self, call_id: str) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from typing import Any, Final
 
 import msgspec
@@ -26,7 +26,7 @@ from firstring.identity.evidence import caller_number, gather
 from firstring.ports import Clock, Ids
 from firstring.store.contacts import Contacts, Happening
 from firstring.store.database import Tenant
-from firstring.store.ring import RingStore, call_key
+from firstring.store.ring import OpenCall, RingStore, call_key
 
 _log = structlog.get_logger("firstring.calls")
 
@@ -47,6 +47,13 @@ RELEASE_TRIES: Final = 6
 """How often a claim that came too late is tried to be given back; the pauses double from .2 s. Then it expires."""
 
 
+TELLS_DEFAULTED: Final = frozenset({"kamailio", "redirect"})
+"""Adapters that tell `call.defaulted` themselves. A process that is too slow to name the next agent leaves the contact to
+that: another one may have named one."""
+HEARD_S: Final = 0.05
+"""A call that another process has in the store already was offered to this one as well after so long."""
+
+
 class CallSettings(msgspec.Struct, frozen=True):
     """How calls are answered. country: region (ISO 3166) for numbers without a country code."""
 
@@ -56,6 +63,11 @@ class CallSettings(msgspec.Struct, frozen=True):
     decision_budget_ms: int = limits.DECIDE_DEADLINE_MS
     queue_wait_ms: int = limits.QUEUE_WAIT_MAX_MS
     hold_uri: str = ""
+
+
+def _is_about_another(event: CallEvent, call: OpenCall) -> bool:
+    """Whether an event is about the phone of an agent who had the call before."""
+    return bool(event.uri and call.address) and event.uri != call.address
 
 
 def called_number(called: str, country: str) -> str:
@@ -120,16 +132,15 @@ class Calls:
 
     async def no_agent(self, event: CallEvent) -> RouteAnswer:
         """The agent did not take the call: gives it back and decides anew."""
-        happening, cause = _GIVEN_BACK[event.type]
         contact_id: uuid.UUID | None = None
         until_s = self._clock.monotonic_s() + min(event.deadline_ms, self._settings.decision_budget_ms) / 1000.0
         try:
-            finding = self._ring.contact_by_call(self._tenant, event.adapter, event.call_id)
-            contact_id = await by_deadline(finding, until_s - self._clock.monotonic_s())
-            if contact_id is None:
+            finding = self._ring.open_call(self._tenant, event.adapter, event.call_id)
+            call = await by_deadline(finding, until_s - self._clock.monotonic_s())
+            if call is None:
                 return self._default(event.adapter_ref, "unknown_call", None)
-            deciding = self._next(contact_id, happening, cause)
-            decision = await by_deadline(deciding, until_s - self._clock.monotonic_s())
+            contact_id = call.contact_id if event.adapter not in TELLS_DEFAULTED else None
+            decision = await by_deadline(self._next(call, event), until_s - self._clock.monotonic_s())
         except TimeoutError:
             return self._default(event.adapter_ref, "deadline", contact_id)
         except FirstringError as error:
@@ -141,24 +152,48 @@ class Calls:
             return self._default(event.adapter_ref, "contact_over", contact_id)
         return await self._answer(decision, event.adapter_ref)
 
-    async def _next(self, contact_id: uuid.UUID, happening: Happening, cause: Cause) -> Decision | None:
-        await self._contacts.event(self._tenant, contact_id, happening)
-        return await self._decider.again(self._tenant, contact_id, cause)
+    async def _next(self, call: OpenCall, event: CallEvent) -> Decision | None:
+        """Gives the call back and decides anew. None: it is over.
+
+        Every process is asked, and one does it: the others find the next agent claimed, and name the same one.
+        """
+        happening, cause = _GIVEN_BACK[event.type]
+        if not _is_about_another(event, call):
+            if call.assignment_id is not None:
+                await self._contacts.event(self._tenant, call.contact_id, happening, assignment_id=call.assignment_id)
+            decision = await self._decider.again(self._tenant, call.contact_id, cause, adapter_ref=event.adapter_ref)
+            if decision is not None:
+                return decision
+        state = await self._ring.contact(self._tenant, call.contact_id)
+        if state is None or state.state == "ended":
+            return None
+        return await self._ring.decision(self._tenant, call.contact_id)
 
     async def event(self, event: CallEvent) -> None:
         """Ringing, answered, ended, cancelled, defaulted. The phone's 200 OK is what counts as answered."""
-        contact_id = await self._ring.contact_by_call(self._tenant, event.adapter, event.call_id)
         happening = _HAPPENED.get(event.type)
-        if contact_id is None or happening is None or (event.defaulted and happening in ("ringing", "answered")):
+        at_phone = happening in ("ringing", "answered")
+        if happening is None or (event.defaulted and at_phone):
             return
-        await self._contacts.event(self._tenant, contact_id, happening)
+        call = await self._ring.open_call(self._tenant, event.adapter, event.call_id)
+        if call is None or (at_phone and _is_about_another(event, call)):
+            return
+        only = call.assignment_id if at_phone else None
+        await self._contacts.event(self._tenant, call.contact_id, happening, assignment_id=only)
 
-    async def reconcile(self, adapter: str, live_call_ids: Sequence[str]) -> None:
-        """Ends the calls that ended while nobody listened."""
+    async def reconcile(
+        self, adapter: str, live_call_ids: Collection[str], answered_call_ids: Collection[str] = ()
+    ) -> None:
+        """What happened while nobody listened: calls that are not live ended, those that were answered are answered."""
+        open_calls = await self._contacts.open_calls(self._tenant, adapter.partition(":")[0])
+        await asyncio.sleep(HEARD_S)
         live = {call_key(self._tenant, adapter, call_id) for call_id in live_call_ids}
-        for contact_id, state, key in await self._contacts.open_calls(self._tenant, adapter.partition(":")[0]):
+        answered = {call_key(self._tenant, adapter, call_id) for call_id in answered_call_ids}
+        for contact_id, state, key in open_calls:
             if key not in live:
                 await self._contacts.event(self._tenant, contact_id, "ended" if state == "answered" else "cancelled")
+            elif key in answered and state == "assigned":
+                await self._contacts.event(self._tenant, contact_id, "answered")
 
     # --- evidence ---------------------------------------------------------------------------------------------
 

@@ -85,8 +85,19 @@ class Contacts:
         self._clock = clock
         self._wrap_up_s = wrap_up_s
 
-    async def event(self, tenant: Tenant, contact_id: uuid.UUID, what: Happening, *, outcome: str | None = None) -> Change:
-        """Something happened (see contact_event in the schema). Repeats change nothing."""
+    async def event(
+        self,
+        tenant: Tenant,
+        contact_id: uuid.UUID,
+        what: Happening,
+        *,
+        outcome: str | None = None,
+        assignment_id: uuid.UUID | None = None,
+    ) -> Change:
+        """Something happened (see contact_event in the schema). Repeats change nothing.
+
+        assignment_id: whom it is about; it is not taken for anybody who has the contact later.
+        """
         now = self._clock.now()
         if what == "answered":
             expires = now + timedelta(seconds=limits.ANSWERED_EXPIRES_S)
@@ -95,7 +106,16 @@ class Contacts:
         else:
             expires = now + timedelta(seconds=limits.RING_EXPIRES_S)
         row = await self._database.call(
-            "contact_event", tenant.tenant_id, contact_id, what, now, expires, outcome, EXCLUDE_S, self._notices.origin
+            "contact_event",
+            tenant.tenant_id,
+            contact_id,
+            what,
+            now,
+            expires,
+            outcome,
+            EXCLUDE_S,
+            self._notices.origin,
+            assignment_id,
         )
         assert row is not None
         change = Change(row["before"], row["after"], row["agent_id"], row["assignment_id"])

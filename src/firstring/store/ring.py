@@ -49,6 +49,14 @@ class SealedDecision(Value, frozen=True):
     waited_s: float
 
 
+class OpenCall(Value, frozen=True):
+    """An open contact, its live assignment and that agent's address, None where nobody has it."""
+
+    contact_id: uuid.UUID
+    assignment_id: uuid.UUID | None = None
+    address: str | None = None
+
+
 _sealed_decoder = msgspec.msgpack.Decoder(SealedDecision)
 
 
@@ -207,6 +215,14 @@ class RingStore:
             return await connection.fetchval(  # type: ignore[no-any-return]
                 sql("contacts", "open_contact_by_call"), tenant.tenant_id, call_key(tenant, adapter, channel_id)
             )
+
+    async def open_call(self, tenant: Tenant, adapter: str, channel_id: str) -> OpenCall | None:
+        """The open contact of a channel's own id, and who has it."""
+        async with self._database.transaction(tenant.tenant_id) as connection:
+            row = await connection.fetchrow(
+                sql("contacts", "open_call"), tenant.tenant_id, call_key(tenant, adapter, channel_id)
+            )
+        return None if row is None else OpenCall(row["contact_id"], row["assignment_id"], row["address"])
 
     async def decision(self, tenant: Tenant, contact_id: uuid.UUID, revision: int | None = None) -> Decision | None:
         """One stored decision (the newest without a revision), opened."""

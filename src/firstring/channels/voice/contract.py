@@ -12,7 +12,7 @@ answer impossible (no usable call id, a body beyond `OFFER_BYTES`) is refused wi
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any, Final, Literal, Protocol
 from urllib.parse import parse_qsl, urlencode
 
@@ -227,8 +227,12 @@ class Switchboard(Protocol):
         """Something became of the call (ringing, answered, ended, cancelled, defaulted)."""
         ...
 
-    async def reconcile(self, adapter: str, live_call_ids: Sequence[str]) -> None:
-        """These calls of `adapter` live; every other call of it that the core holds open is over."""
+    async def reconcile(
+        self, adapter: str, live_call_ids: Collection[str], answered_call_ids: Collection[str] = ()
+    ) -> None:
+        """These calls of `adapter` live, and these of them were answered; every other call that the core holds open is
+        over, or out of its hands. `live_call_ids` may grow while this runs, by calls that the adapter hears of.
+        """
         ...
 
 

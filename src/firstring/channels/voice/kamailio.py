@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import socket
 from collections import OrderedDict
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -68,6 +68,23 @@ async def read_frame(reader: asyncio.StreamReader) -> bytes:
     return payload[:-1]
 
 
+class LiveCalls(Collection[str]):
+    """The calls that Kamailio listed, and those heard of since it was asked: the latter may still grow in number."""
+
+    def __init__(self, listed: Sequence[str], heard_of: Mapping[str, None]) -> None:
+        self._listed = dict.fromkeys(listed)
+        self._heard_of = heard_of
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(tuple({**self._listed, **self._heard_of}))
+
+    def __len__(self) -> int:
+        return len({**self._listed, **self._heard_of})
+
+    def __contains__(self, call_id: object) -> bool:
+        return call_id in self._listed or call_id in self._heard_of
+
+
 class KamailioAdapter:
     """One connection to one Kamailio. `name` is its adapter name in offers and events, unique among the adapters."""
 
@@ -93,7 +110,9 @@ class KamailioAdapter:
         self._last_of_call: dict[str, asyncio.Task[None]] = {}
         self._nonce = 0
         self._listing: list[str] | None = None
+        self._answered: list[str] = []
         self._seen: OrderedDict[str, None] = OrderedDict()
+        self._ask_again = asyncio.Event()
 
     @property
     def connected(self) -> bool:
@@ -140,6 +159,10 @@ class KamailioAdapter:
             raise Retryable("adapter_not_connected", "Kamailio is not connected.", where={"adapter": self.name})
         await self._send(encode_answer(msgspec.structs.replace(answer, adapter_ref=adapter_ref)))
 
+    def reconcile_soon(self) -> None:
+        """Ask for the live calls within `PING_S`: what Kamailio told may not have been kept."""
+        self._ask_again.set()
+
     async def _stay_connected(self) -> None:
         backoff_s = BACKOFF_MIN_S
         while True:
@@ -185,7 +208,8 @@ class KamailioAdapter:
         due = loop.time()
         while True:
             try:
-                if loop.time() >= due:
+                if loop.time() >= due or self._ask_again.is_set():
+                    self._ask_again.clear()
                     due = loop.time() + self._reconcile_s
                     await self._ask_live()
                 else:
@@ -196,8 +220,8 @@ class KamailioAdapter:
 
     async def _ask_live(self) -> None:
         self._nonce += 1
-        self._listing = []
-        self._seen.clear()
+        self._listing, self._answered = [], []
+        self._seen = OrderedDict()
         await self._send(msgspec.json.encode({"list_live": f"{id(self):x}-{self._nonce}"}))
 
     async def _send(self, payload: bytes) -> None:
@@ -219,10 +243,9 @@ class KamailioAdapter:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, BadInput) as error:
             _log.warning("kamailio_bad_message", adapter=self.name, error=type(error).__name__, bytes=len(payload))
             return
-        if self._listing is not None:
-            self._seen[message.call_id] = None
-            if len(self._seen) > SEEN_CALLS:
-                self._seen.popitem(last=False)
+        self._seen[message.call_id] = None
+        if len(self._seen) > SEEN_CALLS:
+            self._seen.popitem(last=False)
         if len(self._work) >= BACKLOG and isinstance(message, CallOffer):
             _log.warning("kamailio_backlog_full", adapter=self.name)
             return
@@ -267,19 +290,19 @@ class KamailioAdapter:
         """Collect the list that we asked for; calls heard of meanwhile live as well, whatever the list says."""
         if self._listing is None or fields.get("nonce") != f"{id(self):x}-{self._nonce}":
             return
-        ids = fields.get("ids", [])
-        if isinstance(ids, list):
-            self._listing.extend(str(call_id) for call_id in ids)
+        for name, listed in (("ids", self._listing), ("answered", self._answered)):
+            ids = fields.get(name, [])
+            if isinstance(ids, list):
+                listed.extend(str(call_id) for call_id in ids)
         if fields.get("type") == "call.live.end":
-            live = list(dict.fromkeys([*self._listing, *self._seen]))
+            live = LiveCalls(self._listing, self._seen)
             self._listing = None
-            self._seen.clear()
-            self._spawn(self._reconcile(live))
+            self._spawn(self._reconcile(live, tuple(self._answered)))
 
-    async def _reconcile(self, live_call_ids: list[str]) -> None:
+    async def _reconcile(self, live_call_ids: LiveCalls, answered_call_ids: tuple[str, ...]) -> None:
         try:
             async with asyncio.timeout(HANDLING_MAX_S):
-                await self._switchboard.reconcile(self.name, live_call_ids)
+                await self._switchboard.reconcile(self.name, live_call_ids, answered_call_ids)
         except (TimeoutError, FirstringError, OSError) as error:
             _log.warning("reconcile_failed", adapter=self.name, error=type(error).__name__, detail=str(error))
         except Exception:  # noqa: BLE001 - as in _handle
