@@ -60,12 +60,20 @@ def _state(services: Services) -> State:
     return State({"services": services, "tokens": tokens})
 
 
+def _route(scope: Scope) -> str:
+    """The route of a request. The framework names the template of a route with parameters only."""
+    if not scope.get("route_handler"):
+        return "unmatched"
+    named = scope.get("path_template") if scope.get("path_params") else scope["path"]
+    return str(named).rstrip("/") or "/"
+
+
 def _measured(metrics: Metrics) -> Any:
     """Measures every request by its route (not its path, which may hold ids)."""
 
     def wrap(app: ASGIApp) -> ASGIApp:
         async def measured(scope: Scope, receive: Receive, send: Send) -> None:
-            if scope["type"] is not ScopeType.HTTP:
+            if scope["type"] != ScopeType.HTTP:
                 await app(scope, receive, send)
                 return
             started = time.perf_counter()
@@ -80,8 +88,7 @@ def _measured(metrics: Metrics) -> Any:
             try:
                 await app(scope, receive, watched)
             finally:
-                template = scope.get("path_template") or "unmatched"
-                metrics.request(str(template), status, time.perf_counter() - started)
+                metrics.request(_route(scope), status, time.perf_counter() - started)
 
         return measured
 

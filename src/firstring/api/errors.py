@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 import msgspec
 import structlog
 from litestar import MediaType, Request, Response
-from litestar.exceptions import HTTPException, ValidationException
+from litestar.exceptions import HTTPException, SerializationException, ValidationException
 
 from firstring.errors import BadInput, FirstringError, Retryable, Unrecoverable
 
@@ -64,6 +64,8 @@ def framework(_request: Request[Any, Any, Any], error: HTTPException) -> Respons
         )
     codes = {404: "not_found", 405: "method_not_allowed", 413: "too_large", 415: "unsupported_media_type"}
     code = codes.get(error.status_code, "bad_request" if error.status_code < 500 else "internal_error")
+    if isinstance(error.__cause__, SerializationException):
+        code = "bad_json"
     made = BadInput if error.status_code < 500 else Unrecoverable
     response = respond(made(code, (error.detail or "The request was refused.")[:300], http_status=error.status_code))
     for name, value in (error.headers or {}).items():
@@ -73,6 +75,12 @@ def framework(_request: Request[Any, Any, Any], error: HTTPException) -> Respons
 
 def undecodable(_request: Request[Any, Any, Any], error: msgspec.DecodeError) -> Response[dict[str, Any]]:
     return respond(BadInput("invalid_body", str(error)[:300], hint="See /schema/openapi.json for the form of the body."))
+
+
+def unreadable(_request: Request[Any, Any, Any], error: Exception) -> Response[dict[str, Any]]:
+    """A body that is no UTF-8, or nested so deeply that nobody means it."""
+    what = "is not UTF-8" if isinstance(error, UnicodeDecodeError) else "is nested too deeply"
+    return respond(BadInput("bad_json", f"The body {what}.", hint="Send JSON in UTF-8."))
 
 
 def unexpected(_request: Request[Any, Any, Any], error: Exception) -> Response[dict[str, Any]]:
@@ -85,5 +93,7 @@ HANDLERS: Any = {
     FirstringError: ours,
     HTTPException: framework,
     msgspec.DecodeError: undecodable,
+    UnicodeDecodeError: unreadable,
+    RecursionError: unreadable,
     Exception: unexpected,
 }
