@@ -17,7 +17,7 @@ from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 from tests.needs import need
 
 from firstring.bootstrap import Server, running
-from firstring.contact import AgentProfile, Decision
+from firstring.contact import AgentProfile, Contact, Decision
 from firstring.identity.canonical import canonical_record
 from firstring.identity.evidence import gather
 from firstring.journey.events import parse_event
@@ -35,7 +35,7 @@ CHROMIUM_FLAGS = (
 )  # fmt: skip
 WIDTHS = {"desktop": (1280, 800), "tablet": (820, 1100), "phone": (390, 844)}
 
-# Offcom's and OFCOM's numbers for drama: nobody is rung up by a test.
+# Numbers that Ofcom keeps free for drama: they ring nowhere.
 ALICE_PHONE = "+44 7700 900123"
 FAMILY_PHONE = "+44 20 7946 0018"
 NEW_PHONE = "+44 7700 900999"
@@ -113,8 +113,6 @@ class World:
 
     async def offer(self, phone: str = "", channel: Any = "voice", **fields: Any) -> Decision:
         """A contact is offered, as the HTTP surface does it."""
-        from firstring.contact import Contact
-
         services = self.server.services
         contact = Contact(
             services.ids.new(), channel, services.clock.now(), secrets.token_hex(8), called=fields.pop("called", "")
@@ -124,6 +122,14 @@ class World:
         if decision.outcome == "route":
             await services.routed(self.tenant, decision)
         return decision
+
+    async def ready_agent(self, page: Page, name: str = "Maya Okafor", **capacity: int) -> int:
+        """An agent whose desk is open in `page`, ready."""
+        agent_id, login = await self.add_agent(name, **capacity)
+        await self.sign_in(page, login)
+        await page.keyboard.press("r")
+        await page.wait_for_selector("#presence[data-presence=ready]")
+        return agent_id
 
     async def tell(self, contact_id: uuid.UUID, what: Any) -> None:
         await self.server.services.contacts.event(self.tenant, contact_id, what)
@@ -143,7 +149,7 @@ class World:
         return client
 
     async def sign_in(self, page: Page, login: str, following: str = "") -> None:
-        await page.goto(f"{self.url}{following or '/signin'}")
+        await page.goto(f"{self.url}/signin?tenant={self.tenant.name}&next={following}")
         await page.fill("#login", login)
         await page.fill("#password", PASSWORD)
         await page.press("#password", "Enter")
@@ -198,9 +204,7 @@ async def new_context(browser: Browser, *, dark: bool = False, width: str = "des
 
 
 def settings_of(home: Path, master_key: bytes, **more: Any) -> Settings:
-    return Settings(
-        home=home, master_key=master_key.hex(), country="GB", database_connections=4, listen_port=0, **more
-    )
+    return Settings(home=home, master_key=master_key.hex(), country="GB", database_connections=4, listen_port=0, **more)
 
 
 def now() -> datetime:
