@@ -45,7 +45,7 @@ from firstring.trust.trial_ca import TrialAuthority, TrialCarrier
 ROOT = Path(__file__).resolve().parents[2]
 SERVICE = "+18005550100"
 """The number that callers call."""
-RING_TIMEOUT_MS = 1_000
+RING_TIMEOUT_MS = 2_000
 
 
 async def until(condition: Callable[[], Any | Awaitable[Any]], timeout_s: float = 15.0, pause_s: float = 0.03) -> Any:

@@ -123,9 +123,7 @@ async def test_busy_and_no_answer_ring_the_next_agent(rig: Rig) -> None:
     assert revisions == ["1", "2", "3"]
     causes = [(await rig.store.decision(contact_ids.copy().pop(), revision)).cause for revision in (1, 2, 3)]
     assert causes == ["offered", "busy", "no_answer"]
-    presences = {
-        view["profile"]["agent_id"]: view["presence"] for view in await rig.server.api("GET", "/v1/agents/")
-    }
+    presences = {view["profile"]["agent_id"]: view["presence"] for view in await rig.server.api("GET", "/v1/agents/")}
     assert [presences[agent.agent_id] for agent in (busy, silent, third)] == ["ready", "away", "ready"]
     assert rig.queue.calls == {}
 

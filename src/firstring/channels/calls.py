@@ -7,6 +7,7 @@ claimed is given back. It never says anything about trust to the caller's side: 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import uuid
 from collections.abc import Awaitable, Callable, Collection, Coroutine
 from typing import Any, Final
@@ -107,9 +108,11 @@ class Calls:
         self._popped = popped
         self._failed_open = failed_open
         self._background: set[asyncio.Task[None]] = set()
+        self._stopping = asyncio.Event()
 
     async def stop(self) -> None:
-        """Waits for what is still being given back or verified."""
+        """Waits for what is still being verified; what is being given back is tried once more."""
+        self._stopping.set()
         while self._background:
             await asyncio.gather(*self._background, return_exceptions=True)
 
@@ -277,13 +280,16 @@ class Calls:
     async def _release(self, contact_id: uuid.UUID) -> None:
         pause_s = 0.2
         for _ in range(RELEASE_TRIES):
+            is_last = self._stopping.is_set()
             try:
                 change = await self._contacts.event(self._tenant, contact_id, "defaulted")
             except FirstringError:
                 change = None
-            if change is not None and change.before is not None:
+            if is_last or (change is not None and change.before is not None):
                 return
-            await asyncio.sleep(pause_s)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause_s):
+                    await self._stopping.wait()
             pause_s *= 2
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:

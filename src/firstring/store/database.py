@@ -59,6 +59,7 @@ class translated:  # noqa: N801 - reads as a verb: with translated(): ...
 _UNAVAILABLE = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # what the driver raises where a connection is lost between two messages
     asyncpg.CannotConnectNowError,
     asyncpg.TooManyConnectionsError,
     asyncpg.AdminShutdownError,

@@ -198,7 +198,7 @@ class RingStore:
         with translated():
             try:
                 row = await self._database.pool.fetchrow(statement, *arguments, timeout=timeout_s)
-            except (asyncpg.PostgresConnectionError, asyncpg.InterfaceError):
+            except (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.InternalClientError):
                 row = await self._database.pool.fetchrow(statement, *arguments, timeout=timeout_s)
         assert row is not None
         return row
