@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import signal
 import socket
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, Final
 
 import structlog
 import uvicorn
 
 from firstring.bootstrap import Server, application, running
-from firstring.errors import Unrecoverable
+from firstring.errors import Retryable, Unrecoverable
 from firstring.settings import Settings
+from firstring.store.notices import Notice
 
 _log = structlog.get_logger("firstring.server")
-KEEP_ALIVE_S = 75
-GRACE_S = 10
+KEEP_ALIVE_S: Final = 75
+GRACE_S: Final = 10
+"""How long requests that were accepted may take after the signal to stop; then they are cancelled."""
+STOP_S: Final = 25.0
+"""The bound of a whole stop: the requests', then what is given back, then the store's."""
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 class HttpServer(uvicorn.Server):
@@ -29,7 +35,7 @@ class HttpServer(uvicorn.Server):
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A listening socket; port 0 lets the system choose. Raises Unrecoverable address_in_use."""
+    """A listening socket; port 0 lets the system choose. Raises Unrecoverable address_in_use or address_unusable."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -37,11 +43,18 @@ def bind(host: str, port: int) -> socket.socket:
         listening.bind((host, port))
     except OSError as error:
         listening.close()
+        if error.errno == errno.EADDRINUSE:
+            raise Unrecoverable(
+                "address_in_use",
+                f"Another program listens on {host}:{port}.",
+                where={"setting": "FIRSTRING_LISTEN_PORT"},
+                hint="End the other program, or choose another port.",
+            ) from error
         raise Unrecoverable(
-            "address_in_use",
+            "address_unusable",
             f"Cannot listen on {host}:{port}: {error.strerror}.",
-            where={"setting": "FIRSTRING_LISTEN_PORT"},
-            hint="End the other program, or choose another port.",
+            where={"setting": "FIRSTRING_LISTEN_HOST"},
+            hint="Choose an address of this machine and a port from 1024 on.",
         ) from error
     listening.listen(1024)
     listening.setblocking(False)
@@ -74,31 +87,68 @@ async def serve(
     started: Callable[[Server, str], None] = lambda _server, _url: None,
     stop: asyncio.Event | None = None,
 ) -> None:
-    """Until SIGTERM, SIGINT or `stop`. `started` is told the address once requests are answered."""
+    """Until SIGTERM, SIGINT or `stop`. `started` is told the address once requests are answered.
+
+    Raises Unrecoverable address_in_use, address_unusable, http_not_started and as `running` does; Retryable
+    stop_incomplete where what was accepted could not be finished within STOP_S.
+    """
+    is_ours_alone = stop is None
     stop = stop or asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _SIGNALS:
         loop.add_signal_handler(number, stop.set)
     listening = bind(settings.listen_host, settings.listen_port)
     try:
-        async with running(settings, progress=progress) as server:
-            http = http_server(server)
-            task = asyncio.create_task(http.serve(sockets=[listening]), name="http")
-            while not http.started and not task.done():
-                await asyncio.sleep(0.01)
-            address = f"http://{settings.listen_host}:{listening.getsockname()[1]}"
-            _log.info("serving", address=address)
-            started(server, address)
-            stopped = asyncio.create_task(stop.wait())
-            await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
-            stopped.cancel()
-            _log.info("stopping")
-            server.services.stopping = True
-            server.pops.close()
-            http.should_exit = True
-            await task
+        life = asyncio.create_task(_live(settings, progress, listening, started, stop), name="server")
+        stopped = asyncio.create_task(stop.wait())
+        await asyncio.wait({life, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        done, _ = await asyncio.wait({life}, timeout=STOP_S)
+        if not done:
+            _log.error("stop_incomplete")
+            life.cancel()
+            await asyncio.wait({life}, timeout=1.0)
+            raise Retryable(
+                "stop_incomplete",
+                f"Not everything could be finished within {STOP_S:.0f} s.",
+                hint="Nothing acknowledged is lost; agents still held are free again when their offers expire.",
+            )
+        life.result()
         _log.info("stopped")
     finally:
         listening.close()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in _SIGNALS:
             loop.remove_signal_handler(number)
+            if is_ours_alone:
+                signal.signal(number, signal.SIG_IGN)  # the process ends now: one more signal must not break that
+
+
+async def _live(
+    settings: Settings,
+    progress: Callable[[str], None],
+    listening: socket.socket,
+    started: Callable[[Server, str], None],
+    stop: asyncio.Event,
+) -> None:
+    """One server's life: everything is opened, requests are answered until `stop`, everything is closed in reverse."""
+    async with running(settings, progress=progress) as server:
+        http = http_server(server)
+        task = asyncio.create_task(http.serve(sockets=[listening]), name="http")
+        while not http.started and not task.done():  # noqa: ASYNC110 - uvicorn has a flag for it, no event
+            await asyncio.sleep(0.01)
+        if not http.started:
+            await task
+            raise Unrecoverable("http_not_started", "The HTTP server did not start.", hint="Look into the log.")
+        host, port = listening.getsockname()[:2]
+        address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        _log.info("serving", address=address)
+        started(server, address)
+        stopped = asyncio.create_task(stop.wait())
+        await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        _log.info("stopping")
+        server.services.stopping = True
+        server.pops.close()
+        server.services.notices.publish(Notice(0, "resync"))  # wakes who waits for a route: it is told to ask elsewhere
+        http.should_exit = True
+        await task

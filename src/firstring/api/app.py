@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from litestar import Litestar
 from litestar.datastructures import State
@@ -21,9 +21,16 @@ from firstring.api.errors import HANDLERS
 from firstring.api.operating import OperatingController
 from firstring.api.people import PeopleController
 from firstring.api.services import Services
-from firstring.api.voice import VoiceController
+from firstring.api.voice import ROUTE_WAIT_MAX_MS, VoiceController
+from firstring.channels.deadline import by_deadline
+from firstring.errors import Retryable
 from firstring.observe import Metrics
 from firstring.store.access import Access
+
+REQUEST_MAX_S: Final = 15.0
+"""The longest that a request of /v1 takes; beyond it the caller is told to come again."""
+WAITING_MAX_S: Final = ROUTE_WAIT_MAX_MS / 1000.0 + REQUEST_MAX_S
+"""The same for a request that waits for a route."""
 
 
 def create_app(
@@ -60,6 +67,18 @@ def _state(services: Services) -> State:
     return State({"services": services, "tokens": tokens})
 
 
+async def _bounded(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    """Requests of machines end in time, also where the database hangs. Pages and their streams are left alone."""
+    path = scope["path"]
+    if not path.startswith("/v1/"):
+        await app(scope, receive, send)
+        return
+    try:
+        await by_deadline(app(scope, receive, send), WAITING_MAX_S if path.endswith("/route") else REQUEST_MAX_S)
+    except TimeoutError:
+        raise Retryable("database_slow", "PostgreSQL did not answer in time.", hint="Retry; look at its load.") from None
+
+
 def _route(scope: Scope) -> str:
     """The route of a request. The framework names the template of a route with parameters only."""
     if not scope.get("route_handler"):
@@ -86,7 +105,7 @@ def _measured(metrics: Metrics) -> Any:
                 await send(message)
 
             try:
-                await app(scope, receive, watched)
+                await _bounded(app, scope, receive, watched)
             finally:
                 metrics.request(_route(scope), status, time.perf_counter() - started)
 

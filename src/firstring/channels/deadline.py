@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 
-async def by_deadline(work: Coroutine[Any, Any, T], deadline_s: float) -> T:
+async def by_deadline(work: Awaitable[T], deadline_s: float) -> T:
     """What `work` returns or raises; TimeoutError once the deadline is over. The work is then cancelled, not awaited.
 
     asyncio.timeout waits until what it cancelled lets go: a database driver lets go only when the server confirmed the
