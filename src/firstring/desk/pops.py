@@ -75,6 +75,8 @@ class AgentDesk:
         self.shows = 0
         self.is_stale = True
         self.reading: asyncio.Task[None] | None = None
+        self.one_reads = asyncio.Lock()
+        """An older reading must not be applied after a newer one."""
 
     def send(self, event: str, data: Any) -> list[asyncio.Future[None]]:
         made = message(event, data)
@@ -90,6 +92,7 @@ class Board:
         self.html = ""
         self.is_stale = True
         self.reading: asyncio.Task[None] | None = None
+        self.one_reads = asyncio.Lock()
 
 
 class Pops:
@@ -303,7 +306,12 @@ class Pops:
             desk.reading = None
 
     async def _read(self, desk: AgentDesk) -> None:
-        """Reads the agent's contacts and sends what differs. What is shown meanwhile makes the reading old: again."""
+        """Reads the agent's contacts and sends what differs."""
+        async with desk.one_reads:
+            await self._read_and_send(desk)
+
+    async def _read_and_send(self, desk: AgentDesk) -> None:
+        """What is shown the quick way meanwhile makes the reading old: it is done again."""
         services = self._services
         for _ in range(READS_AGAIN):
             desk.is_stale = False
@@ -360,6 +368,10 @@ class Pops:
             board.reading = None
 
     async def _read_board(self, board: Board) -> None:
+        async with board.one_reads:
+            await self._read_and_send_board(board)
+
+    async def _read_and_send_board(self, board: Board) -> None:
         board.is_stale = False
         contacts = self._services.contacts
         agents = await contacts.agents(board.tenant)
