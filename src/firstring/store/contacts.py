@@ -114,23 +114,23 @@ class Contacts:
             expires,
             outcome,
             EXCLUDE_S,
-            self._notices.origin,
+            self._notices.origin_in_transaction,
             assignment_id,
         )
         assert row is not None
         change = Change(row["before"], row["after"], row["agent_id"], row["assignment_id"])
         if change.before is not None:
-            self._notices.publish(Notice(tenant.tenant_id, what, contact_id, change.agent_id))
+            self._notices.tell(Notice(tenant.tenant_id, what, contact_id, change.agent_id))
         return change
 
     async def set_presence(self, tenant: Tenant, agent_id: int, presence: Presence) -> bool:
         """False for an unknown agent."""
         row = await self._database.call(
-            "set_presence", tenant.tenant_id, agent_id, presence, self._clock.now(), self._notices.origin
+            "set_presence", tenant.tenant_id, agent_id, presence, self._clock.now(), self._notices.origin_in_transaction
         )
         known = bool(row and row[0])
         if known:
-            self._notices.publish(Notice(tenant.tenant_id, "presence", None, agent_id))
+            self._notices.tell(Notice(tenant.tenant_id, "presence", None, agent_id))
         return known
 
     async def put_agent(self, tenant: Tenant, profile: AgentProfile, agent_id: int | None = None) -> tuple[int, int]:

@@ -1,7 +1,9 @@
 """Notices between the parts of a server and between servers: something happened to a contact or an agent.
 
-They are sent by the transactions themselves (NOTIFY, ids only) and heard on one dedicated connection. What this process
-did itself is told at once, without the way through the database; its own echo is dropped by `origin`.
+They hold ids only and travel by NOTIFY. A server sends its own in batches, soon after the transactions they are about:
+PostgreSQL lets only one transaction that notifies commit at a time, its write to the disk included, which made claims
+wait for each other (docs/decisions/notices.md). A program that runs no sender has its transactions notify themselves.
+What this process did itself is told at once, without the way through the database; its own echo is dropped by `origin`.
 A notice may be lost with a connection: whoever needs certainty reads the state anew (`resync` is told to subscribers).
 """
 
@@ -9,16 +11,23 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import asyncpg
 import structlog
 
 from firstring.errors import FirstringError
 from firstring.store.database import ConnectArguments, connect
+from firstring.store.queries import sql
 
 _log = structlog.get_logger("firstring.notices")
+
+BATCH_S: Final = 0.003
+"""How long a notice to other processes waits for company."""
+UNSENT_MAX: Final = 10_000
+"""Notices kept while the database is away; beyond it the others are told to read their state anew."""
 
 
 class Notice(NamedTuple):
@@ -37,15 +46,36 @@ class Notices:
         self._arguments = arguments
         self.origin = origin
         self._subscribers: list[Callable[[Notice], None]] = []
+        self._unsent: deque[Notice] = deque(maxlen=UNSENT_MAX)
+        self._sending: tuple[Notice, ...] = ()
+        self._all_sent = asyncio.Event()
+        self._all_sent.set()
+        self._to_send = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def origin_in_transaction(self) -> str | None:
+        """What the schema's functions are given as p_origin: None where this process sends its notices itself."""
+        return self.origin if self._task is None else None
 
     def subscribe(self, subscriber: Callable[[Notice], None]) -> Callable[[], None]:
         """Calls `subscriber` (which must not block) with every notice; returns the way to end it."""
         self._subscribers.append(subscriber)
         return lambda: self._subscribers.remove(subscriber)
 
+    def tell(self, notice: Notice) -> None:
+        """Tells this process at once, and the others soon."""
+        if self._task is not None:
+            if len(self._unsent) == UNSENT_MAX:
+                self._unsent.clear()
+                self._unsent.append(Notice(0, "resync"))
+            self._unsent.append(notice)
+            self._all_sent.clear()
+            self._to_send.set()
+        self.publish(notice)
+
     def publish(self, notice: Notice) -> None:
-        """Tells this process at once."""
+        """Tells this process only."""
         for subscriber in tuple(self._subscribers):
             subscriber(notice)
 
@@ -53,7 +83,13 @@ class Notices:
         self._task = asyncio.create_task(self._listen(), name="notices")
 
     async def stop(self) -> None:
+        """Sends what is unsent, for as long as the database answers, and ends."""
         if self._task is not None:
+            try:
+                async with asyncio.timeout(1.0):
+                    await self._all_sent.wait()
+            except TimeoutError:
+                _log.warning("notices_not_sent", count=len(self._unsent))
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
@@ -63,14 +99,13 @@ class Notices:
         pause_s = 0.05
         while True:
             connection: asyncpg.Connection | None = None
-            lost = asyncio.Event()
             try:
                 connection = await connect(self._arguments)
-                connection.add_termination_listener(lambda _: lost.set())  # noqa: B023 - one per round
+                connection.add_termination_listener(lambda _: self._to_send.set())
                 await connection.add_listener("firstring", self._heard)
                 self.publish(Notice(0, "resync"))
                 pause_s = 0.05
-                await lost.wait()
+                await self._send(connection)
                 _log.warning("notices_lost_connection")
             except (FirstringError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
                 _log.warning("notices_cannot_listen", error=type(error).__name__)
@@ -79,6 +114,34 @@ class Notices:
                     connection.terminate()
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, 1.0)
+
+    async def _send(self, connection: asyncpg.Connection) -> None:
+        """Sends notices until the connection is lost."""
+        await connection.execute(sql("notices", "without_waiting_for_the_disk"))
+        if self._unsent:
+            self._to_send.set()
+        try:
+            while True:
+                await self._to_send.wait()
+                await asyncio.sleep(BATCH_S)
+                self._to_send.clear()
+                if connection.is_closed():
+                    return
+                self._sending = tuple(self._unsent)
+                self._unsent.clear()
+                await connection.execute(sql("notices", "send"), [self._payload(notice) for notice in self._sending])
+                self._sending = ()
+                if not self._unsent:
+                    self._all_sent.set()
+        finally:
+            again, self._sending = (*self._sending, *self._unsent), ()
+            self._unsent.clear()
+            self._unsent.extend(again if len(again) <= UNSENT_MAX else [Notice(0, "resync")])
+
+    def _payload(self, notice: Notice) -> str:
+        """As the schema's function tell writes it."""
+        contact, agent = notice.contact_id or "-", "-" if notice.agent_id is None else notice.agent_id
+        return f"{notice.tenant_id} {notice.what} {contact} {agent} {self.origin}"
 
     def _heard(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
         try:

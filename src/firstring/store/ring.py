@@ -177,11 +177,11 @@ class RingStore:
             msgspec.json.encode(derived.versions).decode(),
             wrapped,
             sealed,
-            self._notices.origin,
+            self._notices.origin_in_transaction,
         )
         row = await self._call_again_if_lost("ring_commit", arguments, timeout_s)
         if row["status"] == "committed":
-            self._notices.publish(Notice(tenant.tenant_id, row["outcome"], contact.contact_id, row["agent_id"]))
+            self._notices.tell(Notice(tenant.tenant_id, row["outcome"], contact.contact_id, row["agent_id"]))
         return Committed(
             row["status"],
             row["contact_id"] or contact.contact_id,

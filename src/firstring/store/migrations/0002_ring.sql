@@ -120,10 +120,12 @@ begin
   end if;
 end $$;
 
--- Tells other processes (and this one) that something happened; the payload holds ids only.
+-- Tells other processes that something happened; the payload holds ids only. A process that sends its notices itself
+-- passes no origin: transactions that notify commit one at a time, each waiting for the disk.
 create function tell(p_tenant int, p_what text, p_contact uuid, p_agent bigint, p_origin text) returns void
 language sql as $$
-  select pg_notify('firstring', concat_ws(' ', p_tenant, p_what, coalesce(p_contact::text, '-'), coalesce(p_agent::text, '-'), p_origin));
+  select pg_notify('firstring', concat_ws(' ', p_tenant, p_what, coalesce(p_contact::text, '-'), coalesce(p_agent::text, '-'), p_origin))
+  where p_origin is not null;
 $$;
 
 -- Claims the first agent of p_agents who still has a free place, and commits the decision, in one transaction.
