@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import signal
 import socket
 from collections.abc import Callable
@@ -20,9 +21,9 @@ from firstring.store.notices import Notice
 
 _log = structlog.get_logger("firstring.server")
 KEEP_ALIVE_S: Final = 75
-GRACE_S: Final = 10
+GRACE_S: Final = 5
 """How long requests that were accepted may take after the signal to stop; then they are cancelled."""
-STOP_S: Final = 25.0
+STOP_S: Final = 15.0
 """The bound of a whole stop: the requests', then what is given back, then the store's."""
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
@@ -90,7 +91,8 @@ async def serve(
     """Until SIGTERM, SIGINT or `stop`. `started` is told the address once requests are answered.
 
     Raises Unrecoverable address_in_use, address_unusable, http_not_started and as `running` does; Retryable
-    stop_incomplete where what was accepted could not be finished within STOP_S.
+    stop_incomplete where what was accepted could not be finished within STOP_S (without `stop`, the process then ends
+    with the exit status of Retryable, 75).
     """
     is_ours_alone = stop is None
     stop = stop or asyncio.Event()
@@ -106,8 +108,9 @@ async def serve(
         done, _ = await asyncio.wait({life}, timeout=STOP_S)
         if not done:
             _log.error("stop_incomplete")
+            if is_ours_alone:
+                os._exit(os.EX_TEMPFAIL)  # what hangs would hang the orderly end of the loop, too
             life.cancel()
-            await asyncio.wait({life}, timeout=1.0)
             raise Retryable(
                 "stop_incomplete",
                 f"Not everything could be finished within {STOP_S:.0f} s.",
