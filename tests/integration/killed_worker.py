@@ -1,6 +1,6 @@
 """A server's core that is killed with SIGKILL at one step of a call's life. Run by test_killed.py.
 
-Arguments: JSON {"connect": {...}, "master_key": hex, "tenant": id, "step": name, "nth": which time, "delay_ms": float or null}.
+Arguments: JSON {"connect": {...}, "master_key": hex, "tenant": id, "step": name, "nth": which time, "delay_ms": number}.
 Steps are "before:METHOD", "after:METHOD" and "during:METHOD" (delay_ms into it). Exits 0 if the step never came.
 """
 
@@ -48,9 +48,7 @@ def armed(target: Any, method: str, plan: dict[str, Any]) -> None:
         if when == "before":
             os.kill(os.getpid(), signal.SIGKILL)
         if when == "during":
-            asyncio.get_running_loop().call_later(
-                plan["delay_ms"] / 1000.0, lambda: os.kill(os.getpid(), signal.SIGKILL)
-            )
+            asyncio.get_running_loop().call_later(plan["delay_ms"] / 1000.0, lambda: os.kill(os.getpid(), signal.SIGKILL))
         result = await real(*arguments, **named)
         os.kill(os.getpid(), signal.SIGKILL)
         return result
@@ -77,9 +75,7 @@ async def life(plan: dict[str, Any]) -> None:
 
     settings = CallSettings("US", "http://desk.test", 15_000)
     signatures = SignatureVerifier(certificates, (), clock)
-    calls = Calls(
-        tenant, decider, ring, contacts, signatures, clock, SystemIds(), settings, show, lambda _: None
-    )
+    calls = Calls(tenant, decider, ring, contacts, signatures, clock, SystemIds(), settings, show, lambda _: None)
     dispatcher = Dispatcher(contacts, ring, decider, clock, tenants, show)
     for method in ("read", "commit"):
         armed(ring, method, plan)
