@@ -150,7 +150,7 @@ def pop_view(decision: Decision, threshold: float) -> PopView:
     derived = decision.derived
     resolution = derived.resolution
     is_standing = standing(resolution, threshold)
-    people = [_person(candidate, decision) for candidate in resolution.candidates[:CANDIDATES_SHOWN]]
+    people = _told_apart([_person(candidate, decision) for candidate in resolution.candidates[:CANDIDATES_SHOWN]])
     shown_people = people[:1] if is_standing == "identified" else people
     best = resolution.best
     nobody = next((one for one in derived.assurances if one.person_id is None), None)
@@ -269,7 +269,7 @@ def _person(candidate: Candidate, decision: Decision) -> PersonView:
     return PersonView(
         person_id=candidate.person_id,
         name=name,
-        short=plain(profile.get("given_name")) or (name if name[0].isalpha() else "them"),
+        short=plain(profile.get("given_name")) or name_of(profile).given.title() or (name if name[0].isalpha() else "them"),
         percent=percent(candidate.probability),
         width=round(100.0 * candidate.probability, 1),
         words=in_words(candidate.probability),
@@ -283,6 +283,12 @@ def _person(candidate: Candidate, decision: Decision) -> PersonView:
         touches=tuple((channel_name(touch.channel), touch.summary, touch.occurred_at) for touch in _touches(journey)),
         likely=tuple((_sentence(one.text), percent(one.probability)) for one in _likely(journey)),
     )
+
+
+def _told_apart(people: list[PersonView]) -> list[PersonView]:
+    """Father and son of one name get their whole names on the buttons."""
+    shorts = [person.short for person in people]
+    return [person._replace(short=person.name) if shorts.count(person.short) > 1 else person for person in people]
 
 
 def _touches(journey: Journey | None) -> Sequence[Any]:
