@@ -9,7 +9,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,8 @@ ANSWERED_BY_S = 0.85
 
 
 @pytest.fixture(scope="module")
-def home(make_home: Callable[[], Path]) -> Iterator[Home]:
-    yield Home(make_home())
+def home(make_home: Callable[[], Path]) -> Home:
+    return Home(make_home())
 
 
 @pytest.fixture(scope="module")
