@@ -301,8 +301,11 @@ class Store:
 
 
 @asynccontextmanager
-async def running_rig(folder: Path, home: Path, **settings: str) -> AsyncIterator[Rig]:
-    """A home with a tenant, an administrator's token, Kamailio, the queue's phone and one server."""
+async def running_rig(folder: Path, home: Path, *, redirects: bool = False, **settings: str) -> AsyncIterator[Rig]:
+    """A home with a tenant, an administrator's token, Kamailio, the queue's phone and one server.
+
+    redirects: the server is a redirect server as well (then there can be only one).
+    """
     binary = need("kamailio", package=KAMAILIO_PACKAGES)
     async with AsyncExitStack() as stack:
         queue, caller = Phone(user="queue"), Caller()
@@ -316,6 +319,7 @@ async def running_rig(folder: Path, home: Path, **settings: str) -> AsyncIterato
             "FIRSTRING_KAMAILIO_EVAPI": f"127.0.0.1:{evapi_port}",
             "FIRSTRING_DEFAULT_QUEUE_URI": queue.uri,
             "FIRSTRING_RING_TIMEOUT_MS": str(RING_TIMEOUT_MS),
+            **({"FIRSTRING_REDIRECT_LISTEN": f"127.0.0.1:{redirect_port}"} if redirects else {}),
             **settings,
         }
         environment = {name: value for name, value in os.environ.items() if not name.startswith("FIRSTRING_")} | own
@@ -385,6 +389,8 @@ class Carrier:
         self.roots.write_bytes(self.authority.root_pem)
         self._folder = folder
         self.signer: TrialCarrier
+        self.unknown: TrialCarrier
+        self.inside: TrialCarrier
         self.asked = 0
 
     @property
@@ -403,12 +409,13 @@ class Carrier:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self._folder / "https.pem")
         published = self.authority.carrier("")
+        other = TrialAuthority(datetime.now(UTC)).carrier("")
 
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             self.asked += 1
             with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-                await reader.readuntil(b"\r\n\r\n")
-                body = published.chain_pem
+                request = await reader.readuntil(b"\r\n\r\n")
+                body = other.chain_pem if b"/other.pem" in request else published.chain_pem
                 head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
                 writer.write(head.encode() + body)
                 await writer.drain()
@@ -416,11 +423,19 @@ class Carrier:
 
         listening = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context)
         try:
-            self.signer = published.at(f"https://localhost:{listening.sockets[0].getsockname()[1]}/chain.pem")
+            address = f"https://localhost:{listening.sockets[0].getsockname()[1]}"
+            self.signer = published.at(f"{address}/chain.pem")
+            self.unknown = other.at(f"{address}/other.pem")
+            self.inside = published.at(f"{address.replace('localhost', '127.0.0.1')}/chain.pem")
             yield self
         finally:
             listening.close()
 
-    def identity(self, caller: str, *, called: str = SERVICE, at: datetime | None = None) -> tuple[str, str]:
-        """The Identity header of a call with attestation A."""
-        return "Identity", self.signer.sign(caller, called, at or datetime.now(UTC), str(uuid.uuid4()), "A")
+    def identity(
+        self, caller: str, *, called: str = SERVICE, at: datetime | None = None, by: TrialCarrier | None = None
+    ) -> tuple[str, str]:
+        """The Identity header of a call with attestation A.
+
+        by: `unknown`, whose authority nobody trusts, or `inside`, whose certificate lies at an address of our own network.
+        """
+        return "Identity", (by or self.signer).sign(caller, called, at or datetime.now(UTC), str(uuid.uuid4()), "A")
