@@ -23,6 +23,8 @@ from firstring.routing.queues import Waiting, next_due_in_s, reevaluate
 _log = structlog.get_logger("firstring.dispatch")
 
 TICK_S = 0.5
+GAP_S = 0.02
+"""Between two rounds at least; what wakes the task meanwhile is one round."""
 PER_SWEEP = 200
 WAKES = frozenset(
     {"wait", "presence", "finished", "ended", "cancelled", "defaulted", "busy", "no_answer", "rejected", "expired"}
@@ -34,6 +36,8 @@ class Queue(Protocol):
     """What the task needs of the store (store.contacts.Contacts)."""
 
     async def take_lease(self, tenant: Any, name: str) -> int | None: ...
+
+    async def due(self, tenant: Any) -> bool: ...
 
     async def expired(self, tenant: Any) -> list[tuple[uuid.UUID, str]]: ...
 
@@ -98,6 +102,8 @@ class Dispatcher:
 
     async def _run(self) -> None:
         pause_s = TICK_S
+        whole_round_s = 0.0
+        tenants: Sequence[Any] = ()
         while not self._stopping.is_set():
             try:
                 async with asyncio.timeout(pause_s):
@@ -106,17 +112,24 @@ class Dispatcher:
                 pass
             self._wake.clear()
             pause_s = TICK_S
+            is_tick = self._clock.monotonic_s() >= whole_round_s
             try:
-                for tenant in await self._tenants():
+                if is_tick:
+                    tenants = await self._tenants()
+                    whole_round_s = self._clock.monotonic_s() + TICK_S
+                for tenant in tenants:
                     if self._stopping.is_set():
                         break
-                    pause_s = min(pause_s, await self.sweep(tenant))
+                    if is_tick or await self._queue.due(tenant):
+                        pause_s = min(pause_s, await self.sweep(tenant))
             except FirstringError as error:
                 _log.warning("sweep_failed", code=error.code)
                 if error.code == "database_unavailable" and self._store_lost is not None:
                     await self._store_lost()
             except Exception as error:  # noqa: BLE001 - a fault in one round must not end the queue; logged in full
                 _log.exception("sweep_failed", error=type(error).__name__)
+            if not self._stopping.is_set():
+                await asyncio.sleep(GAP_S)
 
     async def sweep(self, tenant: Any) -> float:
         """One round for one tenant; returns in how many seconds the next requirement relaxes (at most TICK_S)."""

@@ -183,6 +183,11 @@ class Contacts:
             places[(row["agent_id"], row["channel"])] = row["places"]
         return free, places
 
+    async def due(self, tenant: Tenant) -> bool:
+        """Whether anything waits or has expired: one round trip, for the queue task to ask before it looks closer."""
+        row = await self._database.call("queue_due", tenant.tenant_id, self._clock.now())
+        return bool(row and row[0])
+
     async def expired(self, tenant: Tenant) -> list[tuple[uuid.UUID, str]]:
         """(contact, assignment state) of live assignments past their time."""
         async with self._database.transaction(tenant.tenant_id) as connection:

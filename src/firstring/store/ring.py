@@ -218,11 +218,10 @@ class RingStore:
 
     async def open_call(self, tenant: Tenant, adapter: str, channel_id: str) -> OpenCall | None:
         """The open contact of a channel's own id, and who has it."""
-        async with self._database.transaction(tenant.tenant_id) as connection:
-            row = await connection.fetchrow(
-                sql("contacts", "open_call"), tenant.tenant_id, call_key(tenant, adapter, channel_id)
-            )
-        return None if row is None else OpenCall(row["contact_id"], row["assignment_id"], row["address"])
+        row = await self._database.call("open_call", tenant.tenant_id, call_key(tenant, adapter, channel_id))
+        if row is None or row["contact_id"] is None:
+            return None
+        return OpenCall(row["contact_id"], row["assignment_id"], row["address"])
 
     async def decision(self, tenant: Tenant, contact_id: uuid.UUID, revision: int | None = None) -> Decision | None:
         """One stored decision (the newest without a revision), opened."""

@@ -283,6 +283,8 @@ begin
   end if;
 
   if what = 'ringing' and live and a.state = 'offered' then
+    -- Nothing hangs on it but a longer time until the claim expires: not worth waiting for the disk.
+    perform set_config('synchronous_commit', 'off', true);
     update assignment x set state = 'ringing', ringing_at = p_at, expires_at = p_expires
     where x.tenant_id = p_tenant and x.assignment_id = a.assignment_id;
     changed := true;
@@ -325,6 +327,30 @@ begin
          outcome = coalesce(p_outcome, x.outcome)
   where x.tenant_id = p_tenant and x.contact_id = p_contact;
   perform tell(p_tenant, p_what, p_contact, a.agent_id, p_origin);
+end $$;
+
+-- The open contact of a channel's own id, and who has it; nulls where there is none.
+create function open_call(p_tenant int, p_call_key bytea, out contact_id uuid, out assignment_id uuid, out address text)
+language plpgsql as $$
+#variable_conflict use_column
+begin
+  perform set_config('app.tenant', p_tenant::text, true);
+  select c.contact_id, a.assignment_id, v.profile ->> 'address' into contact_id, assignment_id, address
+  from contact c
+  left join assignment a on a.tenant_id = c.tenant_id and a.contact_id = c.contact_id and a.ended_at is null
+  left join agent_version v on v.tenant_id = a.tenant_id and v.agent_id = a.agent_id and v.version = a.agent_version
+  where c.tenant_id = p_tenant and c.call_key = p_call_key and c.state <> 'ended';
+end $$;
+
+-- Whether the queue task has anything to do: a claim that expired, or a contact that waits or was not decided on.
+create function queue_due(p_tenant int, p_at timestamptz) returns boolean
+language plpgsql as $$
+begin
+  perform set_config('app.tenant', p_tenant::text, true);
+  return exists (select from assignment a where a.tenant_id = p_tenant and a.ended_at is null and a.expires_at < p_at)
+      or exists (select from contact c
+                 where c.tenant_id = p_tenant and c.state in ('offered', 'waiting')
+                   and (c.state = 'waiting' or c.offered_at < p_at - interval '1 second'));
 end $$;
 
 -- An agent's presence; going ready frees every place that is not taken, anything else offers none.

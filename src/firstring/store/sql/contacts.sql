@@ -10,13 +10,6 @@ where c.tenant_id = $1 and c.contact_id = $2
 -- name: open_contact_by_call
 select contact_id from contact where tenant_id = $1 and call_key = $2 and state <> 'ended'
 
--- name: open_call
-select c.contact_id, a.assignment_id, v.profile ->> 'address' as address
-from contact c
-left join assignment a on a.tenant_id = c.tenant_id and a.contact_id = c.contact_id and a.ended_at is null
-left join agent_version v on v.tenant_id = a.tenant_id and v.agent_id = a.agent_id and v.version = a.agent_version
-where c.tenant_id = $1 and c.call_key = $2 and c.state <> 'ended'
-
 -- name: decision
 select d.revision, d.cause, d.outcome, d.agent_id, d.assignment_id, d.decide_ms, d.wrapped_key, d.sealed,
        v.profile ->> 'address' as agent_address
