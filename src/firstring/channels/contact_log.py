@@ -95,7 +95,7 @@ class ContactLog:
         return parse_event(
             {
                 "type": "track",
-                "event": answered if contact.answered_at is not None else missed,
+                "event": answered if _was_served(contact) else missed,
                 "messageId": f"contact:{contact.contact_id}",
                 "anonymousId": f"contact:{contact.contact_id}",
                 "timestamp": (contact.ended_at or contact.offered_at).isoformat(),
@@ -106,3 +106,8 @@ class ContactLog:
             received_at=self._clock.now(),
             correct_skew=False,
         )
+
+
+def _was_served(contact: EndedContact) -> bool:
+    """Answered, or finished by an agent who did not take the trouble to accept it first."""
+    return contact.answered_at is not None or contact.end_reason == "finished"
