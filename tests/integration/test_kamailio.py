@@ -525,3 +525,25 @@ async def test_many_calls_at_once_and_the_list_of_live_calls_in_parts(rig: Rig) 
     assert {call.status for call in times} == {200}
     assert all(call.to_phone_ms is not None for call in times)
     assert {call.call_id for call in times} <= set(core.reconciled[0][1])
+
+
+async def test_of_the_live_calls_those_in_the_default_queue_are_not_ours_and_those_answered_are_told(rig: Rig) -> None:
+    calling = asyncio.create_task(rig.caller.call(rig.kamailio.uri, hold_ms=1_500))
+    answered = await rig.first.wait_for(lambda call: call.confirmed)
+    rig.first.behaviour = "ring"
+    ringing = asyncio.create_task(rig.caller.call(rig.kamailio.uri, cancel_after_ms=1_500))
+    await rig.core.until(lambda: len(rig.first.calls) == 2)
+    rig.core.answering = nowhere
+    defaulted = asyncio.create_task(rig.caller.call(rig.kamailio.uri, hold_ms=1_500))
+    await rig.queue.wait_for(lambda call: call.confirmed)
+    rig.core.reconciled.clear()
+    rig.adapter.reconcile_soon()
+    await rig.core.until(lambda: rig.core.reconciled)
+    ringing_id = next(call_id for call_id in rig.first.calls if call_id != answered.call_id)
+    assert set(rig.core.reconciled[0][1]) == {answered.call_id, ringing_id}
+    assert rig.core.answered == [answered.call_id]
+    assert [result.status for result in await asyncio.gather(calling, ringing, defaulted)] == [200, 487, 200]
+
+
+async def nowhere(_: CallOffer | CallEvent) -> RouteAnswer | None:
+    return RouteAnswer()
