@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
+from datetime import timedelta
 
 import asyncpg
 import pytest
@@ -90,3 +92,17 @@ def test_a_connection_lost_between_two_messages_is_a_lost_connection() -> None:
     with pytest.raises(Retryable) as raised, translated():
         raise asyncpg.InternalClientError("cannot switch to state 12; another operation (2) is in progress")
     assert raised.value.code == "database_unavailable"
+
+
+async def test_a_call_given_back_is_left_to_whoever_was_told_so_for_a_second(world: World) -> None:
+    await world.agent("Ann")
+    bob = await world.agent("Bob")
+    offer = world.offer()
+    contact_id = uuid.UUID((await world.calls.offered(offer)).decision.split("/")[0])
+    world.clock.ahead = timedelta(seconds=3)
+    await world.contacts.event(world.tenant, contact_id, "no_answer")
+    await world.dispatcher.sweep(world.tenant)
+    assert world.pushed == []
+    world.clock.ahead = timedelta(seconds=4.5)
+    await world.dispatcher.sweep(world.tenant)
+    assert [decision.agent_id for decision in world.pushed] == [bob]

@@ -244,6 +244,7 @@ async def test_expired_offer_is_taken_back_and_decided_anew(world: World) -> Non
     bob = await world.agent("Bob")
     world.clock.ahead = timedelta(seconds=31)
     await world.dispatcher.sweep(world.tenant)
+    world.clock.ahead = timedelta(seconds=32.5)
     await world.dispatcher.sweep(world.tenant)
     assert [decision.agent_id for decision in world.pushed] == [bob]
 

@@ -157,7 +157,7 @@ class Contacts:
     async def waiting(self, tenant: Tenant, at_most: int = 200) -> list[tuple[Waiting, Channel]]:
         """Contacts in the queue, and contacts that were given back and not decided again within a second."""
         async with self._database.transaction(tenant.tenant_id) as connection:
-            rows = await connection.fetch(sql("contacts", "waiting"), tenant.tenant_id, self._clock.now(), at_most)
+            rows = await connection.fetch(sql("contacts", "waiting"), tenant.tenant_id, self._clock.now(), at_most, EXCLUDE_S)
         return [
             (
                 Waiting(

@@ -22,7 +22,10 @@ order by d.revision desc limit 1
 select contact_id, channel, need, coalesce(waiting_since, offered_at) as since,
        case when excluded_until > $2 then excluded else '{}' end as excluded
 from contact c
-where tenant_id = $1 and (state = 'waiting' or (state = 'offered' and offered_at < $2 - interval '1 second'))
+where tenant_id = $1 and (state = 'waiting' or (state = 'offered'
+  -- offered or given back within a second (of a clock that may have jumped): whoever was told so is deciding
+  and greatest(offered_at, excluded_until - make_interval(secs => $4))
+      not between $2 - interval '1 second' and $2 + interval '1 second'))
 order by priority desc, coalesce(waiting_since, offered_at) limit $3
 
 -- name: expired
