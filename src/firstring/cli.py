@@ -78,7 +78,9 @@ def init(login: Annotated[str, typer.Option(help="Log-in of the first administra
     out.print(f"tenant {made.tenant}: {', '.join(made.made) if made.made else 'everything was there already'}")
     out.print(f"master key: {'from the environment' if settings.master_key else settings.key_file}")
     if made.password is not None:
-        out.print(f"administrator {made.login}, password {made.password} (shown once; keep a backup of the key)")
+        out.print(
+            f"administrator {made.login}, password {made.password} (shown once; keep a backup of the key)", soft_wrap=True
+        )
 
 
 @database_app.command("upgrade")
@@ -129,10 +131,12 @@ def token(
 
 @staff_app.command("add")
 def staff_add(
-    login: str,
+    login: Annotated[str, typer.Argument(help="Name to sign in with.")],
     role: Annotated[str, typer.Option(help="agent, supervisor or administrator.")] = "agent",
     agent: Annotated[int | None, typer.Option(help="The agent's number, for the role agent.")] = None,
-    password: Annotated[str, typer.Option(prompt=True, hide_input=True, confirmation_prompt=True)] = "",
+    password: Annotated[
+        str, typer.Option(prompt=True, hide_input=True, confirmation_prompt=True, help="Asked for where it is not given.")
+    ] = "",
 ) -> None:
     """Lets somebody sign in at the desk."""
     from firstring.bootstrap import database_only
@@ -306,7 +310,7 @@ def kamailio_config(
 def replay(
     last: Annotated[int, typer.Option(help="How many of the newest decisions.", min=1, max=1_000_000)] = 1_000,
     contact: Annotated[str, typer.Option(help="Only the decisions of this contact.")] = "",
-    as_json: Annotated[bool, typer.Option("--json")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Prints the result as JSON.")] = False,
 ) -> None:
     """Derives stored decisions again from what they read, and shows any difference. Exit status 1 if there is one."""
     from firstring.replay import replay_decisions
