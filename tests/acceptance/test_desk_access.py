@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 import uuid
@@ -204,6 +205,30 @@ async def test_guessing_passwords_is_slowed_down(world: World) -> None:
         assert "retry-after" in answer.headers
         nobody = await client.post("/signin", data={**form, "tenant": "no-such-tenant", "password": "wrong"})
         assert nobody.status_code == 401
+
+
+async def test_many_guesses_at_once_are_not_more_than_many_in_turn(world: World) -> None:
+    _, login = await world.add_agent()
+    async with world.client() as client:
+        page = await client.get("/signin")
+        form = {"csrf": value_of(page.text, "csrf"), "tenant": world.tenant.name, "login": login}
+        answers = await asyncio.gather(
+            *(client.post("/signin", data={**form, "password": f"guess {number}"}) for number in range(20))
+        )
+    assert sorted(answer.status_code for answer in answers) == [401] * 5 + [429] * 15
+
+
+async def test_whoever_is_no_agent_sees_no_contact_that_nobody_has(world: World) -> None:
+    await world.add_people()
+    decision = await world.offer(ALICE_PHONE)
+    assert decision.agent_id is None
+    login = f"newcomer-{secrets.token_hex(4)}"
+    await world.add_staff(login, "agent")
+    client = await world.signed_in_client(login)
+    answer = await client.get(f"/pop/{decision.contact.contact_id}")
+    await client.aclose()
+    assert answer.status_code == 403
+    assert "Rivera" not in answer.text
 
 
 async def test_an_agent_touches_only_their_own_contacts(clients: dict[str, httpx.AsyncClient], world: World) -> None:

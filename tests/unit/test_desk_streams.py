@@ -47,6 +47,13 @@ async def test_messages_come_in_order_and_are_told_when_handed_over() -> None:
     assert stream.put(b"3").cancelled()
 
 
+async def test_a_reader_that_never_reads_costs_nothing() -> None:
+    stream = new_stream(backlog=3)
+    told = {id(stream.put(b"%d" % number)) for number in range(1_000)}
+    assert len(told) <= 5
+    assert len(stream._waiting_for_whole) <= 4
+
+
 async def test_a_slow_reader_gets_the_whole_anew() -> None:
     stream = new_stream(backlog=3)
     messages = await begun(stream)
@@ -105,33 +112,32 @@ def test_failed_sign_ins_are_counted_forgotten_and_bounded() -> None:
     clock = Standing()
     failures = FailedSignIns(clock)
     for _ in range(FailedSignIns.ATTEMPTS):
-        failures.check("main", "ann", "192.0.2.1")
-        failures.failed("main", " ANN ", "192.0.2.1")
+        failures.begin("main", " ANN ", "192.0.2.1")
     with pytest.raises(BadInput) as refused:
-        failures.check("main", "ann", "192.0.2.1")
+        failures.begin("main", "ann", "192.0.2.1")
     assert (refused.value.code, refused.value.status) == ("too_many_attempts", 429)
-    failures.check("main", "ann", "192.0.2.2")  # whoever guesses elsewhere does not lock Ann out
-    failures.check("other", "ann", "192.0.2.1")
+    failures.begin("main", "ann", "192.0.2.2")  # whoever guesses elsewhere does not lock Ann out
+    failures.begin("other", "ann", "192.0.2.1")
     clock.at_s += FailedSignIns.FORGOTTEN_S
-    failures.check("main", "ann", "192.0.2.1")
+    failures.begin("main", "ann", "192.0.2.1")
     for number in range(3 * FailedSignIns.KEPT):
-        failures.failed("main", f"login-{number}", f"address-{number}")
+        failures.begin("main", f"login-{number}", f"address-{number}")
     assert len(failures._counts) <= FailedSignIns.KEPT
 
 
 def test_one_address_with_many_logins_is_slowed_down() -> None:
     failures = FailedSignIns(Standing())
     for number in range(FailedSignIns.ATTEMPTS_OF_ADDRESS):
-        failures.check("main", f"login-{number}", "192.0.2.1")
-        failures.failed("main", f"login-{number}", "192.0.2.1")
+        failures.begin("main", f"login-{number}", "192.0.2.1")
     with pytest.raises(BadInput):
-        failures.check("main", "somebody", "192.0.2.1")
+        failures.begin("main", "somebody", "192.0.2.1")
 
 
 def test_a_success_forgets_the_failures_of_the_login() -> None:
     failures = FailedSignIns(Standing())
     for _ in range(FailedSignIns.ATTEMPTS - 1):
-        failures.failed("main", "ann", "192.0.2.1")
+        failures.begin("main", "ann", "192.0.2.1")
     failures.succeeded("main", "ann", "192.0.2.1")
-    failures.failed("main", "ann", "192.0.2.1")
-    failures.check("main", "ann", "192.0.2.1")
+    for _ in range(3 * FailedSignIns.ATTEMPTS_OF_ADDRESS):  # nor do those who know their password use up their address
+        failures.begin("main", "ann", "192.0.2.1")
+        failures.succeeded("main", "ann", "192.0.2.1")

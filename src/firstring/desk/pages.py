@@ -110,8 +110,10 @@ class AgentController(Controller):
         decision = await services.ring.decision(session.tenant, identity)
         if state is None or decision is None:
             raise _unknown()
-        is_own = state.agent_id is not None and state.agent_id == session.staff.agent_id
-        if session.staff.role == "agent" and not is_own and decision.agent_id != session.staff.agent_id:
+        own_id = session.staff.agent_id
+        is_own = own_id is not None and own_id == state.agent_id
+        had_it = own_id is not None and own_id == decision.agent_id  # None is nobody, not the agent of a waiting contact
+        if session.staff.role == "agent" and not (is_own or had_it):
             raise BadInput("not_your_contact", "Somebody else has this contact.", http_status=403)
         lines = await services.contacts.of_agent(session.tenant, state.agent_id) if state.agent_id is not None else []
         line = next((one for one in lines if one.contact_id == identity), None) or _line(state, decision)

@@ -72,7 +72,8 @@ class Room:
 class FailedSignIns:
     """Counts failed sign-ins: `ATTEMPTS` for one login from one address, and more for an address as a whole.
 
-    Each count is forgotten `FORGOTTEN_S` after the last failure; at most `KEPT` are kept, the oldest go first.
+    An attempt counts as failed until it succeeded: many at once are not more than many in turn. Each count is forgotten
+    `FORGOTTEN_S` after the last failure; at most `KEPT` are kept, the oldest go first.
     """
 
     ATTEMPTS: Final = 5
@@ -84,8 +85,8 @@ class FailedSignIns:
         self._clock = clock
         self._counts: OrderedDict[tuple[str, ...], tuple[int, float]] = OrderedDict()
 
-    def check(self, tenant: str, login: str, address: str) -> None:
-        """Raises BadInput too_many_attempts (429)."""
+    def begin(self, tenant: str, login: str, address: str) -> None:
+        """Counts an attempt. Raises BadInput too_many_attempts (429) where there were too many."""
         now = self._clock.monotonic_s()
         for key, most in self._keys(tenant, login, address):
             count, last = self._counts.get(key, (0, 0.0))
@@ -97,9 +98,6 @@ class FailedSignIns:
                     hint=f"Try again in {max(1, round(left_s / 60))} min.",
                     http_status=429,
                 )
-
-    def failed(self, tenant: str, login: str, address: str) -> None:
-        now = self._clock.monotonic_s()
         for key, _ in self._keys(tenant, login, address):
             count, last = self._counts.pop(key, (0, 0.0))
             self._counts[key] = (count + 1 if now - last < self.FORGOTTEN_S else 1, now)
@@ -107,7 +105,12 @@ class FailedSignIns:
             self._counts.popitem(last=False)
 
     def succeeded(self, tenant: str, login: str, address: str) -> None:
-        self._counts.pop(self._keys(tenant, login, address)[0][0], None)
+        """Takes the attempt back, and forgets the failures of this login from this address."""
+        (of_login, _), (of_address, _) = self._keys(tenant, login, address)
+        self._counts.pop(of_login, None)
+        count, last = self._counts.get(of_address, (0, 0.0))
+        if count:
+            self._counts[of_address] = (count - 1, last)
 
     def _keys(self, tenant: str, login: str, address: str) -> tuple[tuple[tuple[str, ...], int], ...]:
         of_login = (tenant, login.strip().casefold()[:200], address)
@@ -193,7 +196,7 @@ class SignInController(Controller):
         if not _same(form.get("csrf", ""), request.cookies.get(room.cookie_name("firstring_form"), "")):
             return _signin_page(request, room, following=following, error=csrf_failed(), login=login)
         try:
-            room.failures.check(tenant_name, login, address)
+            room.failures.begin(tenant_name, login, address)
             session = await self._verified(room, tenant_name, login, form.get("password", ""), address)
         except BadInput as error:
             return _signin_page(request, room, following=following, error=error, login=login)
@@ -210,11 +213,13 @@ class SignInController(Controller):
             tenant = await room.services.database.tenant_named(tenant_name)
             staff = await room.access.verify(tenant, login, password)
         except BadInput as error:
-            room.failures.failed(tenant_name, login, address)
             _log.info("sign_in_refused", code=error.code)
             raise BadInput(
                 "login_refused", "Login or password is wrong.", hint="An administrator can reset it.", http_status=401
             ) from None
+        except FirstringError:  # the store does not answer: that is nobody's guess
+            room.failures.succeeded(tenant_name, login, address)
+            raise
         room.failures.succeeded(tenant_name, login, address)
         return await room.access.open_session(tenant, staff, timedelta(hours=room.services.settings.session_hours))
 

@@ -39,7 +39,7 @@ class Stream:
         self._whole = whole
         self._backlog = backlog
         self._queue: deque[_Queued] = deque()
-        self._waiting_for_whole: list[asyncio.Future[None]] = []
+        self._waiting_for_whole: list[asyncio.Future[None]] = []  # at most the backlog and one for all that follow
         self._anew = True
         self._closed = False
         self._wake = asyncio.Event()
@@ -50,6 +50,8 @@ class Stream:
         if self._closed:
             sent.cancel()
         elif self._anew:
+            if len(self._waiting_for_whole) > self._backlog:
+                return self._waiting_for_whole[-1]
             self._waiting_for_whole.append(sent)
         elif len(self._queue) >= self._backlog:
             self._waiting_for_whole += [one.sent for one in self._queue] + [sent]
