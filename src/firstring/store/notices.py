@@ -107,7 +107,7 @@ class Notices:
                 pause_s = 0.05
                 await self._send(connection)
                 _log.warning("notices_lost_connection")
-            except (FirstringError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            except (FirstringError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
                 _log.warning("notices_cannot_listen", error=type(error).__name__)
             finally:
                 if connection is not None and not connection.is_closed():
