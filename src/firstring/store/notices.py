@@ -26,6 +26,7 @@ _log = structlog.get_logger("firstring.notices")
 
 BATCH_S: Final = 0.003
 """How long a notice to other processes waits for company."""
+_LOST: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 UNSENT_MAX: Final = 10_000
 """Notices kept while the database is away; beyond it the others are told to read their state anew."""
 
@@ -107,7 +108,7 @@ class Notices:
                 pause_s = 0.05
                 await self._send(connection)
                 _log.warning("notices_lost_connection")
-            except (FirstringError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
+            except (FirstringError, *_LOST) as error:
                 _log.warning("notices_cannot_listen", error=type(error).__name__)
             finally:
                 if connection is not None and not connection.is_closed():
