@@ -137,10 +137,14 @@ class Desk:
 async def signed_in(address: str, sign_ins: Iterable[SignIn], desks: Desks) -> AsyncIterator[dict[str, Desk]]:
     """Desks by login, listening, until the block ends."""
     async with AsyncExitStack() as stack:
+        clients = {
+            sign_in: await stack.enter_async_context(httpx.AsyncClient(base_url=address, timeout=_HTTP_S, trust_env=False))
+            for sign_in in sign_ins
+        }
+        forms = await asyncio.gather(*(_sign_in(client, sign_in) for sign_in, client in clients.items()))
         made: dict[str, Desk] = {}
-        for sign_in in sign_ins:
-            client = await stack.enter_async_context(httpx.AsyncClient(base_url=address, timeout=_HTTP_S, trust_env=False))
-            made[sign_in.login] = desk = Desk(sign_in.login, client, await _sign_in(client, sign_in), desks)
+        for (sign_in, client), csrf in zip(clients.items(), forms, strict=True):
+            made[sign_in.login] = desk = Desk(sign_in.login, client, csrf, desks)
             listening = asyncio.create_task(desk.listen(), name=f"desk-{sign_in.login}")
             stack.push_async_callback(_ended, listening)
         for desk in made.values():

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from firstring.demo.account import Account, quantile, timing
+
+_WIDE_CHARS: Final = 140
+"""A table with all its columns wants so much room."""
 
 
 class Step:
@@ -56,6 +60,9 @@ class Show:
                     yield step
             else:
                 yield step
+        except asyncio.CancelledError:
+            step.problem = "interrupted"
+            raise
         except BaseException as error:
             step.problem = step.problem or str(error) or type(error).__name__
             raise
@@ -81,12 +88,13 @@ class Show:
         """What happened to each contact. Where nobody watches, the steps have said it all."""
         if not self._console.is_terminal:
             return
-        table = Table("contact", "who", "sure", "why", "next", "agent", "popped", "decide", title_justify="left")
+        is_wide = self._console.width >= _WIDE_CHARS
+        table = Table("contact", "who", *(("sure", "why") if is_wide else ()), "next", "agent", "popped", "decide")
         for one in accounts:
-            table.add_row(
-                one.contact, one.who, one.sure, one.why, one.action, one.agent,
-                "✓" if one.popped else "✗", timing(one.decide_ms), style="" if one.popped else "red",
-            )  # fmt: skip
+            middle = (one.sure, one.why) if is_wide else ()
+            popped = "✓" if one.popped else "✗"
+            cells = (one.contact, one.who, *middle, one.action, one.agent, popped, timing(one.decide_ms))
+            table.add_row(*map(Text, cells), style="" if one.popped else "red")
         self._console.print(table)
 
     def result(self, *, contacts: int, decided: int, popped: int, decide_ms: Sequence[float], voice: str) -> None:

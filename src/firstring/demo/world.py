@@ -6,6 +6,7 @@ their numbers are those set aside for fiction (555-01xx), their mail goes nowher
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import secrets
@@ -140,12 +141,13 @@ class World:
         """The agents with the phones of this run, their sign-ins and a supervisor's; new passwords each time."""
         known = {state.profile.name: state.profile.agent_id for state in await self._contacts.agents(self._tenant)}
         staff = {one.login: one.staff_id for one in await self._access.staff(self._tenant)}
-        for login, profile in agents(addresses):
-            agent_id, _ = await self._contacts.put_agent(self._tenant, profile, known.get(profile.name))
-            await self._contacts.set_presence(self._tenant, agent_id, "offline")
-            self.names[agent_id] = profile.name
-            await self._add_staff(staff, login, "agent", agent_id)
-        await self._add_staff(staff, SUPERVISOR, "supervisor", None)
+        async with asyncio.TaskGroup() as group:  # passwords take their time, and two cores
+            group.create_task(self._add_staff(staff, SUPERVISOR, "supervisor", None))
+            for login, profile in agents(addresses):
+                agent_id, _ = await self._contacts.put_agent(self._tenant, profile, known.get(profile.name))
+                await self._contacts.set_presence(self._tenant, agent_id, "offline")
+                self.names[agent_id] = profile.name
+                group.create_task(self._add_staff(staff, login, "agent", agent_id))
         return len(self.names)
 
     async def _add_staff(self, known: Mapping[str, int], login: str, role: StaffRole, agent_id: int | None) -> None:
