@@ -16,7 +16,7 @@ from firstring.api.contacts import ContactView, DecisionView
 from firstring.demo.account import Account, account
 from firstring.demo.desks import Desk, Desks
 from firstring.demo.voice import Call, Telephony
-from firstring.demo.world import SOURCE, VISITOR, Tokens, World
+from firstring.demo.world import SOURCE, Tokens, World
 from firstring.errors import Retryable
 from firstring.store.contacts import ContactLine
 
@@ -221,9 +221,6 @@ class Stage:
         if response.status_code >= 400:
             raise Retryable("api_refused", f"{method} {path} answers {response.status_code}: {response.text[:200]}")
         return response.content
-
-    def is_visitor(self, taken: Taken) -> bool:
-        return taken.login == VISITOR
 
 
 async def _cancelled(task: asyncio.Task[Any]) -> None:
