@@ -215,6 +215,41 @@ def import_records(
 
 
 @app.command()
+def link(
+    files: Annotated[list[Path], typer.Argument(help="CSV, JSONL or Parquet; several are linked with one another.")],
+    map_file: Annotated[Path | None, typer.Option("--map", help="TOML: [fields] column = field.")] = None,
+    threshold: Annotated[float, typer.Option(help="Probability from which on two records are one person.")] = 0.95,
+    output: Annotated[Path | None, typer.Option("--out", help="CSV or Parquet: record_id, person_id.")] = None,
+    pairs: Annotated[Path | None, typer.Option(help="CSV or Parquet: pairs with probability and weights.")] = None,
+    model: Annotated[Path | None, typer.Option(help="A model of `train`; without one it trains itself first.")] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Shows keys, pairs and hot values, and stops.")] = False,
+    memory_mb: Annotated[int, typer.Option(help="Memory of the pairs; beyond it they go to disk.", min=100)] = 1_000,
+    country: Annotated[str, typer.Option(help="Of national phone numbers, where the map names none.")] = "",
+) -> None:
+    """Which records are one person? Needs no store, key or server; never drops a row."""
+    from firstring.bulk.linking import run_link
+
+    run_link(
+        files, map_file, country=country or load().country, threshold=threshold, out=output, pairs_path=pairs,
+        model_path=model, plan_only=plan, memory_mb=memory_mb, console=err,
+    )  # fmt: skip
+
+
+@app.command()
+def train(
+    files: Annotated[list[Path], typer.Argument(help="CSV, JSONL or Parquet.")],
+    output: Annotated[Path, typer.Option("--out", help="The model, JSON.")],
+    map_file: Annotated[Path | None, typer.Option("--map", help="TOML: [fields] column = field.")] = None,
+    memory_mb: Annotated[int, typer.Option(help="Memory of the pairs; beyond it they go to disk.", min=100)] = 1_000,
+    country: Annotated[str, typer.Option(help="Of national phone numbers, where the map names none.")] = "",
+) -> None:
+    """Learns from records, without labels, what says that two are one person. The model holds no value of anybody."""
+    from firstring.bulk.linking import run_train
+
+    run_train(files, map_file, output, country=country or load().country, memory_mb=memory_mb, console=err)
+
+
+@app.command()
 def resolve(
     fields: Annotated[list[str], typer.Argument(help="field=value, such as phone=+12025550123 full_name='Jon Smith'.")],
     as_json: Annotated[bool, typer.Option("--json", help="The Resolution as JSON.")] = False,

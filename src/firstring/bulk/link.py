@@ -1,0 +1,198 @@
+"""Linking files of records: read, plan, train or load a model, compare, cluster, write. No store, key or server."""
+
+from __future__ import annotations
+
+import csv
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from firstring.bulk.clustering import clusters, components
+from firstring.bulk.gathering import Gathered
+from firstring.bulk.pairs import Pairs
+from firstring.bulk.plan import Plan
+from firstring.errors import BadInput
+from firstring.identity.columns import Table
+from firstring.identity.levels import active
+from firstring.identity.model import Model, weights
+from firstring.identity.spec import CLASSES, Comparison, Spec
+from firstring.identity.training import trained
+
+_PAIR_COLUMNS: Final = ("left_source", "left_id", "right_source", "right_id", "probability", "against", "prior")
+
+
+class Progress(Protocol):
+    """Told of steps: `done` of `whole` units of a step are done."""
+
+    def __call__(self, step: str, done: int, whole: int) -> None: ...
+
+
+class Linked(msgspec.Struct, frozen=True):
+    """What linking came to."""
+
+    records: int
+    persons: int
+    largest_person: int
+    candidate_pairs: int
+    linked_pairs: int
+    model_version: str
+
+
+def model_of(plan: Plan, table: Table, pairs: Pairs, spec: Spec, told: Progress) -> Model:
+    """Trains a model on the table's candidate pairs, which are gathered and compared afterwards.
+
+    Raises BadInput nothing_to_compare when no two records share any key.
+    """
+    comparisons = active(spec, table)
+    compare(plan, comparisons, table, pairs, told)
+    told("training", 0, 1)
+    model = trained(spec, comparisons, table, pairs.observed())
+    told("training", 1, 1)
+    return model
+
+
+def compare(plan: Plan, comparisons: tuple[Comparison, ...], table: Table, pairs: Pairs, told: Progress) -> None:
+    """Gathers and compares the candidate pairs."""
+    pairs.gather(plan, table, lambda done, whole: told("pairs", done, whole))
+    if not pairs.count:
+        raise BadInput(
+            "nothing_to_compare",
+            "No two records share anything by which they could be compared.",
+            where={"records": table.rows, "keys": len(plan.keys)},
+            hint="Check the map: are names, birth dates, phones, e-mail addresses mapped to their fields?",
+        )
+    pairs.compare(comparisons, table, lambda done, whole: told("comparing", done, whole))
+
+
+def persons(gathered: Gathered, pairs: Pairs, threshold: float) -> NDArray[np.int64]:
+    """The person of every row (of all rows, not only those kept), numbered from 1 in canonical order."""
+    odds = float(np.log(threshold / (1.0 - threshold)))
+    root = components(gathered.table.rows, pairs.edges(), odds)
+    root = clusters(root, pairs.within(root), odds)
+    return numbered(gathered, root)
+
+
+def numbered(gathered: Gathered, root: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Numbers of persons for all rows. Copies left out of the table go with the first, if the second copy did."""
+    rows = len(gathered.record_ids)
+    owner = np.full(rows, -1, np.int64)
+    owner[gathered.kept] = gathered.kept[root]
+    left_out = np.flatnonzero(owner < 0)
+    first = gathered.first[left_out]
+    together = root[first] == root[first + 1]
+    owner[left_out] = np.where(together, gathered.kept[root[first]], left_out)
+    return np.unique(owner, return_inverse=True)[1].astype(np.int64) + 1
+
+
+@contextmanager
+def working_folder() -> Iterator[Path]:
+    """A folder for what does not fit into memory; gone afterwards, whatever happens."""
+    with tempfile.TemporaryDirectory(prefix="firstring-link-") as folder:
+        yield Path(folder)
+
+
+# --- output --------------------------------------------------------------------------------------------------------
+
+
+def check_output(path: Path) -> None:
+    """Raises BadInput output_format unless the name ends in .csv or .parquet, output_folder when it has no folder."""
+    if path.suffix.lower() not in (".csv", ".parquet"):
+        where = {"file": str(path)}
+        raise BadInput("output_format", "The output is CSV or Parquet.", where=where, hint="Name it .csv or .parquet.")
+    if not path.parent.is_dir():
+        where = {"file": str(path)}
+        raise BadInput("output_folder", "The output's folder is not there.", where=where, hint="Make it first.")
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """A path to write to, which becomes `path` when all is written: no half output is ever taken for a whole one."""
+    part = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        yield part
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_persons(path: Path, gathered: Gathered, person: NDArray[np.int64]) -> None:
+    """record_id, person_id, source and line of every row, in the order of the files."""
+    order = np.lexsort((gathered.lines, gathered.sources))
+    ids, names = gathered.record_ids, gathered.names
+    rows = (
+        (ids[row], int(person[row]), names[int(gathered.sources[row])], int(gathered.lines[row])) for row in order.tolist()
+    )
+    with _whole(path) as part:
+        _write(part, ("record_id", "person_id", "source", "line"), rows)
+
+
+def write_pairs(path: Path, gathered: Gathered, pairs: Pairs, model: Model, probability: float) -> int:
+    """The pairs from a probability on, each with the weight (nats) of every field against the likeliest other class.
+
+    prior: what is left of the log-odds, the same for all pairs of a class but for its cell. Returns how many.
+    """
+    names = [comparison.name for comparison in model.comparisons()]
+    count = 0
+
+    def rows() -> Iterator[tuple[Any, ...]]:
+        nonlocal count
+        for part in pairs.scored(float(np.log(probability / (1 - probability)))):
+            by_field = weights(model, part["pattern"], part["rival"])
+            table = np.stack([by_field[name] for name in names])
+            left, right = gathered.kept[part["l"]], gathered.kept[part["r"]]
+            for place in range(len(left)):
+                one, other = int(left[place]), int(right[place])
+                odds = float(part["log_odds"][place])
+                fields = [round(float(weight), 4) for weight in table[:, place]]
+                count += 1
+                yield (
+                    gathered.names[int(gathered.sources[one])], gathered.record_ids[one],
+                    gathered.names[int(gathered.sources[other])], gathered.record_ids[other],
+                    round(1.0 / (1.0 + float(np.exp(-odds))), 6), CLASSES[int(part["rival"][place])],
+                    round(odds - sum(fields), 4), *fields,
+                )  # fmt: skip
+
+    with _whole(path) as part_path:
+        _write(part_path, (*_PAIR_COLUMNS, *(f"weight_{name}" for name in names)), rows())
+    return count
+
+
+def _write(path: Path, header: tuple[str, ...], rows: Iterator[tuple[Any, ...]]) -> None:
+    as_csv = path if path.suffix.lower() == ".csv" else path.with_suffix(".csv.part")
+    try:
+        with as_csv.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(header)
+            writer.writerows(rows)
+        if as_csv != path:
+            _to_parquet(as_csv, path, header)
+    finally:
+        if as_csv != path:
+            as_csv.unlink(missing_ok=True)
+
+
+def _to_parquet(source: Path, target: Path, header: tuple[str, ...]) -> None:
+    import duckdb
+
+    kinds = {"person_id": "bigint", "line": "bigint", "probability": "double", "prior": "double"}
+    columns = {name: kinds.get(name, "double" if name.startswith("weight_") else "varchar") for name in header}
+    described = ", ".join(f"'{name}': '{kind}'" for name, kind in columns.items())
+    with duckdb.connect() as connection:
+        connection.execute(
+            f"copy (select * from read_csv(?, header = true, columns = {{{described}}})) to "  # noqa: S608
+            f"'{str(target).replace(chr(39), chr(39) * 2)}' (format parquet)",
+            [str(source)],
+        )
+
+
+def linked(gathered: Gathered, pairs: Pairs, person: NDArray[np.int64], model: Model, linked_pairs: int) -> Linked:
+    """The report."""
+    sizes = np.bincount(person)
+    return Linked(len(person), len(sizes) - 1, int(sizes.max()), pairs.count, linked_pairs, model.version)

@@ -1,0 +1,204 @@
+"""What `firstring link` and `firstring train` do, and what they say on a console while they do it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.table import Table as Shown
+
+from firstring.bulk.gathering import Gathered, gather, sources
+from firstring.bulk.link import (
+    Linked,
+    check_output,
+    compare,
+    linked,
+    model_of,
+    persons,
+    working_folder,
+    write_pairs,
+    write_persons,
+)
+from firstring.bulk.load import NICENESS, show_map
+from firstring.bulk.pairs import Pairs
+from firstring.bulk.plan import Plan, make_plan
+from firstring.errors import BadInput
+from firstring.identity.model import Model, as_json, from_json
+from firstring.identity.spec import PERSON
+from firstring.ports import Clock, SystemClock
+
+_LINE_EVERY_S: Final = 5.0
+PAIRS_FROM: Final = 0.5
+"""Probability from which on a pair is written to PAIRS."""
+
+
+def run_link(
+    files: Sequence[Path],
+    map_path: Path | None,
+    *,
+    country: str,
+    threshold: float,
+    out: Path | None,
+    pairs_path: Path | None,
+    model_path: Path | None,
+    plan_only: bool,
+    memory_mb: int,
+    console: Console,
+    clock: Clock | None = None,
+) -> Linked | None:
+    """Links files; None with plan_only. Raises BadInput before anything is compared where it can."""
+    if not 0.0 < threshold < 1.0:
+        raise BadInput("threshold_invalid", "A threshold lies between 0 and 1.", where={"argument": "threshold"})
+    if out is None and not plan_only:
+        raise BadInput("argument_missing", "Where shall the persons go?", where={"argument": "out"}, hint="Give --out.")
+    for path in (out, pairs_path):
+        if path is not None:
+            check_output(path)
+    model = _model(model_path) if model_path else None
+    os.nice(NICENESS)
+    told = Told(console, clock or SystemClock())
+    with told:
+        gathered, plan = _gathered(files, map_path, country, model, console, told)
+        if plan_only:
+            return None
+        with working_folder() as folder:
+            pairs = Pairs(folder, memory_mb=memory_mb, threads=os.cpu_count() or 1)
+            try:
+                if model is None:
+                    model = model_of(plan, gathered.table, pairs, PERSON, told)
+                else:
+                    compare(plan, model.comparisons(), gathered.table, pairs, told)
+                pairs.score(model, gathered.table.rows)
+                told("clustering", 0, 1)
+                person = persons(gathered, pairs, threshold)
+                told("clustering", 1, 1)
+                assert out is not None
+                write_persons(out, gathered, person)
+                written = write_pairs(pairs_path, gathered, pairs, model, PAIRS_FROM) if pairs_path else 0
+                report = linked(gathered, pairs, person, model, written)
+            finally:
+                pairs.close()
+    console.print(
+        f"{report.records:,} records are {report.persons:,} persons, the largest of {report.largest_person:,}; "
+        f"{report.candidate_pairs:,} pairs compared; {report.model_version}",
+        highlight=False,
+    )
+    return report
+
+
+def run_train(
+    files: Sequence[Path],
+    map_path: Path | None,
+    out: Path,
+    *,
+    country: str,
+    memory_mb: int,
+    console: Console,
+    clock: Clock | None = None,
+) -> Model:
+    """Trains a model on files and writes it as JSON."""
+    if not out.parent.is_dir():
+        raise BadInput("output_folder", "The output's folder is not there.", where={"file": str(out)}, hint="Make it first.")
+    os.nice(NICENESS)
+    told = Told(console, clock or SystemClock())
+    with told:
+        gathered, plan = _gathered(files, map_path, country, None, console, told)
+        with working_folder() as folder:
+            pairs = Pairs(folder, memory_mb=memory_mb, threads=os.cpu_count() or 1)
+            try:
+                model = model_of(plan, gathered.table, pairs, PERSON, told)
+            finally:
+                pairs.close()
+    part = out.with_name(f".{out.name}.{os.getpid()}")
+    part.write_bytes(as_json(model))
+    part.replace(out)
+    same, household = model.pairs_per_record["same"], model.pairs_per_record["household"]
+    console.print(
+        f"{model.version}: {model.records:,} records, {same * model.records:,.0f} pairs of one person, "
+        f"{household * model.records:,.0f} of one household",
+        highlight=False,
+    )
+    return model
+
+
+def _model(path: Path) -> Model:
+    try:
+        return from_json(path.read_bytes())
+    except OSError as error:
+        raise BadInput(
+            "model_missing",
+            f"The model cannot be read: {error.strerror}.",
+            where={"file": str(path)},
+            hint="Make one: firstring train.",
+        ) from error
+
+
+def _gathered(
+    files: Sequence[Path], map_path: Path | None, country: str, model: Model | None, console: Console, told: Told
+) -> tuple[Gathered, Plan]:
+    given = sources(files, map_path)
+    for source in given:
+        show_map(console, source.file, source.fields)
+    gathered = gather(given, country=country, told=lambda done, whole: told("reading", done, whole))
+    plan = make_plan(model.spec if model else PERSON, gathered.table)
+    told.settle()
+    for code, count in sorted(gathered.unusable.items()):
+        console.print(f"{count:,} rows hold nothing to compare ({code}): each is a person of its own", highlight=False)
+    show_plan(console, plan)
+    return gathered, plan
+
+
+def show_plan(console: Console, plan: Plan) -> None:
+    """The keys, the pairs each makes at most, and the values that are too hot to make any."""
+    table = Shown(
+        "key", "pairs", "values", "hot values", "their records", "up to", title=f"plan for {plan.records:,} records",
+        title_justify="left",
+    )  # fmt: skip
+    for one in plan.keys:
+        hot = (f"{one.hot_values:,}", f"{one.hot_records:,}") if one.hot_values else ("", "")
+        table.add_row(one.key.name, f"{one.pairs:,}", f"{one.blocks:,}", *hot, f"{one.block_records} records a value")
+    console.print(table)
+    console.print(f"at most {plan.pairs:,} pairs, fewer where they meet under several keys", highlight=False)
+
+
+class Told:
+    """Progress on a console: a bar for each step on a terminal, a line every few seconds elsewhere. Use as a context."""
+
+    def __init__(self, console: Console, clock: Clock) -> None:
+        self._console = console
+        self._clock = clock
+        self._said_s = self._began_s = clock.monotonic_s()
+        self._step = ""
+        self._bar: Progress | None = None
+        self._task = TaskID(0)
+
+    def __enter__(self) -> Told:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.settle()
+
+    def __call__(self, step: str, done: int, whole: int) -> None:
+        now_s = self._clock.monotonic_s()
+        if step != self._step:
+            self.settle()
+            self._step, self._began_s = step, now_s
+            if self._console.is_terminal:
+                self._bar = Progress(TextColumn("{task.description}"), BarColumn(), console=self._console)
+                self._task = self._bar.add_task(step, total=whole)
+                self._bar.start()
+        if self._bar is not None:
+            self._bar.update(self._task, completed=done, total=max(whole, done))
+        elif done >= whole or now_s - self._said_s >= _LINE_EVERY_S:
+            self._said_s = now_s
+            self._console.print(f"{step}: {done:,} of {whole:,}, {now_s - self._began_s:,.1f} s", highlight=False)
+
+    def settle(self) -> None:
+        """Ends the bar of the present step."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None

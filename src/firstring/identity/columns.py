@@ -1,0 +1,316 @@
+"""Records as dictionary-encoded columns: what is compared, once for each distinct value.
+
+A table holds n records in canonical order (by content), so that nothing computed from it depends on the order in which
+the records came. Codes are int32, -1 where a record has no value; a column of several values has several slots.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from firstring.contact import Reason
+from firstring.identity.codes import postcode_key
+from firstring.identity.names import name_of
+from firstring.identity.text import fold
+
+Codes: TypeAlias = NDArray[np.int32]
+Hashes: TypeAlias = NDArray[np.uint64]
+
+SLOTS: Final = 4
+"""Values compared of a field with several; of a record with more, the rarest are kept."""
+SINGLE: Final = (
+    "given", "root", "middle", "family", "suffix", "gender", "born", "address", "postcode", "city", "national_id",
+)  # fmt: skip
+SEVERAL: Final = ("phone", "email", "account", "device", "cookie", "social")
+COLUMNS: Final = (*SINGLE, *SEVERAL)
+
+_NAMED_LETTERS: Final = 4
+_DATE_DIGITS: Final = 8
+_DIGITS = re.compile(r"\D+")
+
+
+def compared(fields: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """The values that are compared, by column, out of canonical fields. A column without a value is left out."""
+    name = name_of(fields)
+    get = fields.get
+    street = fold(get("street") or "")
+    if street and (number := get("house_number")):
+        street = f"{fold(number)} {street}"
+    postcode = get("postcode") or ""
+    single = {
+        "given": name.given,
+        "root": name.root,
+        "middle": name.middle,
+        "family": name.family or name.whole,
+        "suffix": name.suffix,
+        "gender": get("gender") or "",
+        "born": (get("birth_date") or "").replace("-", ""),
+        "address": street or fold(get("address") or ""),
+        "postcode": postcode_key(postcode) if postcode else "",
+        "city": fold(get("city") or ""),
+        "national_id": get("national_id") or "",
+    }
+    found: dict[str, tuple[str, ...]] = {column: (value,) for column, value in single.items() if value}
+    for column in SEVERAL:
+        values = get(column)
+        if values:
+            found[column] = tuple(sorted(values)) if not isinstance(values, str) else (values,)
+    return found
+
+
+def traced(
+    values: dict[str, tuple[str, ...]], raw: Mapping[str, Any], dropped: Sequence[Reason]
+) -> dict[str, tuple[str, ...]]:
+    """`values` with what refused dates, addresses and numbers still show: a mistyped value has a right one behind it.
+
+    Placeholders are no such values. Only columns that have no good value are filled.
+    """
+    for reason in dropped:
+        if reason.code == "placeholder" or reason.field not in ("birth_date", "email", "phone"):
+            continue
+        column = "born" if reason.field == "birth_date" else reason.field
+        if column in values:
+            continue
+        given = raw.get(reason.field)
+        for text in given if isinstance(given, list) else [given]:
+            trace = str(text).strip().lower() if column == "email" else _DIGITS.sub("", str(text))
+            fits = len(trace) == _DATE_DIGITS if column == "born" else 7 <= len(trace) <= 100
+            if fits and len(set(trace)) > 2:
+                values[column] = (trace,)
+                break
+    return values
+
+
+class Column(NamedTuple):
+    """codes: (n, slots); values: the texts of the codes; counts: how many records hold each value."""
+
+    codes: Codes
+    values: list[str]
+    counts: NDArray[np.int64]
+
+    @property
+    def stated(self) -> int:
+        """How many records state a value."""
+        return int((self.codes >= 0).any(axis=1).sum())
+
+
+class Table:
+    """Columns of n records, and columns derived from them (made once, when first asked for)."""
+
+    def __init__(self, rows: int, columns: Mapping[str, Column]) -> None:
+        self.rows = rows
+        self.columns = dict(columns)
+        self._derived: dict[str, Column] = {}
+        self._hashes: dict[str, Hashes] = {}
+        self._named: dict[str, NDArray[np.bool_]] = {}
+
+    def column(self, name: str) -> Column:
+        """A column, or one derived from it by name (see DERIVED). Empty columns are not there: KeyError."""
+        if name in self.columns:
+            return self.columns[name]
+        if name not in self._derived:
+            if name == "home":
+                self._derived[name] = self._home()
+            elif name == "email_names":
+                self._derived[name] = self._email_names()
+            else:
+                base, derive = DERIVED[name]
+                self._derived[name] = _derive(self.columns[base], derive)
+        return self._derived[name]
+
+    def has(self, name: str) -> bool:
+        """Whether any record states the column or what it is derived from."""
+        if name == "names":
+            return self.has("root") and self.has("family")
+        if name == "home":
+            return self.has("address") and self.has("postcode")
+        base = DERIVED[name][0] if name in DERIVED else name
+        return base in self.columns
+
+    def part(self, name: str) -> Hashes:
+        """A part of a blocking key: (n, slots) hashes, 0 where there is none. `names`: both names in either order."""
+        if name == "names":
+            given, family = self.part("root"), self.part("family")
+            return np.where((given != 0) & (family != 0), given + family, np.uint64(0))
+        column = self.column(name)
+        if name not in self._hashes:
+            digests = b"".join(hashlib.blake2b(value.encode(), digest_size=8).digest() for value in column.values)
+            # The last entry is what code -1 picks; no value hashes to it.
+            self._hashes[name] = np.append(np.frombuffer(digests, np.uint64) | np.uint64(1), np.uint64(0))
+        return self._hashes[name][column.codes]
+
+    def named_in_email(self, name: str) -> NDArray[np.bool_]:
+        """For each record whether the first letters of its name (given or family) stand in its address before the @."""
+        if name not in self._named:
+            local, named = self.column("email_local"), self.columns[name]
+            found = np.zeros(self.rows, bool)
+            for slot in range(local.codes.shape[1]):
+                there = np.flatnonzero((local.codes[:, slot] >= 0) & (named.codes[:, 0] >= 0))
+                pairs = local.codes[there, slot].astype(np.int64) << 32 | named.codes[there, 0]
+                distinct, inverse = np.unique(pairs, return_inverse=True)
+                letters = [value[:_NAMED_LETTERS] for value in named.values]
+                inside = [letters[pair & 0xFFFFFFFF] in local.values[pair >> 32] for pair in distinct.tolist()]
+                found[there] |= np.array(inside, bool)[inverse]
+            self._named[name] = found
+        return self._named[name]
+
+    def forget_parts(self) -> None:
+        """Gives back the memory of the hashes."""
+        self._hashes.clear()
+
+    def _home(self) -> Column:
+        address, postcode = self.columns["address"], self.columns["postcode"]
+        left, right = address.codes[:, 0].astype(np.int64), postcode.codes[:, 0]
+        joined = np.where((left >= 0) & (right >= 0), left * len(postcode.values) + right, -1)
+        distinct, codes = np.unique(joined, return_inverse=True)
+        shift = int(distinct[0] == -1) if len(distinct) else 0
+        values = [
+            f"{postcode.values[code % len(postcode.values)]} {address.values[code // len(postcode.values)]}"
+            for code in distinct[shift:].tolist()
+        ]
+        return _counted((codes - shift).astype(np.int32).reshape(-1, 1), values)
+
+    def _email_names(self) -> Column:
+        """For each e-mail address, in counts, how many different given names use it."""
+        email = self.columns["email"]
+        counts = np.zeros(len(email.values), np.int64)
+        if "root" in self.columns:
+            root = self.columns["root"].codes[:, 0]
+            pairs = []
+            for slot in range(email.codes.shape[1]):
+                codes = email.codes[:, slot]
+                there = (codes >= 0) & (root >= 0)
+                pairs.append(codes[there].astype(np.int64) << 32 | root[there])
+            distinct = np.unique(np.concatenate(pairs))
+            counts += np.bincount(distinct >> 32, minlength=len(counts))
+        return Column(email.codes, email.values, counts)
+
+
+def table_of(rows: Sequence[Mapping[str, Sequence[str]]]) -> Table:
+    """A table of records given as `compared` gives them; for tests and small sets."""
+    encoder = Encoder()
+    for row in rows:
+        encoder.add(row)
+    return encoder.table(np.arange(len(rows)))
+
+
+class Encoder:
+    """Turns rows into columns as they come; the memory it needs is that of the distinct values and the codes."""
+
+    def __init__(self) -> None:
+        self._code_of: dict[str, dict[str, int]] = {name: {} for name in COLUMNS}
+        self._single: dict[str, list[int]] = {name: [] for name in SINGLE}
+        self._several: dict[str, list[tuple[int, ...]]] = {name: [] for name in SEVERAL}
+        self.rows = 0
+
+    def add(self, row: Mapping[str, Sequence[str]]) -> None:
+        for name in SINGLE:
+            values = row.get(name)
+            if values:
+                codes = self._code_of[name]
+                self._single[name].append(codes.setdefault(values[0], len(codes)))
+            else:
+                self._single[name].append(-1)
+        for name in SEVERAL:
+            codes = self._code_of[name]
+            several = row.get(name, ())
+            self._several[name].append(tuple([codes.setdefault(value, len(codes)) for value in several]))
+        self.rows += 1
+
+    def table(self, order: NDArray[np.int64]) -> Table:
+        """The table of the given rows in that order. The encoder is empty afterwards."""
+        columns: dict[str, Column] = {}
+        for name in COLUMNS:
+            values = list(self._code_of.pop(name))
+            if not values:
+                continue
+            if name in self._single:
+                codes = np.array(self._single.pop(name), np.int32).reshape(-1, 1)
+            else:
+                codes = _slots(self._several.pop(name), values)
+            columns[name] = _counted(codes[order], values)
+        return Table(len(order), columns)
+
+
+def _slots(rows: list[tuple[int, ...]], values: list[str]) -> Codes:
+    width = min(SLOTS, max(map(len, rows)))
+    codes = np.full((len(rows), width), -1, np.int32)
+    held: NDArray[np.int64] | None = None
+    for place, row in enumerate(rows):
+        if len(row) > width:
+            if held is None:
+                held = np.bincount(np.fromiter((code for one in rows for code in one), np.int64), minlength=len(values))
+            counts = held
+            row = tuple(sorted(row, key=lambda code: (int(counts[code]), values[code]))[:width])
+        codes[place, : len(row)] = row
+    return codes
+
+
+def _counted(codes: Codes, values: list[str]) -> Column:
+    held = codes[codes >= 0]
+    return Column(codes, values, np.bincount(held, minlength=len(values)).astype(np.int64))
+
+
+def _derive(column: Column, derive: Callable[[str], str]) -> Column:
+    code_of: dict[str, int] = {}
+    mapped = np.full(len(column.values) + 1, -1, np.int32)
+    for place, value in enumerate(column.values):
+        if text := derive(value):
+            mapped[place] = code_of.setdefault(text, len(code_of))
+    codes = mapped[column.codes]
+    if codes.shape[1] > 1:  # two values of a record may have become one
+        codes = -np.sort(-codes, axis=1)
+        codes[:, 1:][codes[:, 1:] == codes[:, :-1]] = -1
+    return _counted(codes, list(code_of))
+
+
+# --- derived values ----------------------------------------------------------------------------------------------
+
+
+def email_local(email: str) -> str:
+    """What stands before the @, without what follows a plus sign."""
+    return email.rpartition("@")[0].partition("+")[0] or email
+
+
+def outward(postcode: str) -> str:
+    """The first half of a postcode: the delivery office or town that neighbours share."""
+    return postcode[: max(2, (len(postcode) + 1) // 2)] if len(postcode) > 3 else ""
+
+
+_SOUNDS: Final = (("ph", "f"), ("ck", "k"), ("sch", "s"), ("sh", "s"), ("ch", "k"), ("th", "t"), ("gh", "g"), ("wr", "r"),
+                  ("kn", "n"), ("dt", "t"), ("tz", "s"))  # fmt: skip
+_LETTERS: Final = str.maketrans("cqzvwyj", "kksffii")
+
+
+def sound(name: str) -> str:
+    """The skeleton of a name by ear: like letters made one, vowels after the first left out, doubles once."""
+    for spelled, heard in _SOUNDS:
+        name = name.replace(spelled, heard)
+    kept = ""
+    for place, letter in enumerate(name.replace(" ", "").translate(_LETTERS)):
+        if letter in "aeiouh" and place:
+            continue
+        letter = "a" if letter in "aeiou" else letter
+        if kept[-1:] != letter:
+            kept += letter
+    return kept[:6]
+
+
+DERIVED: Final[dict[str, tuple[str, Callable[[str], str]]]] = {
+    "initial": ("given", lambda value: value[:1]),
+    "given_sound": ("given", sound),
+    "family_sound": ("family", sound),
+    "year": ("born", lambda value: value[:4]),
+    "month": ("born", lambda value: value[4:6]),
+    "month_day": ("born", lambda value: value[4:]),
+    "email_local": ("email", email_local),
+    "email_prefix": ("email", lambda value: email_local(value)[:7] if len(email_local(value)) > 6 else ""),
+    "outward": ("postcode", outward),
+}
+"""Derived columns: the column they come from, and how a value is derived ("" for none)."""

@@ -1,0 +1,220 @@
+"""What is compared, and under which keys records meet: data, not code. `PERSON` is the default over the vocabulary.
+
+A comparison looks at one or several columns and says one level. Columns that tell the same thing twice (address,
+postcode and city) are one comparison, because the model adds the weights of comparisons as if they were independent.
+A banded level is split by how rare the value is, one band an octave: sharing a name that one in 2^16 has is evidence of
+another weight than sharing one that one in 2^6 has (Winkler's frequency-based matching).
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import msgspec
+
+CLASSES: Final = ("same", "household", "namesake", "unrelated")
+"""What two records can be to one another: one person; two who live together; two of one name; nothing."""
+BANDS: Final = 24
+"""Octaves of rarity: from 1 (every record has it) to 2^-23, so that a pair in ten million records has its own."""
+
+Kind = Literal["names", "middle", "suffix", "code", "date", "place", "email", "identifier"]
+Coarse = Literal["exact", "near", "different"]
+
+
+class Level(msgspec.Struct, frozen=True):
+    """One outcome of a comparison.
+
+    same, household, namesake: where training starts, as a share of the pairs of that class where the fields are stated
+    (0: the class does not learn this comparison and has the share of unrelated pairs). coarse: its group, by which
+    the model looks at comparisons together.
+    """
+
+    name: str
+    says: str
+    same: float
+    household: float = 0.0
+    namesake: float = 0.0
+    banded: bool = False
+    coarse: Coarse = "different"
+
+
+class Comparison(msgspec.Struct, frozen=True):
+    """One comparison: `columns` of the table, by `kind` of comparing, to one of `levels`.
+
+    profile: who somebody is and where they live, in contrast to how they are reached.
+    """
+
+    name: str
+    kind: Kind
+    columns: tuple[str, ...]
+    levels: tuple[Level, ...]
+    profile: bool = False
+
+    @property
+    def learned_by(self) -> tuple[bool, ...]:
+        """For each class but unrelated, whether it learns this comparison."""
+        return (
+            True,
+            any(level.household for level in self.levels),
+            any(level.namesake for level in self.levels),
+        )
+
+
+class BlockingKey(msgspec.Struct, frozen=True):
+    """Records that agree in all parts (see `columns.part`) become candidate pairs. profile: no contact point in it."""
+
+    name: str
+    parts: tuple[str, ...]
+    profile: bool = False
+
+
+class Spec(msgspec.Struct, frozen=True):
+    """Comparisons and keys. A comparison whose columns are empty in the data is left out, a key as well."""
+
+    comparisons: tuple[Comparison, ...]
+    keys: tuple[BlockingKey, ...]
+    block_records: int = 50
+    """A value shared by more records than this is hot for its key and makes no pairs under it."""
+
+
+def _identifier(name: str, column: str, same: float, *, fuzzy: bool, household: float = 0.0) -> Comparison:
+    rest = 1.0 - household
+    close = (Level("close", "one character is different", same * 0.06, 0.01 * household, coarse="near"),) if fuzzy else ()
+    return Comparison(
+        name,
+        "identifier",
+        (column,),
+        (
+            Level("exact", "is shared", same, household, banded=True, coarse="exact"),
+            *close,
+            Level("different", "is different", 1 - same, rest if household else 0.0),
+        ),
+    )
+
+
+_NAMES: Final = (
+    Comparison(
+        "given",
+        "names",
+        ("given", "root"),
+        (
+            Level("exact", "is the same", 0.78, 0.0, 0.7, banded=True, coarse="exact"),
+            Level("nickname", "is a form of the other", 0.05, 0.0, 0.1, coarse="near"),
+            Level("close", "is nearly the same", 0.08, 0.0, 0.1, coarse="near"),
+            Level("initial", "is the other's initial", 0.02, 0.0, 0.02, coarse="near"),
+            Level("similar", "is similar", 0.02, 0.0, 0.02, coarse="near"),
+            Level("different", "is different", 0.05, 0.0, 0.06),
+        ),
+        profile=True,
+    ),
+    Comparison(
+        "family",
+        "names",
+        ("family",),
+        (
+            Level("exact", "is the same", 0.8, 0.7, 0.8, banded=True, coarse="exact"),
+            Level("close", "is nearly the same", 0.08, 0.05, 0.1, coarse="near"),
+            Level("part", "is one of several", 0.01, 0.01, 0.01, coarse="near"),
+            Level("similar", "is similar", 0.01, 0.01, 0.01, coarse="near"),
+            Level("swapped", "stands where the given name is", 0.03, 0.001, 0.001, coarse="near"),
+            Level("different", "is different", 0.07, 0.229, 0.079),
+        ),
+        profile=True,
+    ),
+)
+
+_COMPARISONS: Final = (
+    *_NAMES,
+    Comparison(
+        "middle",
+        "middle",
+        ("middle",),
+        (
+            Level("exact", "is the same", 0.7),
+            Level("initial", "is the other's initial", 0.2),
+            Level("different", "is different", 0.1),
+        ),
+    ),
+    Comparison(
+        "suffix",
+        "suffix",
+        ("suffix",),
+        (Level("exact", "is the same", 0.98), Level("different", "is different", 0.02)),
+    ),
+    Comparison(
+        "gender",
+        "code",
+        ("gender",),
+        (Level("exact", "is the same", 0.98), Level("different", "is different", 0.02)),
+    ),
+    Comparison(
+        "birth_date",
+        "date",
+        ("born",),
+        (
+            Level("exact", "is the same", 0.8, banded=True, coarse="exact"),
+            Level("swapped", "has day and month the other way, or is 1 January", 0.03, coarse="near"),
+            Level("edit1", "has one other digit", 0.07, coarse="near"),
+            Level("edit2", "has two other digits", 0.03, coarse="near"),
+            Level("month_day", "is the same day of another year", 0.01, coarse="near"),
+            Level("days", "is less than 40 days away", 0.01, coarse="near"),
+            Level("year", "is of the same year, or less than 400 days away", 0.01),
+            Level("different", "is different", 0.04),
+        ),
+        profile=True,
+    ),
+    Comparison(
+        "place",
+        "place",
+        ("address", "postcode", "city"),
+        (
+            Level("home", "address and postcode are the same", 0.5, 0.7, banded=True, coarse="exact"),
+            Level("home_close", "is nearly the same home", 0.1, 0.1, coarse="exact"),
+            Level("postcode", "postcode is the same", 0.05, 0.04, banded=True, coarse="near"),
+            Level("address", "address is the same", 0.05, 0.02, banded=True, coarse="near"),
+            Level("near", "postcodes are neighbours", 0.02, 0.01, coarse="near"),
+            Level("city", "place is the same", 0.1, 0.05, banded=True, coarse="near"),
+            Level("city_close", "place is nearly the same", 0.03, 0.01, coarse="near"),
+            Level("different", "is different", 0.15, 0.07),
+        ),
+        profile=True,
+    ),
+    _identifier("phone", "phone", 0.7, fuzzy=True, household=0.5),
+    Comparison(
+        "email",
+        "email",
+        ("email",),
+        (
+            Level("exact", "is shared", 0.7, 0.15, 0.002, banded=True, coarse="exact"),
+            Level("exact_several", "is shared, and several names use it", 0.05, 0.15, 0.002, banded=True, coarse="exact"),
+            Level("close", "one character is different", 0.08, 0.01, 0.004, coarse="near"),
+            Level("local", "is the same before the @", 0.05, 0.01, 0.01, banded=True, coarse="near"),
+            Level("similar", "is similar before the @", 0.03, 0.02, 0.05, coarse="near"),
+            Level("different", "is different", 0.09, 0.66, 0.932),
+        ),
+    ),
+    _identifier("national_id", "national_id", 0.9, fuzzy=True),
+    _identifier("account", "account", 0.8, fuzzy=False),
+    _identifier("device", "device", 0.5, fuzzy=False, household=0.2),
+    _identifier("cookie", "cookie", 0.4, fuzzy=False, household=0.2),
+    _identifier("social", "social", 0.7, fuzzy=False),
+)  # fmt: skip
+
+_CONTACT_KEYS: Final = (
+    "phone", "email", "email_local", "email_prefix", "national_id", "account", "device", "cookie", "social",
+)  # fmt: skip
+_PROFILE_KEYS: Final = (
+    "family+born", "root+born", "born", "initial+born", "born+home", "family+year", "root+month_day", "family+month_day",
+    "root+family", "given_sound+family_sound", "names+year", "names+city", "postcode+family", "postcode+root",
+    "outward+family", "outward+root", "postcode+born", "address+initial", "address+family", "city+born", "root+city+year",
+    "family+initial+month", "root+year+month", "city+family+initial",
+)  # fmt: skip
+
+PERSON: Final = Spec(
+    _COMPARISONS,
+    (
+        *(BlockingKey(name, tuple(name.split("+"))) for name in _CONTACT_KEYS),
+        *(BlockingKey(name, tuple(name.split("+")), profile=True) for name in _PROFILE_KEYS),
+    ),
+)
+"""Persons: what the field vocabulary knows of them."""

@@ -1,0 +1,306 @@
+"""Training without labels: expectation-maximisation over the distinct patterns of candidate pairs.
+
+Every class learns what tells it from the others, and has the shares of unrelated pairs elsewhere: a class that may learn
+everything swallows the one beside it. What unrelated pairs share is not learned from candidates, which are chosen to
+agree, but from the frequencies of values (exact agreement) and from random pairs (the rest).
+docs/decisions/latent-classes.md has the measurements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from firstring.identity.columns import Column, Table
+from firstring.identity.levels import MISSING, Patterns, bands, compare, outcomes, unpacked
+from firstring.identity.model import SAME, UNRELATED, Floats, Model, cell_names, coarse, outcome_names
+from firstring.identity.spec import BANDS, CLASSES, Comparison, Spec
+
+PSEUDO_PAIRS: Final = 20.0
+"""Weight of where training starts, in pairs: what few pairs show is not taken for a law."""
+CELL_PSEUDO_PAIRS: Final = 100.0
+"""The same for the mix of classes in a cell."""
+RANDOM_PAIRS: Final = 2_000_000
+ROUNDS: Final = 200
+_SEED: Final = 1
+_SETTLED: Final = 1e-4
+_FLOOR: Final = 0.1
+"""Share of an agreement's rate that is unrelated pairs' at the least, however many of the pairs are explained."""
+_CONTACTS: Final = ("email", "identifier")
+_ENOUGH: Final = 100
+_NO_RATE: Final = 1e-12
+
+
+class Observed(NamedTuple):
+    """Distinct patterns of candidate pairs, how many pairs have each, and whether those met under a profile key."""
+
+    patterns: Patterns
+    counts: Floats
+    by_profile: NDArray[np.bool_]
+
+
+def random_rates(comparisons: Sequence[Comparison], table: Table, pairs: int = RANDOM_PAIRS) -> list[Floats]:
+    """Share of each outcome among all pairs of records that state the fields; (outcomes with missing first), [0] is 0.
+
+    Exact agreement by the frequencies of the values, which is without error; the rest by random pairs.
+    """
+    rng = np.random.default_rng(_SEED)
+    left = rng.integers(0, table.rows, pairs)
+    right = rng.integers(0, table.rows - 1, pairs)
+    right = right + (right >= left)
+    found = []
+    for comparison in comparisons:
+        seen = np.zeros(outcomes(comparison).radix)
+        for start in range(0, pairs, 1 << 19):
+            part = slice(start, start + (1 << 19))
+            seen += np.bincount(compare(comparison, table, left[part], right[part]), minlength=len(seen))
+        found.append(_rates(comparison, table, seen))
+    return found
+
+
+def _rates(comparison: Comparison, table: Table, seen: Floats) -> Floats:
+    stated = max(seen[1:].sum(), 1.0)
+    share = stated / seen.sum()
+    of = outcomes(comparison)
+    rates = np.zeros(of.radix)
+    known = np.zeros(of.radix, bool)
+    for level in comparison.levels:
+        start = of.first[level.name]
+        if not level.banded:
+            continue
+        place = slice(start, start + BANDS)
+        known[place] = True
+        by_band = _coincidence(comparison, level.name, table) / share
+        # Part of the agreements go to a nearer level (the same postcode, and the address too).
+        drawn = seen[place].sum() / stated
+        if drawn * stated >= _ENOUGH and by_band.sum() > 0:
+            by_band *= min(1.0, drawn / by_band.sum())
+        rates[place] = by_band
+    rest = ~known
+    rest[MISSING] = False
+    rest_seen = np.where(rest, seen + 0.5, 0.0)
+    rates += rest_seen / rest_seen.sum() * max(1.0 - rates.sum(), _NO_RATE)
+    rates[1:] = np.maximum(rates[1:], _NO_RATE)
+    return np.asarray(rates / rates.sum())
+
+
+_CONTAINS: Final = {"postcode": "home", "address": "home", "email_local": "email"}
+
+
+def _coincidence(comparison: Comparison, level: str, table: Table) -> Floats:
+    """For each octave, the share of all pairs of records that agree on a value of it."""
+    name = {"home": "home", "postcode": "postcode", "address": "address", "city": "city", "local": "email_local"}.get(
+        level, comparison.columns[0]
+    )
+    if not table.has(name):
+        return np.zeros(BANDS)
+    column = table.column(name)
+    counted = np.ones(len(column.values), bool)
+    if comparison.kind == "email" and name == "email":
+        counted = (table.column("email_names").counts > 1) == (level == "exact_several")
+    by_band = _agreeing(column, counted, table.rows)
+    inner = _CONTAINS.get(name)
+    if inner is not None and table.has(inner) and by_band.sum() > 0:
+        within = table.column(inner)
+        shared = _agreeing(within, np.ones(len(within.values), bool), table.rows).sum()
+        by_band *= max(_FLOOR, 1.0 - shared / by_band.sum())
+    return by_band
+
+
+def _agreeing(column: Column, counted: NDArray[np.bool_], rows: int) -> Floats:
+    counts = column.counts.astype(np.float64)
+    pairs = np.where(counted, counts * (counts - 1), 0.0) / (rows * (rows - 1.0))
+    return np.asarray(np.bincount(bands(column)[:-1], weights=pairs, minlength=BANDS), np.float64)
+
+
+# --- expectation and maximisation ----------------------------------------------------------------------------------
+
+
+class Fit(NamedTuple):
+    """Expected pairs of each class, shares by comparison (classes, outcomes with missing first), rounds taken."""
+
+    pairs: Floats
+    shares: list[Floats]
+    rounds: int
+
+
+def starting_shares(comparison: Comparison, rates: Floats, spread: Floats) -> Floats:
+    """Where training starts. spread: for each outcome of a banded level, the share of its octave (records holding it)."""
+    of = outcomes(comparison)
+    found = np.tile(rates, (len(CLASSES), 1))
+    learned = (*comparison.learned_by, False)
+    for number in range(UNRELATED):
+        if not learned[number]:
+            continue
+        for level in comparison.levels:
+            start = of.first[level.name]
+            share = (level.same, level.household, level.namesake)[number]
+            place = slice(start, start + (BANDS if level.banded else 1))
+            found[number, place] = share * spread[place]
+        found[number] = np.maximum(found[number], _NO_RATE)
+        found[number] /= found[number][1:].sum()
+    found[:, MISSING] = 1.0
+    return found
+
+
+def spreads(comparison: Comparison, table: Table) -> Floats:
+    """How the records that share a value with another spread over the octaves of each banded level; 1 for the rest."""
+    of = outcomes(comparison)
+    found = np.ones(of.radix)
+    for level in comparison.levels:
+        if level.banded:
+            by_band = _holders(comparison, level.name, table) + 0.01 / BANDS
+            start = of.first[level.name]
+            found[start : start + BANDS] = by_band / by_band.sum()
+    return found
+
+
+def _holders(comparison: Comparison, level: str, table: Table) -> Floats:
+    name = {"home": "home", "postcode": "postcode", "address": "address", "city": "city", "local": "email_local"}.get(
+        level, comparison.columns[0]
+    )
+    if not table.has(name):
+        return np.zeros(BANDS)
+    column = table.column(name)
+    shared = np.where(column.counts > 1, column.counts, 0).astype(np.float64)
+    by_band = np.bincount(bands(column)[:-1], weights=shared, minlength=BANDS)
+    return np.asarray(by_band / max(by_band.sum(), 1.0), np.float64)
+
+
+def expectation_maximisation(
+    comparisons: Sequence[Comparison],
+    observed: Observed,
+    rates: Sequence[Floats],
+    start: Sequence[Floats],
+    records: int,
+    rounds: int = ROUNDS,
+) -> Fit:
+    """Fits the classes to the patterns. Deterministic: the patterns are in order, and sums run in that order."""
+    rows = unpacked(comparisons, observed.patterns)
+    total = records * (records - 1) / 2
+    pairs = np.array([0.5 * records, 0.5 * records, min(records, 1e-4 * total), 0.0])
+    pairs[UNRELATED] = max(total - pairs.sum(), 1.0)
+    shares = [one.copy() for one in start]
+    learned = [(*one.learned_by, False) for one in comparisons]
+    done = 0
+    while done < rounds:
+        done += 1
+        _, posterior = expected(pairs, shares, rows)
+        weight = posterior * observed.counts
+        new_pairs = np.maximum(weight.sum(axis=1), 1e-3)
+        new_pairs[UNRELATED] = max(total - new_pairs[:UNRELATED].sum(), 1.0)
+        for place, rate in enumerate(rates):
+            shares[place] = _maximised(rows[place], weight, start[place], rate, learned[place], new_pairs / total)
+        moved = np.abs(np.log(new_pairs / pairs)).max()
+        pairs = new_pairs
+        if moved < _SETTLED:
+            break
+    return Fit(pairs, shares, done)
+
+
+def expected(pairs: Floats, shares: Sequence[Floats], rows: NDArray[np.uint8]) -> tuple[Floats, Floats]:
+    """(ln of expected pairs, posterior), each (classes, patterns)."""
+    joint = np.repeat(np.log(pairs)[:, None], rows.shape[1], axis=1)
+    for place, share in enumerate(shares):
+        joint += np.log(share)[:, rows[place]]
+    posterior = np.exp(joint - joint.max(axis=0))
+    posterior /= posterior.sum(axis=0)
+    return joint, posterior
+
+
+def _maximised(
+    row: NDArray[np.uint8], weight: Floats, start: Floats, rate: Floats, learned: Sequence[bool], shares: Floats
+) -> Floats:
+    found = np.empty_like(start)
+    explained = np.zeros(start.shape[1])
+    for number in range(UNRELATED):
+        if learned[number]:
+            counts = np.bincount(row, weights=weight[number], minlength=start.shape[1]) + PSEUDO_PAIRS * start[number]
+            counts[MISSING] = 0.0
+            found[number] = counts / counts.sum()
+            explained += shares[number] * found[number]
+    unrelated = np.maximum(rate - explained, _FLOOR * rate)
+    unrelated[MISSING] = 0.0
+    found[UNRELATED] = unrelated / unrelated.sum()
+    for number in range(UNRELATED):
+        if not learned[number]:
+            found[number] = found[UNRELATED]
+    found = np.maximum(found, 1e-15)
+    found[:, MISSING] = 1.0
+    return found
+
+
+# --- cells -----------------------------------------------------------------------------------------------------------
+
+
+def cell_corrections(
+    comparisons: Sequence[Comparison], observed: Observed, fit: Fit, rounds: int = ROUNDS
+) -> dict[str, list[float]]:
+    """How the mix of classes in each cell differs from what independent comparisons say, as ln by class.
+
+    Within a cell the classes differ by rarity and by the contact points, whose shares stay as they are; only the mix is
+    learned, from pairs that met under a profile key (whether those meet does not depend on the contact points) and
+    that state a contact point (the others show nothing of the mix).
+    """
+    contacts = [place for place, one in enumerate(comparisons) if one.kind in _CONTACTS]
+    chosen = observed.by_profile & (unpacked(comparisons, observed.patterns)[contacts] != MISSING).any(axis=0)
+    if not chosen.any():
+        return {}
+    rows = unpacked(comparisons, observed.patterns[chosen])
+    counts = observed.counts[chosen]
+    names, cell = cell_names(comparisons, rows)
+    base, _ = expected(fit.pairs, fit.shares, rows)
+    prior = np.repeat(np.log(fit.pairs)[:, None], len(names), axis=1)
+    first = np.unique(cell, return_index=True)[1]
+    for place, comparison in enumerate(comparisons):
+        if comparison.profile:
+            groups = coarse(comparison)
+            of_group = np.stack([fit.shares[place][:, groups == group].sum(axis=1) for group in range(4)], axis=1)
+            of_group[:, 0] = 1.0
+            prior += np.log(np.maximum(of_group, 1e-300))[:, groups[rows[place][first]]]
+    mix0 = np.exp(prior - prior.max(axis=0))
+    mix0 /= mix0.sum(axis=0)
+    mix = mix0.copy()
+    held = np.bincount(cell, weights=counts, minlength=len(names))
+    for _ in range(rounds):
+        joint = base + np.log(np.maximum(mix / mix0, 1e-300))[:, cell]
+        posterior = np.exp(joint - joint.max(axis=0))
+        posterior /= posterior.sum(axis=0)
+        new = np.stack(
+            [np.bincount(cell, weights=posterior[number] * counts, minlength=len(names)) for number in range(len(CLASSES))]
+        )
+        new = (new + CELL_PSEUDO_PAIRS * mix0) / (held + CELL_PSEUDO_PAIRS)
+        moved = np.abs(new - mix).max()
+        mix = new
+        if moved < _SETTLED:
+            break
+    corrections = np.log(np.maximum(mix, 1e-12) / np.maximum(mix0, 1e-12))
+    corrections -= corrections[UNRELATED]
+    return {name: [round(float(one), 6) for one in corrections[:, place]] for place, name in enumerate(names)}
+
+
+def trained(spec: Spec, comparisons: Sequence[Comparison], table: Table, observed: Observed, *, cells: bool = True) -> Model:
+    """A model of the table's records out of the patterns of their candidate pairs."""
+    rates = random_rates(comparisons, table)
+    start = [starting_shares(one, rate, spreads(one, table)) for one, rate in zip(comparisons, rates, strict=True)]
+    fit = expectation_maximisation(comparisons, observed, rates, start, table.rows)
+    corrections = cell_corrections(comparisons, observed, fit) if cells else {}
+    records = table.rows
+    shares = {
+        comparison.name: {
+            name: [float(f"{one:.6g}") for one in share[:, place + 1]]
+            for place, name in enumerate(outcome_names(comparison))
+        }
+        for comparison, share in zip(comparisons, fit.shares, strict=True)
+    }
+    return Model(
+        spec=spec,
+        records=records,
+        pairs_per_record={name: float(f"{fit.pairs[at] / records:.6g}") for at, name in ((SAME, "same"), (1, "household"))},
+        namesake_rate=float(f"{fit.pairs[2] / (records * (records - 1) / 2):.6g}"),
+        shares=shares,
+        cells=corrections,
+    )
