@@ -24,7 +24,7 @@ from firstring.store.queries import sql
 
 _log = structlog.get_logger("firstring.notices")
 
-BATCH_S: Final = 0.003
+BATCH_S: Final = 0.01
 """How long a notice to other processes waits for company."""
 _LOST: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 UNSENT_MAX: Final = 10_000
