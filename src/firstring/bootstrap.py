@@ -124,6 +124,7 @@ async def running(
                         hold_uri=settings.hold_uri,
                     ),
                     pops.show,
+                    routed,
                     metrics.failed_open,
                 )
             return calls[tenant.tenant_id]
@@ -180,8 +181,8 @@ async def push(server: Server, calls: Calls, decision: Decision) -> None:
     """Tells the adapter that holds a waiting call where to send it. An adapter that asks by HTTP hears it by notice."""
     contact = decision.contact
     kind = contact.adapter.partition(":")[0]
-    answer = calls.answer(decision, contact.adapter_ref)
     try:
+        answer = calls.answer(decision, contact.adapter_ref)
         if kind == "kamailio" and server.kamailio is not None:
             await server.kamailio.push(contact.adapter_ref, answer)
         elif kind == "redirect" and server.redirect is not None:

@@ -408,7 +408,8 @@ class Derived(Value, frozen=True):
 
 
 class Decision(Value, frozen=True):
-    """One immutable decision of a contact. `revision` counts from 1. `agent_id` is whom the claim got."""
+    """One immutable decision of a contact. `revision` counts from 1. `agent_id` is whom the claim got; `agent_address` is
+    their phone, while the claim holds."""
 
     contact: Contact
     revision: int
@@ -438,13 +439,16 @@ class Committed(Value, frozen=True):
 
 
 class ContactState(Value, frozen=True):
-    """A contact as the store knows it. state: offered, waiting, assigned, answered or ended; `agent_id` holds it now."""
+    """A contact as the store knows it. state: offered, waiting, assigned, answered or ended; `agent_id` holds it now, by
+    `assignment_id`. `excluded` did not take it, and are left out until `excluded_until`."""
 
     contact: Contact
     evidence: Evidence
     state: str
     revision: int
     excluded: tuple[int, ...] = ()
+    excluded_until: datetime | None = None
     waiting_since: datetime | None = None
     agent_id: int | None = None
+    assignment_id: uuid.UUID | None = None
     person_id: int | None = None

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 import uuid
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
 import msgspec
 
-from firstring import __version__
+from firstring import __version__, limits
 from firstring.contact import (
     AgentFree,
     AgentProfile,
@@ -46,8 +46,10 @@ from firstring.routing.policy import RoutingPolicy
 from firstring.trust.score import TrustPriors, assess
 
 Profiles = Mapping[tuple[int, int], AgentProfile]
-FINDS_AN_AGENT: Final[frozenset[Cause]] = frozenset({"busy", "no_answer", "rejected", "capacity"})
+FINDS_AN_AGENT: Final[frozenset[Cause]] = frozenset({"busy", "no_answer", "rejected", "capacity", "requeued"})
 """Causes of a decision that is made because nobody has the contact."""
+TRIES: Final = 5
+"""How often late evidence is decided with, where somebody else decided at the same moment."""
 
 
 class Models(msgspec.Struct, frozen=True):
@@ -193,6 +195,10 @@ class Decider:
         if committed.status == "committed":
             return decision
         stored = await self._ring.decision(tenant, committed.contact_id)
+        if stored is not None and stored.agent_id is not None and stored.agent_address is None:
+            # Whoever had it gave it back, and nobody else was found yet.
+            requeued = await self.again(tenant, committed.contact_id, "requeued")
+            stored = requeued or await self._ring.decision(tenant, committed.contact_id)
         return stored if stored is not None else decision
 
     async def again(
@@ -201,7 +207,7 @@ class Decider:
         contact_id: uuid.UUID,
         cause: Cause,
         *,
-        evidence: Evidence | None = None,
+        change: Callable[[Evidence], Evidence] | None = None,
         adapter_ref: str | None = None,
         epoch: int = 0,
     ) -> Decision | None:
@@ -210,29 +216,47 @@ class Decider:
         A contact that somebody has keeps its agent. None: the contact is unknown or over, or somebody else decided
         meanwhile (a newer decision stands, or somebody has it though an agent was to be found; with an epoch, the queue
         task's lease is over). adapter_ref: what the adapter answers to from now on, where that changed.
+
+        change: puts what came late on top of what is known by then. Evidence is never lost: where somebody else decided
+        meanwhile, it is put on top of what that left (up to TRIES times), so it must not depend on when it is called.
         """
+        for _ in range(1 if change is None else TRIES):
+            decision, committed = await self._again(tenant, contact_id, cause, change, adapter_ref, epoch)
+            if committed is None or committed.status == "ended":
+                return None
+            if committed.status == "committed":
+                return decision
+        return None
+
+    async def _again(
+        self,
+        tenant: Any,
+        contact_id: uuid.UUID,
+        cause: Cause,
+        change: Callable[[Evidence], Evidence] | None,
+        adapter_ref: str | None,
+        epoch: int,
+    ) -> tuple[Decision | None, Committed | None]:
+        """One try of `again`. (None, None): there is nothing to decide."""
         state = await self._ring.contact(tenant, contact_id)
-        if state is None or state.state == "ended":
-            return None
-        if state.agent_id is not None and cause in FINDS_AN_AGENT:
-            return None
+        if state is None or state.state == "ended" or (state.agent_id is not None and cause in FINDS_AN_AGENT):
+            return None, None
         contact = state.contact
         if adapter_ref is not None:
             contact = msgspec.structs.replace(contact, adapter_ref=adapter_ref)
         now = self._clock.now()
         since = state.waiting_since or contact.offered_at
-        decision, committed = await self._decide(
+        return await self._decide(
             tenant,
             contact,
-            evidence if evidence is not None else state.evidence,
+            state.evidence if change is None else change(state.evidence),
             cause=cause,
             revision=state.revision + 1,
             waited_s=max(0.0, (now - since).total_seconds()),
-            excluded=state.excluded,
+            excluded=_left_out(state, now),
             keep=state.agent_id is not None,
             epoch=epoch,
         )
-        return decision if committed.status == "committed" else None
 
     async def _decide(
         self,
@@ -297,6 +321,13 @@ class Decider:
             ),
             committed,
         )
+
+
+def _left_out(state: ContactState, now: datetime) -> tuple[int, ...]:
+    """Who did not take it just now. By one clock, which may have jumped: nobody is left out for longer than EXCLUDE_S."""
+    until = state.excluded_until
+    is_recent = until is not None and now < until <= now + timedelta(seconds=limits.EXCLUDE_S)
+    return state.excluded if is_recent else ()
 
 
 def looked_up(evidence: Evidence) -> tuple[Identifier, ...]:

@@ -16,7 +16,7 @@ import structlog
 
 from firstring.contact import AgentFree, AgentProfile, Channel, Decision
 from firstring.decide import Decider
-from firstring.errors import FirstringError
+from firstring.errors import FirstringError, Retryable
 from firstring.ports import Clock
 from firstring.routing.queues import Waiting, next_due_in_s, reevaluate
 
@@ -25,7 +25,10 @@ _log = structlog.get_logger("firstring.dispatch")
 TICK_S = 0.5
 GAP_S = 0.02
 """Between two rounds at least; what wakes the task meanwhile is one round."""
-PER_SWEEP = 200
+PER_SWEEP = 500
+"""Waiting contacts of one channel looked at in one round."""
+LEFT_OUT_S = 30.0
+"""A contact that cannot be decided on (its row is damaged) is tried again after this."""
 WAKES = frozenset(
     {"wait", "presence", "finished", "ended", "cancelled", "defaulted", "busy", "no_answer", "rejected", "expired"}
 )
@@ -43,7 +46,7 @@ class Queue(Protocol):
 
     async def overdue(self, tenant: Any) -> list[uuid.UUID]: ...
 
-    async def waiting(self, tenant: Any, at_most: int = PER_SWEEP) -> list[tuple[Waiting, Channel]]: ...
+    async def waiting(self, tenant: Any, at_most: int, channels: Sequence[Channel]) -> list[tuple[Waiting, Channel]]: ...
 
     async def free_agents(self, tenant: Any) -> tuple[dict[Channel, list[AgentFree]], dict[tuple[int, str], int]]: ...
 
@@ -80,6 +83,7 @@ class Dispatcher:
         self._routed = routed
         self._chores = tuple(chores)
         self._store_lost = store_lost
+        self._left_out: dict[uuid.UUID, float] = {}
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -120,8 +124,7 @@ class Dispatcher:
                 for tenant in tenants:
                     if self._stopping.is_set():
                         break
-                    if is_tick or await self._queue.due(tenant):
-                        pause_s = min(pause_s, await self.sweep(tenant))
+                    pause_s = min(pause_s, await self._round(tenant, whole=is_tick))
             except FirstringError as error:
                 _log.warning("sweep_failed", code=error.code)
                 if error.code == "database_unavailable" and self._store_lost is not None:
@@ -130,6 +133,16 @@ class Dispatcher:
                 _log.exception("sweep_failed", error=type(error).__name__)
             if not self._stopping.is_set():
                 await asyncio.sleep(GAP_S)
+
+    async def _round(self, tenant: Any, *, whole: bool) -> float:
+        """A sweep, where one is due. A fault in one tenant does not hold up the others; the store's absence does."""
+        try:
+            return await self.sweep(tenant) if whole or await self._queue.due(tenant) else TICK_S
+        except Retryable:
+            raise
+        except Exception as error:  # noqa: BLE001 - as in _run
+            _log.exception("sweep_failed", error=type(error).__name__, tenant=tenant.name)
+            return TICK_S
 
     async def sweep(self, tenant: Any) -> float:
         """One round for one tenant; returns in how many seconds the next requirement relaxes (at most TICK_S)."""
@@ -148,10 +161,13 @@ class Dispatcher:
 
     async def _serve_waiting(self, tenant: Any, epoch: int) -> float:
         """Gives waiting contacts to free agents; returns in how many seconds the next requirement relaxes."""
-        waiting = await self._queue.waiting(tenant, PER_SWEEP)
-        if not waiting:
-            return TICK_S
         free, places = await self._queue.free_agents(tenant)
+        if not free:
+            return TICK_S
+        now_s = self._clock.monotonic_s()
+        self._left_out = {contact: until_s for contact, until_s in self._left_out.items() if until_s > now_s}
+        found = await self._queue.waiting(tenant, PER_SWEEP, list(free))
+        waiting = [(contact, channel) for contact, channel in found if contact.contact_id not in self._left_out]
         now = self._clock.now()
         for channel, agents in free.items():
             here = [contact for contact, its_channel in waiting if its_channel == channel]
@@ -167,8 +183,18 @@ class Dispatcher:
                 ageing_s_per_point=self._decider.models.routing.ageing_s_per_point,
             )
             for match in matches:
-                decision = await self._decider.again(tenant, match.contact_id, "capacity", epoch=epoch)
-                if decision is not None and decision.outcome == "route":
-                    await self._routed(tenant, decision)
+                await self._serve(tenant, match.contact_id, epoch)
         due_s = next_due_in_s([contact for contact, _ in waiting], now)
         return TICK_S if due_s is None else max(0.01, min(TICK_S, due_s))
+
+    async def _serve(self, tenant: Any, contact_id: uuid.UUID, epoch: int) -> None:
+        """Decides one contact anew. One that cannot be decided on is left out for a while: the others are served."""
+        try:
+            decision = await self._decider.again(tenant, contact_id, "capacity", epoch=epoch)
+            if decision is not None and decision.outcome == "route":
+                await self._routed(tenant, decision)
+        except Retryable:
+            raise
+        except Exception as error:  # noqa: BLE001 - as in _run
+            self._left_out[contact_id] = self._clock.monotonic_s() + LEFT_OUT_S
+            _log.exception("contact_not_served", error=type(error).__name__, contact=str(contact_id))

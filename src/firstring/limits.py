@@ -57,6 +57,8 @@ RING_EXPIRES_S: Final = 120
 """A contact that rings at an agent and is neither answered nor refused is taken back after this."""
 ANSWERED_EXPIRES_S: Final = 4 * 3600
 """A call whose end was never reported is closed after this."""
+EXCLUDE_S: Final = 5.0
+"""How long an agent who did not take a contact is left out for that contact."""
 LEASE_S: Final = 3.0
 """The lease of the elected queue task; another process takes over within it."""
 QUEUE_WAIT_MAX_MS: Final = 600_000

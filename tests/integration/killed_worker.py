@@ -75,7 +75,7 @@ async def life(plan: dict[str, Any]) -> None:
 
     settings = CallSettings("US", "http://desk.test", 15_000)
     signatures = SignatureVerifier(certificates, (), clock)
-    calls = Calls(tenant, decider, ring, contacts, signatures, clock, SystemIds(), settings, show, lambda _: None)
+    calls = Calls(tenant, decider, ring, contacts, signatures, clock, SystemIds(), settings, show, show, lambda _: None)
     dispatcher = Dispatcher(contacts, ring, decider, clock, tenants, show)
     for method in ("read", "commit"):
         armed(ring, method, plan)

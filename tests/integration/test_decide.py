@@ -17,7 +17,7 @@ from firstring.channels.certificates import CertificateCache
 from firstring.channels.contact_log import ContactLog
 from firstring.channels.signatures import SignatureVerifier
 from firstring.channels.voice.contract import CallEvent, CallOffer
-from firstring.contact import AgentProfile, Decision
+from firstring.contact import AgentProfile, Decision, Evidence
 from firstring.decide import Decider, Models, differences, rederive
 from firstring.dispatch import Dispatcher
 from firstring.identity.weights import Weights
@@ -80,16 +80,17 @@ class World:
             SystemIds(),
             CallSettings("US", "http://desk.test", 15_000),
             self.desk.show,
+            self.routed,
             self.failed_open.append,
         )
 
         async def only_this() -> list[Tenant]:
             return [tenant]
 
-        async def routed(_tenant: Tenant, decision: Decision) -> None:
-            self.pushed.append(decision)
+        self.dispatcher = Dispatcher(self.contacts, self.ring, self.decider, self.clock, only_this, self.routed)
 
-        self.dispatcher = Dispatcher(self.contacts, self.ring, self.decider, self.clock, only_this, routed)
+    async def routed(self, _tenant: Tenant, decision: Decision) -> None:
+        self.pushed.append(decision)
 
     async def agent(self, name: str = "Ann", *, ready: bool = True, **changes: object) -> int:
         profile = msgspec.structs.replace(
@@ -331,8 +332,11 @@ async def test_an_agents_pick_is_evidence_and_keeps_the_agent(world: World) -> N
     first = await world.ring.decision(world.tenant, contact_id)
     assert first is not None
     picked = first.derived.resolution.candidates[1].person_id
-    evidence = msgspec.structs.replace(first.evidence, confirmed_person=picked)
-    second = await world.decider.again(world.tenant, contact_id, "confirmed", evidence=evidence)
+
+    def confirmed(known: Evidence) -> Evidence:
+        return msgspec.structs.replace(known, confirmed_person=picked)
+
+    second = await world.decider.again(world.tenant, contact_id, "confirmed", change=confirmed)
     assert second is not None
     assert (second.outcome, second.revision, second.agent_id) == ("keep", 2, agent_id)
     assert second.derived.resolution.best is not None

@@ -21,8 +21,6 @@ from firstring.identity.evidence import REJECTED_MAX, gather
 from firstring.store.contacts import ContactLine, Happening
 
 RECENT_MAX: Final = 500
-TRIES: Final = 3
-"""How often late evidence is decided with, where somebody else decided at the same moment."""
 RULED_OUT_MAX: Final = 4 * limits.CANDIDATES
 """Persons ruled out for one contact; the latest count."""
 Revision = Annotated[int, Parameter(ge=1, le=2**31 - 1)]
@@ -205,18 +203,15 @@ class ContactsController(Controller):
         identity = contact_uuid(contact_id)
         more = gather(data.fields, country=services.settings.country)
         cause: Cause = "confirmed" if data.confirmed_person else "said"
-        for _ in range(TRIES):
-            state = await services.ring.contact(caller.tenant, identity)
-            if state is None:
-                raise _unknown(identity)
-            evidence = with_more(state.evidence, more, data)
-            decision = await services.decider.again(caller.tenant, identity, cause, evidence=evidence)
-            if decision is not None:
-                await services.routed(caller.tenant, decision)
-                return decision_view(decision)
-            if state.state == "ended":
-                break
-        raise BadInput("contact_over", "The contact is over, or is decided anew all the time.", http_status=409)
+        if await services.ring.contact(caller.tenant, identity) is None:
+            raise _unknown(identity)
+        decision = await services.decider.again(
+            caller.tenant, identity, cause, change=lambda known: with_more(known, more, data)
+        )
+        if decision is None:
+            raise BadInput("contact_over", "The contact is over, or is decided anew all the time.", http_status=409)
+        await services.routed(caller.tenant, decision)
+        return decision_view(decision)
 
 
 def with_more(known: Evidence, more: Evidence, data: MoreEvidence) -> Evidence:

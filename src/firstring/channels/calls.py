@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import uuid
 from collections.abc import Awaitable, Callable, Collection, Coroutine
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -71,6 +72,17 @@ def _is_about_another(event: CallEvent, call: OpenCall) -> bool:
     return bool(event.uri and call.address) and event.uri != call.address
 
 
+def _why(error: Exception) -> str:
+    """A code for what kept a call from being decided; a fault of ours is logged in full."""
+    if isinstance(error, TimeoutError):
+        return "deadline"
+    if isinstance(error, FirstringError):
+        return error.code
+    _log.error("call_not_decided", error=type(error).__name__, exc_info=error)
+    return "internal_error"
+
+
+@lru_cache(maxsize=1_000)
 def called_number(called: str, country: str) -> str:
     """The called number in E.164 where it is one, so that it compares with a PASSporT's dest; else as it came."""
     number = phone(caller_number(called) or "", country)
@@ -81,7 +93,8 @@ class Calls:
     """A Switchboard (channels.voice.contract) for one tenant.
 
     popped: shows a decision on its agent's desk and returns when it was sent (bounded by the desk); it is awaited
-    before the switch is answered, so that the desk knows before the phone rings. ended: told when a call is over.
+    before the switch is answered, so that the desk knows before the phone rings. routed: the same, and tells a route to
+    the switch that waits for it. failed_open: told why a call went to the default queue.
     """
 
     def __init__(
@@ -95,6 +108,7 @@ class Calls:
         ids: Ids,
         settings: CallSettings,
         popped: Callable[[Tenant, Decision], Awaitable[None]],
+        routed: Callable[[Tenant, Decision], Awaitable[None]],
         failed_open: Callable[[str], None],
     ) -> None:
         self._tenant = tenant
@@ -106,6 +120,7 @@ class Calls:
         self._ids = ids
         self._settings = settings
         self._popped = popped
+        self._routed = routed
         self._failed_open = failed_open
         self._background: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
@@ -124,13 +139,8 @@ class Calls:
         deadline_s = min(offer.deadline_ms, self._settings.decision_budget_ms) / 1000.0
         try:
             decision = await by_deadline(self._decide(contact_id, offer), deadline_s)
-        except TimeoutError:
-            return self._default(offer.adapter_ref, "deadline", contact_id)
-        except FirstringError as error:
-            return self._default(offer.adapter_ref, error.code, contact_id)
         except Exception as error:  # noqa: BLE001 - whatever fails, the caller reaches somebody
-            _log.exception("decide_failed", error=type(error).__name__)
-            return self._default(offer.adapter_ref, "internal_error", contact_id)
+            return self._default(offer.adapter_ref, _why(error), contact_id)
         return await self._answer(decision, offer.adapter_ref)
 
     async def no_agent(self, event: CallEvent) -> RouteAnswer:
@@ -144,13 +154,8 @@ class Calls:
                 return self._default(event.adapter_ref, "unknown_call", None)
             contact_id = call.contact_id if event.adapter not in TELLS_DEFAULTED else None
             decision = await by_deadline(self._next(call, event), until_s - self._clock.monotonic_s())
-        except TimeoutError:
-            return self._default(event.adapter_ref, "deadline", contact_id)
-        except FirstringError as error:
-            return self._default(event.adapter_ref, error.code, contact_id)
-        except Exception as error:  # noqa: BLE001 - whatever fails, the caller reaches somebody
-            _log.exception("decide_again_failed", error=type(error).__name__)
-            return self._default(event.adapter_ref, "internal_error", contact_id)
+        except Exception as error:  # noqa: BLE001 - as in offered
+            return self._default(event.adapter_ref, _why(error), contact_id)
         if decision is None:
             return self._default(event.adapter_ref, "contact_over", contact_id)
         return await self._answer(decision, event.adapter_ref)
@@ -184,9 +189,7 @@ class Calls:
         only = call.assignment_id if at_phone else None
         await self._contacts.event(self._tenant, call.contact_id, happening, assignment_id=only)
 
-    async def reconcile(
-        self, adapter: str, live_call_ids: Collection[str], answered_call_ids: Collection[str] = ()
-    ) -> None:
+    async def reconcile(self, adapter: str, live_call_ids: Collection[str], answered_call_ids: Collection[str] = ()) -> None:
         """What happened while nobody listened: calls that are not live ended, those that were answered are answered."""
         open_calls = await self._contacts.open_calls(self._tenant, adapter.partition(":")[0])
         await asyncio.sleep(HEARD_S)
@@ -218,8 +221,7 @@ class Calls:
         decided = asyncio.Event()
 
         def came_late(check: SignatureCheck) -> None:
-            late = msgspec.structs.replace(evidence, signature=check)
-            self._spawn(self._decide_again(contact_id, late, decided))
+            self._spawn(self._decide_again(contact_id, check, decided))
 
         called = called_number(offer.to, country)
         signature = await self._signatures.check(offer.identity or None, caller, called, late=came_late)
@@ -229,22 +231,29 @@ class Calls:
         finally:
             decided.set()
 
-    async def _decide_again(self, contact_id: uuid.UUID, evidence: Evidence, decided: asyncio.Event) -> None:
-        """Evidence that came late makes a new decision, after the first; whoever has the contact sees it."""
+    async def _decide_again(self, contact_id: uuid.UUID, check: SignatureCheck, decided: asyncio.Event) -> None:
+        """A signature that came late makes a new decision, after the first; whoever has the contact sees it."""
         await decided.wait()
+
+        def signed(known: Evidence) -> Evidence:
+            return msgspec.structs.replace(known, signature=check)
+
         try:
-            decision = await self._decider.again(self._tenant, contact_id, "provider", evidence=evidence)
-            if decision is not None and decision.agent_id is not None:
-                await self._popped(self._tenant, decision)
+            decision = await self._decider.again(self._tenant, contact_id, "provider", change=signed)
+            if decision is not None:
+                await self._routed(self._tenant, decision)
         except FirstringError as error:
             _log.info("late_signature_failed", code=error.code)
 
     # --- answers ----------------------------------------------------------------------------------------------
 
     async def _answer(self, decision: Decision, adapter_ref: str) -> RouteAnswer:
-        if decision.outcome == "route" and decision.agent_address:
-            await self._popped(self._tenant, decision)
-        return self.answer(decision, adapter_ref)
+        try:
+            if decision.outcome == "route" and decision.agent_address:
+                await self._popped(self._tenant, decision)
+            return self.answer(decision, adapter_ref)
+        except Exception as error:  # noqa: BLE001 - as in offered
+            return self._default(adapter_ref, _why(error), decision.contact.contact_id)
 
     def answer(self, decision: Decision, adapter_ref: str) -> RouteAnswer:
         """A decision as the switch reads it. A contact that somebody has already is answered with its agent again."""

@@ -11,7 +11,7 @@ from typing import Any, Final
 import structlog
 
 from firstring.contact import Decision
-from firstring.errors import FirstringError
+from firstring.errors import FirstringError, Retryable
 from firstring.identity.resolver import standing
 from firstring.journey.events import Event, parse_event
 from firstring.ports import Clock
@@ -48,12 +48,14 @@ class ContactLog:
         events: list[Event] = []
         on_records: dict[str, int] = {}
         for contact in ended:
-            decision = await self._ring.decision(tenant, contact.contact_id)
-            if decision is None:
-                continue
             try:
+                decision = await self._ring.decision(tenant, contact.contact_id)
+                if decision is None:
+                    continue
                 event = self._event(contact, decision)
-            except FirstringError as error:
+            except Retryable:
+                raise
+            except FirstringError as error:  # damaged, or not to be told as an event: it holds up no other
                 _log.info("contact_not_logged", code=error.code, contact=str(contact.contact_id))
                 continue
             if event is None:

@@ -27,7 +27,6 @@ OUTCOMES: Final = {
 }
 """What an agent notes at the end, in the order of their keys 1 to 4."""
 SOMEONE_NEW: Final = "new"
-TRIES: Final = 2
 
 
 def desk_pages(services: Services, pops: Pops) -> list[Any]:
@@ -147,7 +146,9 @@ class AgentController(Controller):
         state = await _own(room, session, contact_id)
         if state.contact.channel == "voice":
             raise BadInput("answered_by_phone", "A call is answered by the phone.", http_status=409)
-        change = await room.services.contacts.event(session.tenant, state.contact.contact_id, "answered")
+        change = await room.services.contacts.event(
+            session.tenant, state.contact.contact_id, "answered", assignment_id=state.assignment_id
+        )
         if change.after != "answered":
             raise BadInput("contact_over", "The contact is over.", http_status=409)
 
@@ -168,7 +169,9 @@ class AgentController(Controller):
         if outcome not in OUTCOMES:
             raise BadInput("out_of_range", f"outcome is one of {', '.join(OUTCOMES)}.", where={"field": "outcome"})
         state = await _own(room, session, contact_id)
-        await room.services.contacts.event(session.tenant, state.contact.contact_id, "finished", outcome=outcome)
+        await room.services.contacts.event(
+            session.tenant, state.contact.contact_id, "finished", outcome=outcome, assignment_id=state.assignment_id
+        )
 
     @post(
         "/desk/contacts/{contact_id:str}/confirm",
@@ -184,19 +187,19 @@ class AgentController(Controller):
     ) -> None:
         """The agent picked who it is: evidence, and a new decision. `person` is a person's id or "new"."""
         person = (await form_of(request)).get("person", "")
-        for _ in range(TRIES):
-            state = await _own(room, session, contact_id)
-            decision = await room.services.ring.decision(session.tenant, state.contact.contact_id)
-            if decision is None:
-                raise _unknown()
-            evidence = picked(state.evidence, decision, person)
-            made = await room.services.decider.again(
-                session.tenant, state.contact.contact_id, "confirmed", evidence=evidence
-            )
-            if made is not None:
-                await room.services.routed(session.tenant, made)
-                return
-        raise BadInput("contact_over", "The contact is over, or changed meanwhile.", http_status=409)
+        state = await _own(room, session, contact_id)
+        decision = await room.services.ring.decision(session.tenant, state.contact.contact_id)
+        if decision is None:
+            raise _unknown()
+        made = await room.services.decider.again(
+            session.tenant,
+            state.contact.contact_id,
+            "confirmed",
+            change=lambda known: picked(known, decision, person),
+        )
+        if made is None:
+            raise BadInput("contact_over", "The contact is over, or changed meanwhile.", http_status=409)
+        await room.services.routed(session.tenant, made)
 
 
 class SupervisorController(Controller):

@@ -375,7 +375,7 @@ class Pops:
         board.is_stale = False
         contacts = self._services.contacts
         agents = await contacts.agents(board.tenant)
-        queue = await contacts.waiting(board.tenant, QUEUE_SHOWN)
+        queue = (await contacts.waiting(board.tenant, QUEUE_SHOWN))[:QUEUE_SHOWN]
         recent = await contacts.recent(board.tenant, RECENT_SHOWN)
         html = self.rendering.text(
             "board.html",

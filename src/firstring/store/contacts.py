@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Final, Literal, get_args
 
 import msgspec
 
@@ -23,9 +23,7 @@ Happening = Literal[
 ]
 Presence = Literal["ready", "away", "offline"]
 
-GIVES_BACK = frozenset({"busy", "no_answer", "rejected", "expired"})
-EXCLUDE_S = 5.0
-"""How long an agent who did not take a contact is left out for that contact."""
+CHANNELS: Final[tuple[Channel, ...]] = get_args(Channel)
 
 
 class Change(Value, frozen=True):
@@ -113,7 +111,7 @@ class Contacts:
             now,
             expires,
             outcome,
-            EXCLUDE_S,
+            limits.EXCLUDE_S,
             self._notices.origin_in_transaction,
             assignment_id,
         )
@@ -154,10 +152,16 @@ class Contacts:
             row = await connection.fetchrow(sql("agents", "agent"), tenant.tenant_id, agent_id)
         return None if row is None else _agent_state(row)
 
-    async def waiting(self, tenant: Tenant, at_most: int = 200) -> list[tuple[Waiting, Channel]]:
-        """Contacts in the queue, and contacts that were given back and not decided again within a second."""
+    async def waiting(
+        self, tenant: Tenant, at_most: int = 200, channels: Sequence[Channel] = CHANNELS
+    ) -> list[tuple[Waiting, Channel]]:
+        """Contacts in the queue, and contacts that were given back and not decided again within a second.
+
+        At most so many of each channel, those of the highest priority first.
+        """
+        values = (tenant.tenant_id, self._clock.now(), at_most, limits.EXCLUDE_S, channels)
         async with self._database.transaction(tenant.tenant_id) as connection:
-            rows = await connection.fetch(sql("contacts", "waiting"), tenant.tenant_id, self._clock.now(), at_most, EXCLUDE_S)
+            rows = await connection.fetch(sql("contacts", "waiting"), *values)
         return [
             (
                 Waiting(
@@ -244,8 +248,3 @@ def _agent_state(row: Any) -> AgentState:
 
 def _line(row: object) -> ContactLine:
     return msgspec.convert(dict(row), ContactLine)  # type: ignore[call-overload]
-
-
-def needs(waiting: Sequence[tuple[Waiting, Channel]]) -> set[Channel]:
-    """The channels on which somebody waits."""
-    return {channel for _, channel in waiting}

@@ -270,8 +270,10 @@ def _contact_state(tenant: Tenant, row: asyncpg.Record) -> ContactState:
         state=row["state"],
         revision=row["revision"],
         excluded=tuple(row["excluded"]),
+        excluded_until=row["excluded_until"],
         waiting_since=row["waiting_since"],
         agent_id=row["agent_id"],
+        assignment_id=row["assignment_id"],
         person_id=row["person_id"],
     )
 

@@ -165,7 +165,7 @@ create table contact (
   primary key (tenant_id, contact_id)
 );
 create unique index contact_open on contact (tenant_id, call_key) where state <> 'ended';
-create index contact_unassigned on contact (tenant_id, priority desc, offered_at) where state in ('offered', 'waiting');
+create index contact_unassigned on contact (tenant_id, channel, priority desc, offered_at) where state in ('offered', 'waiting');
 create index contact_to_log on contact (tenant_id, ended_at) where state = 'ended' and logged_at is null;
 create index contact_offered_at on contact (tenant_id, offered_at desc);
 

@@ -191,6 +191,7 @@ begin
     outcome := 'keep'; new_state := c.state;
     select a.agent_id, a.assignment_id, a.agent_version into agent_id, assignment_id, agent_version from assignment a
     where a.tenant_id = p_tenant and a.contact_id = p_contact and a.ended_at is null;
+    if not found then outcome := null; status := 'stale'; return; end if;  -- it was given back: somebody is to be found
   elsif exists (select 1 from assignment a where a.tenant_id = p_tenant and a.contact_id = p_contact and a.ended_at is null) then
     status := 'stale'; return;  -- somebody has it already: never two agents on one contact
   else
@@ -251,9 +252,9 @@ end $$;
 
 -- What happened to a contact: ringing, answered, busy, no_answer, rejected, expired, ended, cancelled, defaulted, finished.
 -- busy, no_answer and rejected give the contact back (state offered) for a new decision and leave the agent out for
--- p_exclude_s; an agent who did not answer is set away. ended keeps the place for the wrap-up, until p_expires.
+-- p_exclude_s; an agent who let it ring, or did not accept a digital contact in time, is set away. ended keeps the place for the wrap-up, until p_expires.
 -- expired does what is due: an offer or a ring is taken back, a call whose end was never told and a wrap-up end; it does
--- nothing before expires_at. With p_assignment, what was told about an earlier assignment is not taken for this one.
+-- nothing before expires_at. A call is over then, unless its switch can be told another phone unasked. With p_assignment, what was told about an earlier assignment is not taken for this one.
 -- Repeats change nothing and tell nobody. Returns the contact's state before and after, whose assignment it concerned,
 -- and whether anything changed; before is null for an unknown contact.
 create function contact_event(p_tenant int, p_contact uuid, p_what text, p_at timestamptz, p_expires timestamptz,
@@ -279,7 +280,9 @@ begin
   if p_assignment is not null and a.assignment_id is distinct from p_assignment then return; end if;
   if what = 'expired' then
     if not live or a.expires_at > p_at then return; end if;
-    if a.state in ('answered', 'wrap_up') then what := 'finished'; end if;
+    if a.state in ('answered', 'wrap_up') then what := 'finished';
+    elsif c.channel = 'voice' and split_part(c.adapter, ':', 1) <> 'kamailio' then what := 'ended';
+    end if;
   end if;
 
   if what = 'ringing' and live and a.state = 'offered' then
@@ -295,7 +298,7 @@ begin
   elsif what in ('busy', 'no_answer', 'rejected', 'expired') and live and a.state in ('offered', 'ringing') then
     update assignment x set state = 'ended', ended_at = p_at, outcome = p_what
     where x.tenant_id = p_tenant and x.assignment_id = a.assignment_id;
-    if what in ('no_answer', 'expired') then
+    if what = 'no_answer' or (what = 'expired' and (a.state = 'ringing' or c.channel <> 'voice')) then
       update agent x set presence = 'away', presence_at = p_at where x.tenant_id = p_tenant and x.agent_id = a.agent_id;
       update agent_place g set free_since = null where g.tenant_id = p_tenant and g.agent_id = a.agent_id;
     end if;

@@ -1,8 +1,8 @@
 -- Contacts and their decisions.
 
 -- name: contact
-select c.state, c.revision, c.wrapped_key, c.sealed, c.waiting_since, c.person_id,
-       case when c.excluded_until > now() then c.excluded else '{}' end as excluded, a.agent_id
+select c.state, c.revision, c.wrapped_key, c.sealed, c.waiting_since, c.person_id, c.excluded, c.excluded_until,
+       a.agent_id, a.assignment_id
 from contact c
 left join assignment a on a.tenant_id = c.tenant_id and a.contact_id = c.contact_id and a.ended_at is null
 where c.tenant_id = $1 and c.contact_id = $2
@@ -11,30 +11,40 @@ where c.tenant_id = $1 and c.contact_id = $2
 select contact_id from contact where tenant_id = $1 and call_key = $2 and state <> 'ended'
 
 -- name: decision
+-- With the agent's address while the claim holds.
 select d.revision, d.cause, d.outcome, d.agent_id, d.assignment_id, d.decide_ms, d.wrapped_key, d.sealed,
-       v.profile ->> 'address' as agent_address
+       case when a.assignment_id is not null then v.profile ->> 'address' end as agent_address
 from decision d
+left join assignment a on a.tenant_id = d.tenant_id and a.assignment_id = d.assignment_id and a.ended_at is null
 left join agent_version v on v.tenant_id = d.tenant_id and v.agent_id = d.agent_id and v.version = d.agent_version
 where d.tenant_id = $1 and d.contact_id = $2 and ($3::int is null or d.revision = $3)
 order by d.revision desc limit 1
 
 -- name: waiting
-select contact_id, channel, need, coalesce(waiting_since, offered_at) as since,
-       case when excluded_until > $2 then excluded else '{}' end as excluded
-from contact c
-where tenant_id = $1 and (state = 'waiting' or (state = 'offered'
-  -- offered or given back within a second (of a clock that may have jumped): whoever was told so is deciding
-  and greatest(offered_at, excluded_until - make_interval(secs => $4))
-      not between $2 - interval '1 second' and $2 + interval '1 second'))
-order by priority desc, coalesce(waiting_since, offered_at) limit $3
+-- The first $3 of each channel: those who wait for agents of one do not hold up another.
+select w.contact_id, w.channel, w.need, w.since, w.excluded
+from unnest($5::text[]) as wanted(channel)
+cross join lateral (
+  select contact_id, channel, need, priority, coalesce(waiting_since, offered_at) as since,
+         case when excluded_until > $2 and excluded_until <= $2 + make_interval(secs => $4) then excluded else '{}' end
+         as excluded
+  from contact c
+  where tenant_id = $1 and channel = wanted.channel and (state = 'waiting' or (state = 'offered'
+    -- offered or given back within a second (of a clock that may have jumped): whoever was told so is deciding
+    and greatest(offered_at, excluded_until - make_interval(secs => $4))
+        not between $2 - interval '1 second' and $2 + interval '1 second'))
+  order by priority desc, coalesce(waiting_since, offered_at) limit $3
+) w
+order by w.priority desc, w.since
 
 -- name: expired
 select contact_id, state from assignment where tenant_id = $1 and ended_at is null and expires_at < $2
 order by expires_at limit 100
 
 -- name: overdue
+-- Calls only: nobody holds a line for an e-mail.
 select contact_id from contact
-where tenant_id = $1 and state in ('offered', 'waiting') and coalesce(waiting_since, offered_at) < $2 limit 100
+where tenant_id = $1 and channel = 'voice' and state in ('offered', 'waiting') and coalesce(waiting_since, offered_at) < $2 limit 100
 
 -- name: of_agent
 select c.contact_id, c.channel, c.state, c.revision, c.priority, c.offered_at, a.agent_id, c.waiting_since, c.answered_at,
