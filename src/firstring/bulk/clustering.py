@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,8 +32,24 @@ def connected(rows: int, left: Sequence[int], right: Sequence[int]) -> list[int]
     return parent
 
 
+MOST: Final = 6.0
+"""Log-odds that one pair counts among several at most: what errs, errs in a pair as a whole."""
+LIKELY: Final = 0.0
+"""Log-odds from which on a pair may join groups together with others."""
+
 Pairs: TypeAlias = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]
 """(left, right, log-odds)."""
+
+
+class Between(NamedTuple):
+    """What is known of the pairs between two groups: the best, the sum of all as they count, how many."""
+
+    best: float
+    total: float
+    count: int
+
+    def with_(self, other: Between) -> Between:
+        return Between(max(self.best, other.best), self.total + other.total, self.count + other.count)
 
 
 def components(rows: int, pairs: Pairs, threshold: float) -> NDArray[np.int32]:
@@ -44,11 +60,12 @@ def components(rows: int, pairs: Pairs, threshold: float) -> NDArray[np.int32]:
 
 
 def clusters(root: NDArray[np.int32], pairs: Pairs, threshold: float) -> NDArray[np.int32]:
-    """For each row the smallest row of its person, given its component and all pairs known within components.
+    """For each row the smallest row of its person, given components by LIKELY pairs and all pairs known within them.
 
-    Components of three records and more are built up again, best pair first: two groups become one when their best pair
-    reaches the threshold, and the log-odds of all pairs between them do not add up to less than 0. A pair that is not
-    known counts NOT_SEEN. So one likely pair does not join groups that the others hold apart. Ties go by row numbers.
+    Components are built up again, best pair first. Two groups become one when their best pair reaches the threshold and
+    the pairs between them do not speak against it (their log-odds add up to 0 at least), or when their best pair is more
+    likely than not and the pairs together reach the threshold. A pair counts MOST at most, for or against, and NOT_SEEN
+    where it is not known. So one likely pair does not join what the others hold apart. Ties go by row numbers.
     """
     left, right, log_odds = pairs
     person = root.copy()
@@ -64,39 +81,45 @@ def clusters(root: NDArray[np.int32], pairs: Pairs, threshold: float) -> NDArray
 
 
 def agglomerated(pairs: Sequence[tuple[int, int, float]], threshold: float) -> dict[int, int]:
-    """Row -> smallest row of its person, for the pairs (left, right, log-odds) of one component."""
-    between: dict[int, dict[int, tuple[float, float, int]]] = {}
+    """Row -> smallest row of its person, for the pairs (left < right, log-odds) of one component."""
+    between: dict[int, dict[int, Between]] = {}
     members: dict[int, list[int]] = {}
-    heap: list[tuple[float, int, int]] = []
+    heap: list[tuple[float, int, int, float]] = []
+
+    def offer(one: int, other: int, known: Between) -> None:
+        total = known.total + NOT_SEEN * (len(members[one]) * len(members[other]) - known.count)
+        if joins(known.best, total, threshold):
+            heapq.heappush(heap, (-known.best, min(one, other), max(one, other), -total))
+
     for left, right, odds in pairs:
-        for one, other in ((left, right), (right, left)):
-            between.setdefault(one, {})[other] = (odds, odds, 1)
-            members.setdefault(one, [one])
-        heap.append((-odds, min(left, right), max(left, right)))
-    heapq.heapify(heap)
+        known = Between(odds, min(max(odds, -MOST), MOST), 1)
+        between.setdefault(left, {})[right] = known
+        between.setdefault(right, {})[left] = known
+        members.setdefault(left, [left])
+        members.setdefault(right, [right])
+    for left, right, _ in pairs:
+        offer(left, right, between[left][right])
     while heap:
-        best, one, other = heapq.heappop(heap)
-        if -best < threshold:
-            break
-        known = between.get(one, {}).get(other)
-        if known is None or known[0] != -best:
-            continue  # one of the groups is no more, or the two have a better pair now
-        unknown = len(members[one]) * len(members[other]) - known[2]
-        if known[1] + NOT_SEEN * unknown < 0:
-            continue
+        best, one, other, total = heapq.heappop(heap)
+        held = between.get(one, {}).get(other)
+        if held is None:
+            continue  # one of the groups is no more
+        unknown = len(members[one]) * len(members[other]) - held.count
+        if (-best, -total) != (held.best, held.total + NOT_SEEN * unknown):
+            continue  # the groups have grown since: they were offered anew
         members[one] += members.pop(other)
-        gone = between.pop(other)
-        mine = between[one]
-        mine.pop(other, None)
-        gone.pop(one, None)
-        for third, (top, total, count) in gone.items():
-            held = mine.get(third)
-            joined = (max(top, held[0]), total + held[1], count + held[2]) if held else (top, total, count)
-            mine[third] = joined
-        for third, joined in mine.items():
-            theirs = between[third]
-            theirs.pop(other, None)
-            theirs[one] = joined
-            # Pushed anew even when its best pair is the same: with other members the sum may have turned.
-            heapq.heappush(heap, (-joined[0], min(one, third), max(one, third)))
+        gone, mine = between.pop(other), between[one]
+        del mine[other], gone[one]
+        for third, theirs in gone.items():
+            before = mine.get(third)
+            mine[third] = theirs.with_(before) if before else theirs
+        for third, known in mine.items():
+            between[third].pop(other, None)
+            between[third][one] = known
+            offer(one, third, known)
     return {row: min(rows) for rows in members.values() for row in rows}
+
+
+def joins(best: float, total: float, threshold: float) -> bool:
+    """Whether two groups become one: by their best pair that nothing speaks against, or by all pairs together."""
+    return (best >= threshold and total >= 0.0) or (best >= LIKELY and total >= threshold)

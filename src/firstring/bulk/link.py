@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from firstring.bulk.clustering import clusters, components
+from firstring.bulk.clustering import LIKELY, clusters, components
 from firstring.bulk.gathering import Gathered
 from firstring.bulk.pairs import Pairs
 from firstring.bulk.plan import Plan
@@ -74,7 +74,7 @@ def compare(plan: Plan, comparisons: tuple[Comparison, ...], table: Table, pairs
 def persons(gathered: Gathered, pairs: Pairs, threshold: float) -> NDArray[np.int64]:
     """The person of every row (of all rows, not only those kept), numbered from 1 in canonical order."""
     odds = float(np.log(threshold / (1.0 - threshold)))
-    root = components(gathered.table.rows, pairs.edges(), odds)
+    root = components(gathered.table.rows, pairs.edges(), min(odds, LIKELY))
     root = clusters(root, pairs.within(root), odds)
     return numbered(gathered, root)
 

@@ -102,9 +102,9 @@ class Pairs:
         return found["l"], found["r"], found["log_odds"]
 
     def within(self, group: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]:
-        """(left, right, log-odds) of all compared pairs whose rows are of one group of three rows or more."""
+        """(left, right, log-odds) of all compared pairs whose rows are of one group of two rows or more."""
         sizes = np.bincount(group)
-        row = np.flatnonzero(sizes[group] > 2).astype(np.int32)
+        row = np.flatnonzero(sizes[group] > 1).astype(np.int32)
         self._connection.execute("create or replace table member (row_number integer, person integer)")
         self._insert("member", {"row_number": row, "person": group[row]}, "select row_number, person from part")
         found = self._fetch(

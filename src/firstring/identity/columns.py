@@ -30,6 +30,7 @@ SINGLE: Final = (
 SEVERAL: Final = ("phone", "email", "account", "device", "cookie", "social")
 COLUMNS: Final = (*SINGLE, *SEVERAL)
 
+_EITHER_ORDER: Final = {"names": ("root", "family"), "sounds": ("given_sound", "family_sound")}
 _NAMED_LETTERS: Final = 4
 _DATE_DIGITS: Final = 8
 _DIGITS = re.compile(r"\D+")
@@ -126,17 +127,17 @@ class Table:
 
     def has(self, name: str) -> bool:
         """Whether any record states the column or what it is derived from."""
-        if name == "names":
-            return self.has("root") and self.has("family")
+        if name in _EITHER_ORDER:
+            return self.has("given") and self.has("family")
         if name == "home":
             return self.has("address") and self.has("postcode")
         base = DERIVED[name][0] if name in DERIVED else name
         return base in self.columns
 
     def part(self, name: str) -> Hashes:
-        """A part of a blocking key: (n, slots) hashes, 0 where there is none. `names`: both names in either order."""
-        if name == "names":
-            given, family = self.part("root"), self.part("family")
+        """A part of a blocking key: (n, slots) hashes, 0 where there is none. `names`, `sounds`: both names in either order."""
+        if name in _EITHER_ORDER:
+            given, family = (self.part(one) for one in _EITHER_ORDER[name])
             return np.where((given != 0) & (family != 0), given + family, np.uint64(0))
         column = self.column(name)
         if name not in self._hashes:
@@ -311,6 +312,7 @@ DERIVED: Final[dict[str, tuple[str, Callable[[str], str]]]] = {
     "month_day": ("born", lambda value: value[4:]),
     "email_local": ("email", email_local),
     "email_prefix": ("email", lambda value: email_local(value)[:7] if len(email_local(value)) > 6 else ""),
+    "email_host": ("email", lambda value: value.rpartition("@")[2]),
     "outward": ("postcode", outward),
 }
 """Derived columns: the column they come from, and how a value is derived ("" for none)."""

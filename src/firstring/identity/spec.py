@@ -201,13 +201,14 @@ _COMPARISONS: Final = (
 )  # fmt: skip
 
 _CONTACT_KEYS: Final = (
-    "phone", "email", "email_local", "email_prefix", "national_id", "account", "device", "cookie", "social",
+    "phone", "email", "email_local", "email_prefix", "email_host", "national_id", "account", "device", "cookie", "social",
 )  # fmt: skip
 _PROFILE_KEYS: Final = (
     "family+born", "root+born", "born", "initial+born", "born+home", "family+year", "root+month_day", "family+month_day",
-    "root+family", "given_sound+family_sound", "names+year", "names+city", "postcode+family", "postcode+root",
+    "root+family", "sounds", "names+year", "names+city", "postcode+family", "postcode+root",
     "outward+family", "outward+root", "postcode+born", "address+initial", "address+family", "city+born", "root+city+year",
-    "family+initial+month", "root+year+month", "city+family+initial",
+    "family+initial+month", "root+year+month", "city+family+initial", "family_sound+year", "given_sound+month_day",
+    "family_sound+month_day", "given_sound+year", "family_sound+city", "given_sound+city",
 )  # fmt: skip
 
 PERSON: Final = Spec(
