@@ -43,7 +43,7 @@ from firstring.store.contacts import Contacts
 from firstring.store.database import Database, Tenant
 from firstring.store.notices import Notice, Notices
 from firstring.store.opening import OpenStore, open_database
-from firstring.store.ring import RingStore
+from firstring.store.ring import RingStore, warm
 from firstring.trust.score import DEFAULT_PRIORS
 from firstring.trust.stir import load_roots
 
@@ -88,7 +88,7 @@ async def running(
     metrics = Metrics()
     origin = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
     async with AsyncExitStack() as stack:
-        opened = await open_database(settings, progress)
+        opened = await open_database(settings, progress, warm=warm)
         stack.push_async_callback(opened.close)
         database = opened.database
         notices = Notices(database.arguments, origin)

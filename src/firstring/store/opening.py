@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import NamedTuple
+
+import asyncpg
 
 from firstring.errors import Unrecoverable
 from firstring.ports import Clock
@@ -18,6 +20,7 @@ from firstring.store.queries import sql
 from firstring.store.seal import create_master_key, read_master_key
 
 Progress = Callable[[str], None]
+Warm = Callable[[asyncpg.Connection], Awaitable[None]]
 
 
 def _quiet(_: str) -> None:
@@ -79,8 +82,8 @@ async def upgrade_database(settings: Settings, progress: Progress = _quiet) -> l
         server.release()
 
 
-async def open_database(settings: Settings, progress: Progress = _quiet) -> OpenStore:
-    """The database of the settings, open as the application role.
+async def open_database(settings: Settings, progress: Progress = _quiet, *, warm: Warm | None = None) -> OpenStore:
+    """The database of the settings, open as the application role. `warm` readies each connection (see Database.open).
 
     The embedded server is started where it does not run, and upgraded. Raises Unrecoverable wrong_master_key,
     master_key_missing, newer_schema, schema_outdated, unsafe_database_role and more; then nothing was changed but the
@@ -89,7 +92,7 @@ async def open_database(settings: Settings, progress: Progress = _quiet) -> Open
     key = read_master_key(settings.key_file, settings.master_key)
     server = await start_server(settings, progress)
     try:
-        return OpenStore(await _open(settings, server, key, progress), server)
+        return OpenStore(await _open(settings, server, key, progress, warm), server)
     except BaseException:
         server.release()
         raise
@@ -128,10 +131,12 @@ async def initialise(settings: Settings, clock: Clock, *, login: str = "admin", 
     return Initialised(settings.tenant, login, password, tuple(made))
 
 
-async def _open(settings: Settings, server: Server, key: bytes, progress: Progress) -> Database:
+async def _open(settings: Settings, server: Server, key: bytes, progress: Progress, warm: Warm | None = None) -> Database:
     if server.embedded is not None:
         await upgrade(server.owner, server.app_role, progress=progress)
-    return await Database.open(server.app, key, connections=settings.database_connections, check_schema=check_schema)
+    return await Database.open(
+        server.app, key, connections=settings.database_connections, check_schema=check_schema, warm=warm
+    )
 
 
 async def _refuse_lost_key(server: Server, settings: Settings) -> None:
