@@ -295,7 +295,7 @@ def _records_of(rng: random.Random, seed: int, home: Household, person: Person) 
     if not work and draw() < 0.02:
         work = _number(draw, home.country, home.country.landline)
     former = ""
-    if home.number and draw() < 0.02:  # the number that somebody else has today was this person's before
+    if home.number and draw() < 0.06:  # the number that somebody else has today was this person's before
         former = household(seed, int(draw() * home.number)).members[0].mobile
     vip = draw() < 0.02
     for place in range(count):
