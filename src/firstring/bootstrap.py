@@ -156,9 +156,13 @@ async def running(
             contacts, ring, decider, clock, database.tenants, routed, [log.write], _restart_embedded(opened)
         )
 
+        redirected = RedirectWaits(server)
+        stack.push_async_callback(redirected.stop)
+
         def heard(notice: Notice) -> None:
             dispatcher.heard(notice.what)
             pops.heard(notice)
+            redirected.heard(notice)
             if notice.what == "resync" and server.kamailio is not None:
                 server.kamailio.reconcile_soon()  # while the store was away, what Kamailio told was lost
 
@@ -175,6 +179,39 @@ async def running(
         finally:
             services.stopping = True
             pops.close()
+
+
+class RedirectWaits:
+    """Redirects calls that wait in this process once another one, which has no line to their caller, found an agent."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def heard(self, notice: Notice) -> None:
+        """A route, or notices that may be missing. Never blocks."""
+        redirect = self._server.redirect
+        if redirect is None or notice.what not in ("route", "resync"):
+            return
+        for contact_id in tuple(redirect.waiting()):
+            if notice.what == "resync" or str(notice.contact_id) == contact_id:
+                task = asyncio.create_task(self._push(uuid.UUID(contact_id)))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+
+    async def _push(self, contact_id: uuid.UUID) -> None:
+        services = self._server.services
+        try:
+            tenant = await services.database.tenant_named(services.settings.tenant)
+            decision = await services.ring.decision(tenant, contact_id)
+        except FirstringError as error:
+            _log.warning("push_failed", adapter="redirect", code=error.code)
+            return
+        if decision is not None and decision.outcome == "route":
+            await push(self._server, services.calls_of(tenant), decision)
+
+    async def stop(self) -> None:
+        await asyncio.gather(*self._tasks)
 
 
 async def push(server: Server, calls: Calls, decision: Decision) -> None:

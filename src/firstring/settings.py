@@ -117,7 +117,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = ""
     redirect_listen: Annotated[
         str,
-        _setting("Address of the built-in SIP redirect server (host:port, UDP and TCP). Empty: off.", pattern=_HOST_PORT),
+        _setting("Address of the built-in SIP redirect server (host:port, UDP). Empty: off.", pattern=_HOST_PORT),
     ] = ""
     default_queue_uri: Annotated[
         str, _setting("SIP address of the switch's own queue, where calls go that cannot be decided.", pattern=_SIP_URI)

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from tests.acceptance.call_rig import SERVICE, Agent, Carrier, Rig, running_rig, until
+from tests.integration.voice_rig import free_port
 
 from firstring.channels.voice import sip
 from firstring.channels.voice.caller import Caller
@@ -244,3 +245,22 @@ async def test_a_call_that_came_back_waits_and_is_redirected_when_an_agent_goes_
     assert result.status == 200
     assert result.uris[-1] == other.phone.uri
     assert rig.queue.calls == {}
+
+
+async def test_a_call_that_waits_at_one_server_is_redirected_when_another_finds_an_agent(rig: Rig) -> None:
+    [agent] = await rig.add_agents(1, ready=False)
+    port = free_port()
+    second = await rig.start_server(FIRSTRING_REDIRECT_LISTEN=f"127.0.0.1:{port}")  # the first has the queue's lease
+    calling = asyncio.create_task(rig.caller.call(f"sip:{SERVICE}@127.0.0.1:{port}", number=number(), hold_ms=300))
+
+    async def waits() -> bool:
+        return any(line.state == "waiting" for line in await rig.store.lines())
+
+    await until(waits)
+    await rig.presence(agent, "ready")
+    async with asyncio.timeout(5):
+        result = await calling
+    assert result.uris[-1] == agent.phone.uri
+    assert rig.queue.calls == {}
+    rig.servers.remove(second)
+    assert await second.terminate() == 0

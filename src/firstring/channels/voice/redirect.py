@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -106,6 +106,7 @@ class RedirectServer(Endpoint):
         self._places = asyncio.Semaphore(in_flight_max)
         self._transactions: OrderedDict[str, _Transaction] = OrderedDict()
         self._visits: OrderedDict[str, _Visit] = OrderedDict()
+        self._waiting: dict[str, str] = {}
         self._work: set[asyncio.Task[Any]] = set()
         self._stopping = False
 
@@ -123,6 +124,10 @@ class RedirectServer(Endpoint):
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
         await super().stop()
+
+    def waiting(self) -> Collection[str]:
+        """The contacts of the calls that wait here, by the id in their decision. Another process may find an agent."""
+        return self._waiting.keys()
 
     async def push(self, adapter_ref: str, answer: RouteAnswer) -> None:
         """A route for a call that waits. One that is gone, or already went elsewhere, ignores it."""
@@ -211,7 +216,13 @@ class RedirectServer(Endpoint):
             target = ""
             if answer is not None and answer.wait is not None:
                 hold = answer.wait.uri
-                answer, why = await self._ring_on(transaction, min(answer.wait.max_ms, self._max_wait_ms))
+                contact_id = answer.decision.partition("/")[0]
+                self._waiting[contact_id] = transaction.key
+                try:
+                    answer, why = await self._ring_on(transaction, min(answer.wait.max_ms, self._max_wait_ms))
+                finally:
+                    if self._waiting.get(contact_id) == transaction.key:
+                        del self._waiting[contact_id]
                 target = hold or self._hold_uri
             if answer is not None and answer.routes:
                 uri, headers = answer.routes[0].uri, tuple(route_headers(answer))
