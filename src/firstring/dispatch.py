@@ -60,7 +60,7 @@ class ProfileReader(Protocol):
 class Dispatcher:
     """Runs until stopped. `routed` is told of every contact that got an agent, to push the route to its adapter.
 
-    `chores` are done by the elected process after each round (contacts that ended become touches). `store_lost` is
+    `chores` are done by the elected process beside the rounds (contacts that ended become touches). `store_lost` is
     told when the store cannot be reached (the embedded server is then started again).
     """
 
@@ -87,6 +87,7 @@ class Dispatcher:
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._at_chores: dict[str, asyncio.Task[None]] = {}
 
     def heard(self, what: str) -> None:
         """A notice: wakes the task where it may matter. Never blocks."""
@@ -103,6 +104,7 @@ class Dispatcher:
         if self._task is not None:
             await self._task
             self._task = None
+        await asyncio.gather(*self._at_chores.values())
 
     async def _run(self) -> None:
         pause_s = TICK_S
@@ -155,9 +157,23 @@ class Dispatcher:
             await self._queue.event(tenant, contact_id, "cancelled")
 
         due_s = await self._serve_waiting(tenant, epoch)
-        for chore in self._chores:
-            await chore(tenant)
+        self._begin_chores(tenant)
         return due_s
+
+    def _begin_chores(self, tenant: Any) -> None:
+        """Beside the rounds, for one of them may wait for an import, and one at a time."""
+        running = self._at_chores.get(tenant.name)
+        if self._chores and (running is None or running.done()):
+            self._at_chores[tenant.name] = asyncio.create_task(self._do_chores(tenant), name="chores")
+
+    async def _do_chores(self, tenant: Any) -> None:
+        for chore in self._chores:
+            try:
+                await chore(tenant)
+            except FirstringError as error:
+                _log.warning("chore_failed", code=error.code)
+            except Exception as error:  # noqa: BLE001 - as in _run
+                _log.exception("chore_failed", error=type(error).__name__)
 
     async def _serve_waiting(self, tenant: Any, epoch: int) -> float:
         """Gives waiting contacts to free agents; returns in how many seconds the next requirement relaxes."""

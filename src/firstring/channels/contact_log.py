@@ -22,7 +22,8 @@ from firstring.store.ring import RingStore
 
 _log = structlog.get_logger("firstring.contact_log")
 SOURCE: Final = "firstring"
-PER_ROUND: Final = 50
+AT_A_TIME: Final = 10
+"""Contacts logged in one transaction; between two of them ringing calls have their turn."""
 _NAMES: Final = {"voice": ("Call Ended", "Call Missed"), "chat": ("Chat Ended", "Chat Missed")}
 _OTHER: Final = ("Contact Ended", "Contact Missed")
 
@@ -42,9 +43,14 @@ class ContactLog:
 
     async def write(self, tenant: Tenant) -> int:
         """Logs contacts that are over and past their wrap-up; returns how many."""
-        ended = await self._contacts.ended_not_logged(tenant, PER_ROUND)
-        if not ended:
-            return 0
+        logged = 0
+        while ended := await self._contacts.ended_not_logged(tenant, AT_A_TIME):
+            logged += await self._write(tenant, ended)
+            if len(ended) < AT_A_TIME:
+                break
+        return logged
+
+    async def _write(self, tenant: Tenant, ended: list[EndedContact]) -> int:
         events: list[Event] = []
         on_records: dict[str, int] = {}
         for contact in ended:
