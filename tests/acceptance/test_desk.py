@@ -38,6 +38,7 @@ async def test_an_agent_works_by_keyboard_alone(world: World, page: Page) -> Non
     await world.add_people(PEOPLE, events(now()))
     agent_id, login = await world.add_agent()
     await page.goto(f"{world.url}/signin?tenant={world.tenant.name}")
+    await page.wait_for_selector("input[name=login]:focus")
     await page.keyboard.type(login)
     await page.keyboard.press("Tab")
     await page.keyboard.type("correct horse battery")

@@ -535,13 +535,15 @@ async def test_of_the_live_calls_those_in_the_default_queue_are_not_ours_and_tho
     await rig.core.until(lambda: len(rig.first.calls) == 2)
     rig.core.answering = nowhere
     defaulted = asyncio.create_task(rig.caller.call(rig.kamailio.uri, hold_ms=1_500))
-    await rig.queue.wait_for(lambda call: call.confirmed)
+    in_queue = await rig.queue.wait_for(lambda call: call.confirmed)
     rig.core.reconciled.clear()
     rig.adapter.reconcile_soon()
     await rig.core.until(lambda: rig.core.reconciled)
     ringing_id = next(call_id for call_id in rig.first.calls if call_id != answered.call_id)
-    assert set(rig.core.reconciled[0][1]) == {answered.call_id, ringing_id}
-    assert rig.core.answered == [answered.call_id]
+    # A call of an earlier test may still be on its way out of Kamailio.
+    of_this_test = {answered.call_id, ringing_id, in_queue.call_id}
+    assert set(rig.core.reconciled[0][1]) & of_this_test == {answered.call_id, ringing_id}
+    assert set(rig.core.answered) & of_this_test == {answered.call_id}
     assert [result.status for result in await asyncio.gather(calling, ringing, defaulted)] == [200, 487, 200]
 
 

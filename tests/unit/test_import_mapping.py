@@ -176,6 +176,6 @@ def test_the_documentation_lists_every_field() -> None:
 
 def test_the_map_of_the_documentation_is_one(tmp_path: Path) -> None:
     text = DOCUMENT.read_text("utf-8")
-    example = text.split("```toml\n", 1)[1].split("```", 1)[0]
+    example = text.split("```toml file=customers.toml\n", 1)[1].split("```", 1)[0]
     columns = list(tomllib.loads(example)["fields"])
     assert load_map(map_file(tmp_path, example), columns).has_record_id
