@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
@@ -228,7 +229,9 @@ def link(
 ) -> None:
     """Which records are one person? Needs no store, key or server; never drops a row."""
     from firstring.bulk.linking import run_link
+    from firstring.bulk.load import NICENESS
 
+    os.nice(NICENESS)
     run_link(
         files, map_file, country=country or load().country, threshold=threshold, out=output, pairs_path=pairs,
         model_path=model, plan_only=plan, memory_mb=memory_mb, console=err,
@@ -245,7 +248,9 @@ def train(
 ) -> None:
     """Learns from records, without labels, what says that two are one person. The model holds no value of anybody."""
     from firstring.bulk.linking import run_train
+    from firstring.bulk.load import NICENESS
 
+    os.nice(NICENESS)
     run_train(files, map_file, output, country=country or load().country, memory_mb=memory_mb, console=err)
 
 

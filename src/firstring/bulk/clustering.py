@@ -46,10 +46,10 @@ class Between(NamedTuple):
 
     best: float
     total: float
-    count: int
+    pairs: int
 
     def with_(self, other: Between) -> Between:
-        return Between(max(self.best, other.best), self.total + other.total, self.count + other.count)
+        return Between(max(self.best, other.best), self.total + other.total, self.pairs + other.pairs)
 
 
 def components(rows: int, pairs: Pairs, threshold: float) -> NDArray[np.int32]:
@@ -70,6 +70,7 @@ def clusters(root: NDArray[np.int32], pairs: Pairs, threshold: float) -> NDArray
     left, right, log_odds = pairs
     person = root.copy()
     order = np.lexsort((right, left, root[left]))
+    order = order[root[left[order]] == root[right[order]]]
     owners = root[left[order]]
     starts = np.flatnonzero(np.append(True, owners[1:] != owners[:-1])).tolist() if len(owners) else []
     for start, end in zip(starts, [*starts[1:], len(order)], strict=bool(starts)):
@@ -87,7 +88,7 @@ def agglomerated(pairs: Sequence[tuple[int, int, float]], threshold: float) -> d
     heap: list[tuple[float, int, int, float]] = []
 
     def offer(one: int, other: int, known: Between) -> None:
-        total = known.total + NOT_SEEN * (len(members[one]) * len(members[other]) - known.count)
+        total = known.total + NOT_SEEN * (len(members[one]) * len(members[other]) - known.pairs)
         if joins(known.best, total, threshold):
             heapq.heappush(heap, (-known.best, min(one, other), max(one, other), -total))
 
@@ -104,7 +105,7 @@ def agglomerated(pairs: Sequence[tuple[int, int, float]], threshold: float) -> d
         held = between.get(one, {}).get(other)
         if held is None:
             continue  # one of the groups is no more
-        unknown = len(members[one]) * len(members[other]) - held.count
+        unknown = len(members[one]) * len(members[other]) - held.pairs
         if (-best, -total) != (held.best, held.total + NOT_SEEN * unknown):
             continue  # the groups have grown since: they were offered anew
         members[one] += members.pop(other)

@@ -23,7 +23,7 @@ from firstring.bulk.link import (
     write_pairs,
     write_persons,
 )
-from firstring.bulk.load import NICENESS, show_map
+from firstring.bulk.load import show_map
 from firstring.bulk.pairs import Pairs
 from firstring.bulk.plan import Plan, make_plan
 from firstring.errors import BadInput
@@ -59,7 +59,6 @@ def run_link(
         if path is not None:
             check_output(path)
     model = _model(model_path) if model_path else None
-    os.nice(NICENESS)
     told = Told(console, clock or SystemClock())
     with told:
         gathered, plan = _gathered(files, map_path, country, model, console, told)
@@ -103,7 +102,6 @@ def run_train(
     """Trains a model on files and writes it as JSON."""
     if not out.parent.is_dir():
         raise BadInput("output_folder", "The output's folder is not there.", where={"file": str(out)}, hint="Make it first.")
-    os.nice(NICENESS)
     told = Told(console, clock or SystemClock())
     with told:
         gathered, plan = _gathered(files, map_path, country, None, console, told)

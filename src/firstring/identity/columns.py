@@ -135,7 +135,10 @@ class Table:
         return base in self.columns
 
     def part(self, name: str) -> Hashes:
-        """A part of a blocking key: (n, slots) hashes, 0 where there is none. `names`, `sounds`: both names in either order."""
+        """A part of a blocking key: (n, slots) hashes, 0 where there is none.
+
+        `names` and `sounds` are both names of a record, in either order.
+        """
         if name in _EITHER_ORDER:
             given, family = (self.part(one) for one in _EITHER_ORDER[name])
             return np.where((given != 0) & (family != 0), given + family, np.uint64(0))
