@@ -137,7 +137,9 @@ async def plant(database: Database, tenant: Tenant, planted: Planted) -> None:
     read = await ring.read(tenant, identifiers, "voice")
     assert [found.fields for found in read.records] == [{**changed.fields, "record_id": planted.account}]
     assert len(read.touches) == 1
-    one = contact(call_key=f"{planted.phone}@{planted.account}", called=planted.phone)
+    one = contact(
+        call_key=f"{planted.phone}@{planted.account}", called=planted.phone, adapter_ref=f"{planted.phone};{planted.mark}"
+    )
     evidence = Evidence(tuple(identifiers), {"family_name": planted.family_name, "street": planted.street}, "shown",
                         intent=planted.note, rejected=(Reason("phone_invalid", planted.phone),))  # fmt: skip
     made = decision(one, [agent], evidence=evidence, read=read, profile=changed.fields)

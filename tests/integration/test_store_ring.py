@@ -190,7 +190,7 @@ async def test_a_repeated_commit_returns_what_was_committed(
     [agent] = await ready_agents(contacts, tenant, 1)
     one, assignment, now = new_id(), new_id(), datetime.now(UTC)
     arguments = (
-        tenant.tenant_id, one, 1, "offered", "voice", b"k", "http", "r", now, now, 0, "{}", None, [agent], False, assignment,
+        tenant.tenant_id, one, 1, "offered", "voice", b"k", "http", now, now, 0, "{}", None, [agent], False, assignment,
         0, now, b"cw", b"cs", 1.0, 1.0, "{}", b"w", b"sealed", "here",
     )  # fmt: skip
     first = await database.call("ring_commit", *arguments)
@@ -199,7 +199,7 @@ async def test_a_repeated_commit_returns_what_was_committed(
     assert first is not None
     assert (first["status"], first["agent_id"], first["agent_version"]) == ("committed", agent, 1)
     assert first["assignment_id"] == assignment
-    other = await database.call("ring_commit", *arguments[:24], b"other", "here")
+    other = await database.call("ring_commit", *arguments[:23], b"other", "here")
     assert other is not None
     assert other["status"] == "stale"
     counts = await superuser.fetchrow(

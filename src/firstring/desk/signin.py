@@ -31,6 +31,7 @@ from firstring.desk.rendering import SECURITY_HEADERS, Rendering
 from firstring.errors import BadInput, FirstringError
 from firstring.ports import Clock
 from firstring.store.access import Access, Session
+from firstring.store.database import Tenant
 
 _log = structlog.get_logger("firstring.desk")
 
@@ -210,7 +211,7 @@ class SignInController(Controller):
 
     async def _verified(self, room: Room, tenant_name: str, login: str, password: str, address: str) -> Session:
         try:
-            tenant = await room.services.database.tenant_named(tenant_name)
+            tenant = await self._tenant(room, tenant_name)
             staff = await room.access.verify(tenant, login, password)
         except BadInput as error:
             _log.info("sign_in_refused", code=error.code)
@@ -221,7 +222,15 @@ class SignInController(Controller):
             room.failures.succeeded(tenant_name, login, address)
             raise
         room.failures.succeeded(tenant_name, login, address)
+        assert tenant is not None
         return await room.access.open_session(tenant, staff, timedelta(hours=room.services.settings.session_hours))
+
+    async def _tenant(self, room: Room, name: str) -> Tenant | None:
+        """None for a name that no tenant has: how long the refusal takes does not tell."""
+        try:
+            return await room.services.database.tenant_named(name)
+        except BadInput:
+            return None
 
     @post("/signout", guards=[signed_in(csrf=True)], status_code=303)
     async def sign_out(self, room: NamedDependency[Room], session: NamedDependency[Session]) -> Response[Any]:

@@ -125,10 +125,10 @@ class Access:
         """Lets somebody in or shuts them out, ending every sign-in. Raises BadInput unknown_staff (404)."""
         await self._change(tenant, staff_id, "set_active", active)
 
-    async def verify(self, tenant: Tenant, login: str, password: str) -> Staff:
-        """Who signs in. Raises BadInput login_refused (401), after the same work whether or not the login exists."""
+    async def verify(self, tenant: Tenant | None, login: str, password: str) -> Staff:
+        """Who signs in. Raises BadInput login_refused (401), after the same work whether or not tenant and login exist."""
         row = None
-        if 0 < len(login) <= LOGIN_CHARS and "\0" not in login:
+        if tenant is not None and 0 < len(login) <= LOGIN_CHARS and "\0" not in login:
             async with self._database.transaction(tenant.tenant_id) as connection:
                 row = await connection.fetchrow(sql("access", "staff_by_login"), tenant.tenant_id, _folded(login))
         if not self._nobody:

@@ -61,7 +61,7 @@ class OpenCall(Value, frozen=True):
 _sealed_decoder = msgspec.msgpack.Decoder(SealedDecision)
 
 
-_COMMIT_PARAMETERS = 26
+_COMMIT_PARAMETERS = 25
 _COMMIT = f"select * from ring_commit({', '.join(f'${number}' for number in range(1, _COMMIT_PARAMETERS + 1))})"  # noqa: S608 - placeholders
 
 
@@ -70,7 +70,7 @@ async def warm(connection: asyncpg.Connection) -> None:
 
     Reads for a tenant that does not exist, and prepares the commit.
     """
-    nobody = (0, [bytes(16)], [], "voice", 1, 1, 1, 1, 1, 1)
+    nobody: tuple[Any, ...] = (0, [bytes(16)], [], "voice", 1, 1, 1, 1, 1, 1)
     await connection.fetchrow(_READ, *nobody)
     await connection.prepare(_COMMIT)
 
@@ -173,7 +173,6 @@ class RingStore:
             contact.channel,
             call_key(tenant, contact.adapter, contact.call_key),
             contact.adapter,
-            contact.adapter_ref,
             contact.offered_at,
             decision.decided_at,
             derived.routing.need.priority,

@@ -145,7 +145,6 @@ create table contact (
   channel       text not null,
   call_key      bytea not null,          -- HMAC of adapter kind and the channel's own id
   adapter       text not null,
-  adapter_ref   text not null,
   state         text not null check (state in ('offered', 'waiting', 'assigned', 'answered', 'ended')),
   revision      int not null,
   priority      int not null default 0,

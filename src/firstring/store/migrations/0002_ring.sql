@@ -132,7 +132,7 @@ $$;
 -- status: committed; duplicate (the call is another open contact: contact_id says which); stale (a newer decision exists,
 -- the contact is not known, or the lease's epoch is over); ended. Repeating a committed call returns what was committed.
 create function ring_commit(p_tenant int, p_contact uuid, p_revision int, p_cause text, p_channel text, p_call_key bytea,
-                            p_adapter text, p_adapter_ref text, p_offered_at timestamptz, p_at timestamptz,
+                            p_adapter text, p_offered_at timestamptz, p_at timestamptz,
                             p_priority int, p_need jsonb, p_person bigint, p_agents bigint[], p_keep boolean,
                             p_assignment uuid, p_epoch bigint, p_offer_expires timestamptz,
                             p_contact_wrapped bytea, p_contact_sealed bytea,
@@ -160,9 +160,9 @@ begin
 
   loop
     if p_revision = 1 then
-      insert into contact (tenant_id, contact_id, channel, call_key, adapter, adapter_ref, state, revision, priority,
+      insert into contact (tenant_id, contact_id, channel, call_key, adapter, state, revision, priority,
                            need, person_id, offered_at, wrapped_key, sealed)
-      values (p_tenant, p_contact, p_channel, p_call_key, p_adapter, p_adapter_ref, 'offered', 0, p_priority, p_need,
+      values (p_tenant, p_contact, p_channel, p_call_key, p_adapter, 'offered', 0, p_priority, p_need,
               p_person, p_offered_at, p_contact_wrapped, p_contact_sealed)
       on conflict do nothing;
     end if;
