@@ -78,7 +78,7 @@ class Evidence(Value, frozen=True):
 class Contact(Value, frozen=True):
     """One contact as its channel offered it. `call_key` is the channel's own id (SIP Call-ID), unique while it is open.
 
-    `needs` is what an agent must bring (see Requirement); `adapter` and `adapter_ref` say whom to answer.
+    `adapter` and `adapter_ref` say whom to answer; `called` is what was called, `deadline_ms` how long the channel waits.
     """
 
     contact_id: uuid.UUID
@@ -137,8 +137,11 @@ class FanOut(Value, frozen=True):
     hot: bool = False
 
 
-class AgentFree(Value, frozen=True):
-    """An agent with a free place on the contact's channel, at the moment of reading. `version` names the profile."""
+class AgentFree(Value, frozen=True, array_like=True):
+    """An agent with a free place on the contact's channel, at the moment of reading. `version` names the profile.
+
+    Stored without field names: every decision holds all free agents.
+    """
 
     agent_id: int
     version: int

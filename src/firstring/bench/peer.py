@@ -6,7 +6,7 @@ that loading and training took, the latencies, how often anybody was found, and 
 
 Splink 5 has no call for one record; `predict_between` (new records against existing ones, with blocking) is what its
 documentation names for incremental linkage. DuckDB gets an index on each blocking column, and the numbers are brought
-into one form beforehand, so that Splink does no work that Firstring did at the import.
+into one form and freed of placeholders beforehand, so that Splink does no work that Firstring did at the import.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from firstring.bench.people import SOURCES
+from firstring.bench.people import PLACEHOLDER_BORN, PLACEHOLDER_EMAIL, PLACEHOLDER_PHONE, SOURCES
 from firstring.bench.programs import resident_mb
 
 _COLUMNS = ("given_name", "family_name", "birth_date", "phone", "email", "postcode")
@@ -37,9 +37,10 @@ def trained(folder: Path) -> tuple[Any, Any, dict[str, float]]:
     files = ", ".join(f"'{folder / source}.csv'" for source in SOURCES)
     connection.execute(  # the paths are ours
         f"""create table customers as
-        select record_id as unique_id, nullif(given_name, '') as given_name, nullif(family_name, '') as family_name,
-               nullif(birth_date, '') as birth_date, nullif(email, '') as email, nullif(postcode, '') as postcode,
-               nullif(right(regexp_replace(coalesce(nullif(mobile_phone, ''), home_phone), '[^0-9]', '', 'g'), 9), '')
+        select record_id as unique_id, given_name, family_name,
+               nullif(birth_date, '{PLACEHOLDER_BORN}') as birth_date, postcode,
+               nullif(email, '{PLACEHOLDER_EMAIL}') as email,
+               right(regexp_replace(coalesce(nullif(mobile_phone, '{PLACEHOLDER_PHONE}'), home_phone), '[^0-9]', '', 'g'), 9)
                  as phone
         from read_csv([{files}], all_varchar = true, header = true, nullstr = '')"""  # noqa: S608
     )

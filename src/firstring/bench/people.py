@@ -34,6 +34,10 @@ COLUMNS: Final = (
 SWITCHBOARDS: Final = tuple(f"+1212736{number:04d}" for number in range(5001, 5006))
 """Numbers of companies, which many unrelated people give as theirs."""
 
+PLACEHOLDER_PHONE: Final = "000-000-0000"
+PLACEHOLDER_EMAIL: Final = "noemail@example.com"
+PLACEHOLDER_BORN: Final = "1900-01-01"
+
 _MEMBERS_MAX: Final = 8
 _RECORDS_MAX: Final = 8
 _ID_FACTOR: Final = 0x9E3779B1B5
@@ -333,12 +337,12 @@ def _row(
     mobile = former if former and old else person.mobile
     mistake = draw()
     if mistake < 0.22:
-        mobile = "" if mistake < 0.2 else "000-000-0000" if mistake < 0.21 else _mistyped(draw, mobile, digits=True)
+        mobile = "" if mistake < 0.2 else PLACEHOLDER_PHONE if mistake < 0.21 else _mistyped(draw, mobile, digits=True)
     landline = home.landline if draw() < 0.35 else ""
     mistake = draw()
     email = person.email
     if mistake < 0.33:
-        email = "" if mistake < 0.3 else "noemail@example.com" if mistake < 0.31 else _mistyped(draw, email)
+        email = "" if mistake < 0.3 else PLACEHOLDER_EMAIL if mistake < 0.31 else _mistyped(draw, email)
     street, house, city, postcode = home.old_address if old else home.address
     if draw() < 0.12:
         street = house = postcode = ""
@@ -375,7 +379,7 @@ def _born(draw: Draw, born: str, mistake: float) -> str:
     if mistake < 0.2:
         return ""
     if mistake < 0.21:
-        return "1900-01-01"
+        return PLACEHOLDER_BORN
     if mistake < 0.225:  # the day for the month
         return f"{born[:4]}-{born[8:]}-{born[5:7]}" if born[8:] <= "12" else f"{born[:4]}-01-01"
     return f"{born[:3]}{int(draw() * 10)}{born[4:]}"
