@@ -67,6 +67,7 @@ def test_only_the_roles_of_a_route_may_use_it(api: Rig, method: str, path: str) 
     without = call(api, method, filled(path), **body)
     assert (without.status_code, error_of(without)["code"]) == (401, "token_missing")
     assert without.headers["www-authenticate"] == "Bearer"
+    assert without.headers["cache-control"] == "no-store"
     for forged in ("fr_1_" + "a" * 43, "fr_999999999_" + "a" * 43, "fr_1_", "Ä" * 40, "a b", "fr_" + "1" * 5000):
         refused = call(api, method, filled(path), headers={b"Authorization": b"Bearer " + forged.encode()}, **body)
         assert (refused.status_code, error_of(refused)["code"]) == (401, "unknown_token")
@@ -275,7 +276,9 @@ def test_a_merged_person_leads_to_the_living_one(api: Rig) -> None:
     assert redirected.status_code == 308
     assert redirected.headers["location"] == f"/v1/persons/{living}"
     assert redirected.json() == {"person_id": gone, "merged_into": living}
-    assert call(api, "get", redirected.headers["location"], api.tokens["read"]).json()["person_id"] == living
+    found = call(api, "get", redirected.headers["location"], api.tokens["read"])
+    assert found.json()["person_id"] == living
+    assert found.headers["cache-control"] == "no-store"
 
 
 # --- tenants -----------------------------------------------------------------------------------------------------

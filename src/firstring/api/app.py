@@ -102,6 +102,8 @@ def _measured(metrics: Metrics) -> Any:
                 nonlocal status
                 if message["type"] == "http.response.start":
                     status = message["status"]
+                    if scope["path"].startswith("/v1/"):  # personal data is kept by nobody on the way (RFC 9111, 5.2.2.5)
+                        message["headers"] = [*message["headers"], (b"cache-control", b"no-store")]
                 await send(message)
 
             try:

@@ -37,8 +37,6 @@ URI_CHARS: Final = 512
 """A SIP URI."""
 DEADLINE_MAX_MS: Final = 10_000
 """The longest deadline an adapter may name."""
-WAIT_MAX_MS: Final = 600_000
-"""The longest wait an answer may name."""
 RING_MAX_MS: Final = 180_000
 """The longest an agent's phone rings."""
 
@@ -227,9 +225,7 @@ class Switchboard(Protocol):
         """Something became of the call (ringing, answered, ended, cancelled, defaulted)."""
         ...
 
-    async def reconcile(
-        self, adapter: str, live_call_ids: Collection[str], answered_call_ids: Collection[str] = ()
-    ) -> None:
+    async def reconcile(self, adapter: str, live_call_ids: Collection[str], answered_call_ids: Collection[str] = ()) -> None:
         """These calls of `adapter` live, and these of them were answered; every other call that the core holds open is
         over, or out of its hands. `live_call_ids` may grow while this runs, by calls that the adapter hears of.
         """
