@@ -397,5 +397,19 @@ def bench_ring(
     _run(run_bench(records=records, as_json=as_json, seconds=seconds, seed=seed, splink=splink, keep=keep, output=output))
 
 
+@bench_app.command("identity")
+def bench_identity(
+    records: Annotated[list[int] | None, typer.Option(help="Records in households; several sizes in turn.")] = None,
+    data: Annotated[Path | None, typer.Option(help="A folder with Splink's fake_1000.csv and fake_20000.csv.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the generator.")] = 1,
+    splink: Annotated[bool, typer.Option(help="Also runs Splink on the same data.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Prints the result as JSON.")] = False,
+) -> None:
+    """Linking without labels: accuracy, calibration, time and memory, beside Splink."""
+    from firstring.bench.identity import run_bench
+
+    run_bench(records=records or [20_000], data_folder=data, seed=seed, splink=splink, as_json=as_json, console=err)
+
+
 if __name__ == "__main__":
     main()
