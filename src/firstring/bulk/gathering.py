@@ -20,7 +20,7 @@ from firstring.bulk.files import SourceFile, examine
 from firstring.bulk.mapping import FieldMap, guess_map, load_map, mapped
 from firstring.bulk.read import BadRow, Row, read_rows, sample
 from firstring.errors import BadInput
-from firstring.identity.canonical import canonical_record
+from firstring.identity.canonical import canonical, canonical_record
 from firstring.identity.columns import Encoder, Table, compared, traced
 
 COPIES: Final = 4
@@ -28,6 +28,7 @@ COPIES: Final = 4
 _BATCH_ROWS: Final = 5_000
 _PROCESSES_FROM_BYTES: Final = 2_000_000
 """Smaller files are read in this process: others would take longer to start than to work."""
+_NAME_NOBODY: Final = ("birth_date", "gender", "address", "street", "house_number", "city", "postcode")
 _UNREAD: Final[dict[str, tuple[str, ...]]] = {}
 
 Ready: TypeAlias = tuple[str, int, bytes, dict[str, tuple[str, ...]], str]
@@ -134,9 +135,22 @@ def ready_rows(rows: Sequence[Row | BadRow], fields: FieldMap, name: str, countr
                 record = canonical_record(raw, country=country)
                 values = traced(compared(record.fields), raw, record.dropped)
             except BadInput as error:
-                code = error.code
+                # Without a name or an identifier a record is of no use to a store, yet a date and a place may link it.
+                values = compared(_rest(raw, country)) if error.code == "nothing_usable" else _UNREAD
+                code = "" if values else error.code
         found.append((record_id, row.line, _digest(record_id, name, values), values, code))
     return found
+
+
+def _rest(raw: dict[str, Any], country: str) -> dict[str, str]:
+    """Canonical values of the fields that name nobody; what is refused is left out."""
+    fields: dict[str, str] = {}
+    for name in _NAME_NOBODY:
+        try:
+            fields[name] = canonical(name, raw[name], country=country)
+        except (KeyError, BadInput):
+            continue
+    return fields
 
 
 def _digest(record_id: str, name: str, values: dict[str, tuple[str, ...]]) -> bytes:
