@@ -8,3 +8,9 @@ select pg_database_size(current_database()) as size, (select count(*) from first
 -- name: newest_import
 -- How many rows the newest import has written.
 select rows_done from firstring.import_run order by started_at desc limit 1
+
+-- name: vacuum
+vacuum (analyze)
+
+-- name: checkpoint
+checkpoint
