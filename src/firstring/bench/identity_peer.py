@@ -28,8 +28,16 @@ def main(job: dict[str, Any]) -> None:
     have = [field for field in _FIRST if field in fields]
     quoted = {field: ", ".join(f"nullif(\"{column}\", '')" for column in fields[field]) for field in have}
     values = {field: f"coalesce({quoted[field]})" for field in have}
-    if "phone" in values:  # in one form, as a user of Splink would do beforehand
+    # In one form and without placeholders, as a user of Splink would bring them beforehand.
+    if "phone" in values:
+        values["phone"] = "coalesce({})".format(
+            ", ".join(f"case when \"{c}\" not like '000%' then nullif(\"{c}\", '') end" for c in fields["phone"])
+        )
         values["phone"] = f"nullif(right(regexp_replace({values['phone']}, '[^0-9]', '', 'g'), 9), '')"
+    if "email" in values:
+        values["email"] = f"case when {values['email']} not like 'noemail@%' then {values['email']} end"
+    if "birth_date" in values:
+        values["birth_date"] = f"nullif({values['birth_date']}, '1900-01-01')"
     if "given_name" in values:
         values |= {name: f"lower({values[name]})" for name in ("given_name", "family_name")}
     selected = ", ".join(f"{value} as {field}" for field, value in values.items())
@@ -38,8 +46,8 @@ def main(job: dict[str, Any]) -> None:
         f'create table records as select "{fields["record_id"][0]}" as unique_id, {selected} from {source}'  # noqa: S608
     )
     made: dict[str, Any] = {
-        "given_name": lambda: cl.NameComparison("given_name"),
-        "family_name": lambda: cl.NameComparison("family_name"),
+        "given_name": lambda: cl.NameComparison("given_name").configure(term_frequency_adjustments=True),
+        "family_name": lambda: cl.NameComparison("family_name").configure(term_frequency_adjustments=True),
         "birth_date": lambda: cl.LevenshteinAtThresholds("birth_date", [1, 2]),
         "city": lambda: cl.ExactMatch("city").configure(term_frequency_adjustments=True),
         "postcode": lambda: cl.ExactMatch("postcode").configure(term_frequency_adjustments=True),

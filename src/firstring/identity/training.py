@@ -21,7 +21,7 @@ from firstring.identity.spec import BANDS, CLASSES, Comparison, Spec
 
 PSEUDO_PAIRS: Final = 20.0
 """Weight of where training starts, in pairs: what few pairs show is not taken for a law."""
-CELL_PSEUDO_PAIRS: Final = 100.0
+CELL_PSEUDO_PAIRS: Final = 200.0
 """The same for the mix of classes in a cell."""
 RANDOM_PAIRS: Final = 1_000_000
 ROUNDS: Final = 200
