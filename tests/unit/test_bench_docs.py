@@ -8,7 +8,7 @@ from pathlib import Path
 
 import typer.main
 
-from firstring.bench import people
+from firstring.bench import callers, people
 from firstring.cli import app
 
 DOCS = (Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md").read_text("utf-8")
@@ -35,4 +35,4 @@ def test_the_generator_and_the_callers_are_as_described() -> None:
     described = re.search(r"Callers are a mix:(.*?)\.", DOCS, re.DOTALL)
     assert described is not None
     shares = [int(share) / 100 for share in re.findall(r"(\d+) %", described[1])]
-    assert shares == [share for _, share in people.MIX]
+    assert shares == [share for _, share in callers.MIX]

@@ -11,7 +11,7 @@ from pathlib import Path
 import phonenumbers
 import pytest
 
-from firstring.bench import people
+from firstring.bench import callers, people
 from firstring.bench.names import COUNTRIES, Country
 from firstring.bulk.mapping import guess_map
 from firstring.identity.canonical import canonical_record
@@ -135,10 +135,10 @@ def test_numbers_have_the_form_of_their_country(country: Country) -> None:
 
 
 def test_callers_come_in_their_shares_and_say_who_they_are() -> None:
-    calls = list(people.callers(1, 500, 4_000))
-    assert calls == list(people.callers(1, 500, 4_000))
+    calls = list(callers.callers(1, 500, 4_000))
+    assert calls == list(callers.callers(1, 500, 4_000))
     kinds = Counter(call.kind for call in calls)
-    for kind, share in people.MIX:
+    for kind, share in callers.MIX:
         assert abs(kinds[kind] / len(calls) - share) < 0.03
     for call in calls:
         assert bool(call.number) == (call.kind != "withheld")

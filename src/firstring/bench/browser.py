@@ -8,8 +8,8 @@ import shutil
 from collections.abc import Sequence
 from typing import Any
 
+from firstring.bench.callers import Call
 from firstring.bench.http import Client, expect
-from firstring.bench.people import Call
 
 SHOWN_S = 0.12
 """How long a call stays on the desk before it ends and the next one comes."""

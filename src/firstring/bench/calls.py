@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from firstring.bench.people import Call
+from firstring.bench.callers import Call
 from firstring.channels.voice.caller import Caller, place_calls
 from firstring.channels.voice.phone import Phone
 

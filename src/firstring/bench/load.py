@@ -13,8 +13,8 @@ from typing import Final
 
 import msgspec
 
+from firstring.bench.callers import Call
 from firstring.bench.http import Client
-from firstring.bench.people import Call
 from firstring.errors import FirstringError
 
 LASTS_S: Final = 0.8

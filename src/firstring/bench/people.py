@@ -14,11 +14,11 @@ import random
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
-import msgspec
-
+from firstring.bench.happenings import events_of
 from firstring.bench.names import COUNTRIES, MAIL_HOSTS, NICKNAMES, Country
 
 T = TypeVar("T")
@@ -44,9 +44,9 @@ _ID_FACTOR: Final = 0x9E3779B1B5
 """Odd, so that multiplying modulo a power of two is one to one: ids do not show which records belong together."""
 _ID_OFFSET: Final = 0x1F3D5B79A1
 _ID_MODULUS: Final = 1 << 44
-_MIX: Final = 0x5851F42D4C957F2D
+MIX_FACTOR: Final = 0x5851F42D4C957F2D
+"""Keeps the random numbers of neighbouring seeds and households apart."""
 _FIRST_YEAR: Final = 2019
-_json = msgspec.json.Encoder().encode
 _WINDOW: Final = 20_000
 """Rows held back to be written in another order: neighbours in a file are not one household."""
 
@@ -99,12 +99,12 @@ class Written(NamedTuple):
 
 def household(seed: int, number: int) -> Household:
     """Household `number` (from 0) of a seed, as it is today."""
-    return _household(random.Random(seed * _MIX + number), number)  # noqa: S311 - reproducible, not secret
+    return _household(random.Random(seed * MIX_FACTOR + number), number)  # noqa: S311 - reproducible, not secret
 
 
 def records(seed: int, number: int) -> Iterator[Record]:
     """The records of household `number`, in a fixed order."""
-    rng = random.Random(seed * _MIX + number)  # noqa: S311
+    rng = random.Random(seed * MIX_FACTOR + number)  # noqa: S311
     home = _household(rng, number)
     for member in home.members:
         yield from _records_of(rng, seed, home, member)
@@ -147,7 +147,7 @@ def write(folder: Path, seed: int, count: int) -> Written:
         for record in population(seed, count):
             households = record.household + 1
             if record.source == 0:
-                lines = _events(record)
+                lines = events_of(record.row[0], record.person)
                 told.writelines(lines)
                 events += len(lines)
             if len(window) < _WINDOW:
@@ -252,19 +252,14 @@ def _email(draw: Draw, given: str, family: str, born: str) -> str:
     return f"{local}@{MAIL_HOSTS[int(draw() * draw() * len(MAIL_HOSTS))]}"
 
 
-_PLAIN_CACHE: dict[str, str] = {}
 _LETTERS: Final = str.maketrans({"ł": "l", "Ł": "L", "ß": "ss", "ø": "o", "ı": "i", "’": "'"})
 
 
+@cache
 def _plain(text: str) -> str:
-    """Without accents, as an older system stores it."""
-    if text.isascii():
-        return text
-    known = _PLAIN_CACHE.get(text)
-    if known is None:
-        apart = unicodedata.normalize("NFKD", text.translate(_LETTERS))
-        known = _PLAIN_CACHE[text] = "".join(letter for letter in apart if not unicodedata.combining(letter))
-    return known
+    """Without accents, as an older system stores it. Names come from lists, so what is remembered is bounded."""
+    apart = unicodedata.normalize("NFKD", text.translate(_LETTERS))
+    return "".join(letter for letter in apart if not unicodedata.combining(letter))
 
 
 def _mailable(text: str) -> str:
@@ -411,84 +406,3 @@ def _written(draw: Draw, number: str, country: Country) -> str:
     if country.code == "US":
         return f"({own[:3]}) {own[3:6]}-{own[6:]}"
     return f"{country.trunk}{own[:3]} {own[3:]}"
-
-
-# --- what happened to them ---------------------------------------------------------------------------------------
-
-_EVENTS: Final = (
-    "Order Completed", "Order Shipped", "Payment Failed", "Invoice Overdue", "Delivery Delayed", "Refund Requested",
-    "Page Viewed", "Checkout Started", "Complaint Opened", "Signed In",
-)  # fmt: skip
-
-
-def _events(record: Record) -> list[bytes]:
-    """The events of one record, none for most: a function of the record's number, so that a seed gives the same."""
-    mixed = record.person * 2654435761 % 4294967296
-    if mixed % 10 >= 4:
-        return []
-    lines = []
-    for place in range(1 + mixed // 10 % 5):
-        mixed = mixed * 1664525 % 4294967296 + 1013904223
-        name = _EVENTS[(mixed >> 8) % 10 * ((mixed >> 16) % 10) // 9]
-        day, hour = 1 + (mixed >> 12) % 28, (mixed >> 20) % 24
-        user = record.row[0]
-        event = {
-            "messageId": f"{user}-{place}",
-            "type": "track",
-            "event": name,
-            "userId": user,
-            "timestamp": f"2026-{1 + (mixed >> 18) % 9:02d}-{day:02d}T{hour:02d}:00:00Z",
-            "properties": {"order_id": f"o-{mixed % 1_000_000}", "value": mixed % 500},
-        }
-        lines.append(_json(event) + b"\n")
-    return lines
-
-
-# --- who calls ---------------------------------------------------------------------------------------------------
-
-
-class Call(NamedTuple):
-    """A caller: the number shown ("" where it is withheld), and what they would say of themselves."""
-
-    kind: str
-    number: str
-    person: int | None
-    claims: dict[str, str]
-
-
-MIX: Final = (("known", 0.6), ("landline", 0.2), ("unknown", 0.14), ("switchboard", 0.05), ("withheld", 0.01))
-"""Who calls a contact centre: customers on their own mobile, a household's landline, new numbers, companies, nobody."""
-
-
-def callers(seed: int, households: int, count: int) -> Iterator[Call]:
-    """`count` callers of a population of so many households, in the shares of MIX. The same seed gives the same."""
-    rng = random.Random(seed * _MIX + 1_000_003)  # noqa: S311
-    draw = rng.random
-    for _ in range(count):
-        share = draw()
-        kind = MIX[-1][0]
-        for name, part in MIX:
-            share -= part
-            if share < 0:
-                kind = name
-                break
-        yield _caller(rng, seed, households, kind)
-
-
-def _caller(rng: random.Random, seed: int, households: int, kind: str) -> Call:
-    draw = rng.random
-    home = household(seed, int(draw() * households))
-    while kind == "landline" and not home.landline:
-        home = household(seed, int(draw() * households))
-    person = home.members[int(draw() * len(home.members))]
-    claims = {"given_name": person.given, "family_name": person.family, "birth_date": person.birth_date}
-    claims["postcode"] = home.address[3]
-    if kind == "known":
-        return Call(kind, person.mobile, person.person, claims)
-    if kind == "landline":
-        return Call(kind, home.landline, person.person, claims)
-    if kind == "switchboard":
-        return Call(kind, SWITCHBOARDS[int(draw() * len(SWITCHBOARDS))], person.person, claims)
-    if kind == "withheld":
-        return Call(kind, "", person.person, claims)
-    return Call(kind, f"+1907{2000000 + int(draw() * 8000000)}", None, claims)

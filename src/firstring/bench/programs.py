@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import secrets
 import shutil
@@ -56,6 +57,11 @@ class Rig:
             return await asyncio.create_subprocess_exec(*command, env=environment, stdout=output, stderr=output)
         with (self.home / f"bench-{arguments[0]}.log").open("ab") as log:
             return await asyncio.create_subprocess_exec(*command, env=environment, stdout=log, stderr=log)
+
+    def postgresql(self) -> list[int]:
+        """The processes of the database."""
+        postmaster = int((self.home / "data" / "postmaster.pid").read_text().splitlines()[0])
+        return [postmaster, *children_of(postmaster)]
 
     def log_of(self, name: str) -> str:
         """The end of a command's log."""
@@ -193,6 +199,29 @@ def proportional_mb(pid: int) -> float:
 def children_of(pid: int) -> list[int]:
     """The processes that `pid` started and that live."""
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+# --- processor time ----------------------------------------------------------------------------------------------
+
+_TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
+
+
+def processor_s(pids: Sequence[int]) -> float:
+    """Processor time that these processes have used, in seconds; those that have ended meanwhile count as none."""
+    ticks = 0
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+    return ticks / _TICKS_PER_S
+
+
+def machine_busy_s() -> float:
+    """Processor time that the whole machine has used, in seconds over all cores."""
+    user, nice, system, _idle, _wait, interrupts, soft, steal, *_ = map(
+        int, Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
+    )
+    return (user + nice + system + interrupts + soft + steal) / _TICKS_PER_S
 
 
 def _kilobytes(path: Path, name: str) -> float:

@@ -25,7 +25,7 @@ from typing import Any, Final
 from rich.console import Console
 
 from firstring import __version__
-from firstring.bench import browser, measures, people, programs
+from firstring.bench import browser, callers, measures, people, programs
 from firstring.bench.calls import through_kamailio
 from firstring.bench.http import Client, expect
 from firstring.bench.load import LoadReport, ring
@@ -59,7 +59,7 @@ class Bench:
         self.facts: dict[str, Any] = {}
         self.agents: list[int] = []
         self._console = console
-        self._callers: Iterator[people.Call] = iter(())
+        self._callers: Iterator[callers.Call] = iter(())
 
     def say(self, text: str) -> None:
         self._console.print(text, style="dim", highlight=False)
@@ -67,7 +67,7 @@ class Bench:
     def add(self, *measured: Measure) -> None:
         self.measured += measured
 
-    def calls(self, count: int) -> list[people.Call]:
+    def calls(self, count: int) -> list[callers.Call]:
         """The next callers of this run."""
         return list(islice(self._callers, count))
 
@@ -78,7 +78,7 @@ class Bench:
             written = await asyncio.to_thread(people.write, folder, self.seed, self.records)
             self.say(f"{written.records:,} records of {written.households:,} households, {written.events:,} events")
             self.facts["generator_records_per_s"] = round(written.records / (time.perf_counter() - began))
-            self._callers = people.callers(self.seed, written.households, sys.maxsize)
+            self._callers = callers.callers(self.seed, written.households, sys.maxsize)
             async with programs.rig(keep=self.keep) as rig:
                 if self.keep:
                     self.say(f"home: {rig.home}")
@@ -144,14 +144,14 @@ class Bench:
             await self._staff(client, agents)
             await client.warm(32)
             await self._ring(client, self._of_seconds(WARM_UP_S), "warm")
-            await self._decide(client)
+            await self._decide(rig, client, server.pid)
             await self._decide_while_importing(rig, client, folder)
             await self._calls(switch, agents, queue)
             await self._pops(rig, client, port)
             await self._resolve(rig, client, folder)
             await self._memory(server.pid, rig)
 
-    def _of_seconds(self, seconds: float) -> list[people.Call]:
+    def _of_seconds(self, seconds: float) -> list[callers.Call]:
         return self.calls(max(20, int(seconds * RATE_PER_S)))
 
     async def _staff(self, client: Client, phone: Phone) -> None:
@@ -174,13 +174,23 @@ class Bench:
         for agent in agents:
             expect(await client.post(f"/v1/agents/{agent}/presence", {"presence": presence}), "presence")
 
-    async def _ring(self, client: Client, calls: list[people.Call], name: str) -> LoadReport:
+    async def _ring(self, client: Client, calls: list[callers.Call], name: str) -> LoadReport:
         return await ring(client, calls, rate_per_s=RATE_PER_S, seed=self.seed, name=f"{name}-{self.seed}")
 
-    async def _decide(self, client: Client) -> None:
-        before = await self._stages(client)
-        report = await self._ring(client, self._of_seconds(self.seconds), "decide")
-        after = await self._stages(client)
+    async def _decide(self, rig: programs.Rig, client: Client, pid: int) -> None:
+        def used_s() -> dict[str, float]:
+            return {
+                "server": programs.processor_s([pid]),
+                "PostgreSQL": programs.processor_s(rig.postgresql()),
+                "load": programs.processor_s([os.getpid()]),
+                "machine": programs.machine_busy_s(),
+            }
+
+        calls = self._of_seconds(self.seconds)
+        before, used_before, began = await self._stages(client), used_s(), time.perf_counter()
+        report = await self._ring(client, calls, "decide")
+        took_s, used_after, after = time.perf_counter() - began, used_s(), await self._stages(client)
+        used = {name: used_after[name] - used_before[name] for name in used_after}
         await self._report(report, before, after, "decide at 100/s", (3, 15))
         for kind, values in sorted(report.latency_ms.items()):
             self.add(*pair(f"  over HTTP, {kind}", values, None, None)[1:])
@@ -188,6 +198,10 @@ class Bench:
             spent = after[stage].since(before[stage])
             self.add(Measure(f"  in the server, {stage} p50", "ms", spent.quantile_ms(0.5)))
             self.add(Measure(f"  in the server, {stage} p99", "ms", spent.quantile_ms(0.99)))
+        for name in ("server", "PostgreSQL"):
+            self.add(Measure(f"  processor time a call, {name}", "ms", used[name] / len(calls) * 1000.0))
+        others = max(0.0, 2 * used["machine"] - sum(used.values())) / took_s
+        self.add(Measure("  other programs on the machine meanwhile", "cores", others, note=f"of {os.cpu_count()}"))
 
     async def _report(
         self, report: LoadReport, before: Any, after: Any, name: str, goals: tuple[float | None, float]
@@ -319,8 +333,7 @@ class Bench:
     async def _memory(self, pid: int, rig: programs.Rig) -> None:
         note = f"PSS {programs.proportional_mb(pid):,.0f} MB"
         self.add(Measure("memory of the server process (RSS)", "MB", programs.resident_mb(pid), 400, note=note))
-        postmaster = int((rig.home / "data" / "postmaster.pid").read_text().splitlines()[0])
-        pids = [postmaster, *programs.children_of(postmaster)]
+        pids = rig.postgresql()
         shared = sum(programs.proportional_mb(each) for each in pids)
         self.add(Measure("memory of PostgreSQL (PSS)", "MB", shared, note=f"{len(pids)} processes, 256 MB shared buffers"))
 
