@@ -25,9 +25,7 @@ class OnePhone:
     async def event(self, event: CallEvent) -> None:
         return None
 
-    async def reconcile(
-        self, adapter: str, live_call_ids: Collection[str], answered_call_ids: Collection[str] = ()
-    ) -> None:
+    async def reconcile(self, adapter: str, live_call_ids: Collection[str], answered_call_ids: Collection[str] = ()) -> None:
         return None
 
 

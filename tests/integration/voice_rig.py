@@ -40,9 +40,7 @@ class ScriptedSwitchboard:
     async def event(self, event: CallEvent) -> None:
         self.events.append(event)
 
-    async def reconcile(
-        self, adapter: str, live_call_ids: Collection[str], answered_call_ids: Collection[str] = ()
-    ) -> None:
+    async def reconcile(self, adapter: str, live_call_ids: Collection[str], answered_call_ids: Collection[str] = ()) -> None:
         self.answered = list(answered_call_ids)
         self.reconciled.append((adapter, list(live_call_ids)))
 
