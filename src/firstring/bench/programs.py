@@ -216,12 +216,10 @@ def processor_s(pids: Sequence[int]) -> float:
     return ticks / _TICKS_PER_S
 
 
-def machine_busy_s() -> float:
-    """Processor time that the whole machine has used, in seconds over all cores."""
-    user, nice, system, _idle, _wait, interrupts, soft, steal, *_ = map(
-        int, Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
-    )
-    return (user + nice + system + interrupts + soft + steal) / _TICKS_PER_S
+def machine_idle_s() -> float:
+    """Processor time that nobody has used, in seconds over all cores. What is busy is counted by ticks, this exactly."""
+    idle, waiting = Path("/proc/stat").read_text().split("\n", 1)[0].split()[4:6]
+    return (int(idle) + int(waiting)) / _TICKS_PER_S
 
 
 def _kilobytes(path: Path, name: str) -> float:

@@ -146,7 +146,7 @@ class Bench:
             await self._ring(client, self._of_seconds(WARM_UP_S), "warm")
             await self._decide(rig, client, server.pid)
             await self._decide_while_importing(rig, client, folder)
-            await self._calls(switch, agents, queue)
+            await self._calls(client, switch, agents, queue)
             await self._pops(rig, client, port)
             await self._resolve(rig, client, folder)
             await self._memory(server.pid, rig)
@@ -183,7 +183,7 @@ class Bench:
                 "server": programs.processor_s([pid]),
                 "PostgreSQL": programs.processor_s(rig.postgresql()),
                 "load": programs.processor_s([os.getpid()]),
-                "machine": programs.machine_busy_s(),
+                "nobody": programs.machine_idle_s(),
             }
 
         calls = self._of_seconds(self.seconds)
@@ -200,8 +200,9 @@ class Bench:
             self.add(Measure(f"  in the server, {stage} p99", "ms", spent.quantile_ms(0.99)))
         for name in ("server", "PostgreSQL"):
             self.add(Measure(f"  processor time a call, {name}", "ms", used[name] / len(calls) * 1000.0))
-        others = max(0.0, 2 * used["machine"] - sum(used.values())) / took_s
-        self.add(Measure("  other programs on the machine meanwhile", "cores", others, note=f"of {os.cpu_count()}"))
+        cores = os.cpu_count() or 1
+        others = max(0.0, cores - sum(used.values()) / took_s)
+        self.add(Measure("  other programs on the machine meanwhile", "cores", others, note=f"of {cores}"))
 
     async def _report(
         self, report: LoadReport, before: Any, after: Any, name: str, goals: tuple[float | None, float]
@@ -254,13 +255,17 @@ class Bench:
 
     # --- calls, pops, resolve, memory ---------------------------------------------------------------------------
 
-    async def _calls(self, switch: tuple[str, str] | None, agents: Phone, queue: Phone) -> None:
+    async def _calls(self, client: Client, switch: tuple[str, str] | None, agents: Phone, queue: Phone) -> None:
         name = "INVITE -> forwarded INVITE, 100 calls/s"
         if switch is None:
             self.add(*pair(name, [], 8, 40, note="kamailio is not installed"))
             return
+        before = (await self._stages(client))["decide"]
         report = await through_kamailio(switch[0], agents, queue, self._of_seconds(self.seconds), rate_per_s=RATE_PER_S)
+        spent = (await self._stages(client))["decide"].since(before)
         self.add(*pair(name, report.to_phone_ms, 8, 40))
+        self.add(Measure("  of that deciding, in the server p50", "ms", spent.quantile_ms(0.5)))
+        self.add(Measure("  of that deciding, in the server p99", "ms", spent.quantile_ms(0.99)))
         to_queue = f"{report.default_queue} to the default queue"
         self.add(Measure("calls lost", "calls", float(report.lost), 0, note=to_queue))
         self.say(f"calls: {len(report.to_phone_ms):,} to agents, {to_queue}, {report.lost} lost")
