@@ -199,7 +199,7 @@ async def new_context(browser: Browser, *, dark: bool = False, width: str = "des
     context = await browser.new_context(
         viewport={"width": wide, "height": high}, color_scheme="dark" if dark else "light", reduced_motion="reduce"
     )
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(30_000)
     return context
 
 
