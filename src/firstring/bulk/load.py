@@ -19,7 +19,7 @@ from firstring.ports import Clock, SystemClock
 from firstring.settings import Settings
 from firstring.store.database import Database, Tenant
 
-NICENESS: Final = 19
+NICENESS = 19
 """Calls ring while an import runs: they go first."""
 
 
