@@ -11,11 +11,13 @@ import contextlib
 import os
 import ssl
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import structlog
+from cryptography.x509 import Certificate
 
 from firstring import limits
 from firstring.api.app import create_app
@@ -97,10 +99,11 @@ async def running(
         decider = Decider(ring, models, clock, ids, metrics)
         tls = ssl.create_default_context()
         if settings.stir_https_roots_file is not None:
-            tls.load_verify_locations(settings.stir_https_roots_file)
+            with _readable(settings.stir_https_roots_file, "FIRSTRING_STIR_HTTPS_ROOTS_FILE"):
+                tls.load_verify_locations(settings.stir_https_roots_file)
         certificates = CertificateCache(clock, tls=tls, allow_private_hosts=frozenset(settings.stir_private_hosts))
         stack.push_async_callback(certificates.aclose)
-        roots = load_roots(settings.stir_roots_file.read_bytes()) if settings.stir_roots_file else ()
+        roots = _stir_roots(settings)
         signatures = SignatureVerifier(certificates, roots, clock)
         server: Server
         calls: dict[int, Calls] = {}
@@ -179,6 +182,30 @@ async def running(
         finally:
             services.stopping = True
             pops.close()
+
+
+@contextlib.contextmanager
+def _readable(path: Path, setting: str) -> Iterator[None]:
+    """A file of certificates that a setting names. Raises BadInput setting_file_unreadable."""
+    try:
+        yield
+    except (OSError, ValueError) as error:  # ssl.SSLError, for what is no certificate, is an OSError
+        raise BadInput(
+            "setting_file_unreadable",
+            f"The file of certificates cannot be read ({type(error).__name__}).",
+            where={"setting": setting, "file": str(path)},
+            hint="Name a PEM file that this program may read.",
+        ) from error
+
+
+def _stir_roots(settings: Settings) -> tuple[Certificate, ...]:
+    """The authorities trusted for STIR/SHAKEN; nobody where no file is named."""
+    path = settings.stir_roots_file
+    if path is None:
+        return ()
+    with _readable(path, "FIRSTRING_STIR_ROOTS_FILE"):
+        pem = path.read_bytes()
+    return load_roots(pem)
 
 
 class RedirectWaits:

@@ -316,7 +316,6 @@ NICKNAMES: Final[dict[str, tuple[str, ...]]] = {
     )
 }
 
-COMPANIES: Final = _words("Acme Northwind Contoso Initech Globex Umbra Hooli Vandelay Stark Wayne Tyrell Wonka Duff Soylent")
 MAIL_HOSTS: Final = (
     "example.com",
     "mail.example.com",
