@@ -24,7 +24,7 @@ def test_every_option_is_documented_and_every_command_understood() -> None:
     }
     documented = set(re.findall(r"`(--[a-z-]+)", DOCS))
     assert documented == known
-    commands = [line.partition("#")[0] for line in DOCS.splitlines() if line.startswith("firstring bench ring")]
+    commands = [line[2:].partition("#")[0] for line in DOCS.splitlines() if line.startswith("$ firstring bench ring")]
     assert len(commands) == 3
     for command in commands:
         assert bench.make_context("ring", shlex.split(command)[3:]).params["seconds"] > 0
