@@ -10,14 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firstring.bench.people import population
-from firstring.bulk.clustering import LIKELY, MOST, NOT_SEEN, clusters, components, connected, joins
 from firstring.bulk.gathering import Gathered, gather, sources
 from firstring.bulk.link import model_of, persons
 from firstring.bulk.pairs import Pairs
 from firstring.bulk.plan import make_plan
+from firstring.identity.clustering import LIKELY, MOST, NOT_SEEN, clusters, components, connected, joins
 from firstring.identity.levels import outcomes, patterns, unpacked
 from firstring.identity.model import Model
-from firstring.identity.spec import BANDS, PERSON, Comparison, Level
+from firstring.identity.spec import PERSON, Comparison, Level
+from firstring.identity.statistics import BANDS
 from firstring.identity.training import Observed, expectation_maximisation
 
 THRESHOLD = float(np.log(19))

@@ -10,7 +10,7 @@ from firstring.bulk.plan import key_pairs, make_plan
 from firstring.contact import Reason
 from firstring.errors import BadInput
 from firstring.identity.columns import Encoder, compared, email_local, sound, table_of, traced
-from firstring.identity.levels import active, bands, compare, outcomes
+from firstring.identity.levels import active, compare, outcomes
 from firstring.identity.model import Model, as_json, from_json, outcome_names, score, weights
 from firstring.identity.spec import CLASSES, PERSON, BlockingKey, Spec
 
@@ -91,7 +91,7 @@ def test_the_rarest_shared_value_of_several_counts() -> None:
     phone = next(one for one in PERSON.comparisons if one.name == "phone")
     outcome = int(compare(phone, table, np.array([0]), np.array([1]))[0])
     assert outcomes(phone).of[outcome - 1][1] == 4  # two of 32 records
-    assert bands(table.column("phone")).tolist() == [0, 4, 0]
+    assert table.bands("phone").tolist() == [0, 4, 0]
 
 
 def test_addresses_made_of_one_name_are_alike_because_the_name_is() -> None:

@@ -14,11 +14,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from firstring.bulk.clustering import LIKELY, clusters, components
 from firstring.bulk.gathering import Gathered
 from firstring.bulk.pairs import Pairs
 from firstring.bulk.plan import Plan
 from firstring.errors import BadInput
+from firstring.identity.clustering import LIKELY, clusters, components
 from firstring.identity.columns import Table
 from firstring.identity.levels import active
 from firstring.identity.model import Model, weights

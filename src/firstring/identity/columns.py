@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from firstring.contact import Reason
 from firstring.identity.codes import postcode_key
 from firstring.identity.names import name_of
+from firstring.identity.statistics import Statistics, frozen, octave
 from firstring.identity.text import fold
 
 Codes: TypeAlias = NDArray[np.int32]
@@ -102,11 +103,17 @@ class Column(NamedTuple):
 
 
 class Table:
-    """Columns of n records, and columns derived from them (made once, when first asked for)."""
+    """Columns of n records, and columns derived from them (made once, when first asked for).
 
-    def __init__(self, rows: int, columns: Mapping[str, Column]) -> None:
+    How rare a value is, is counted in the table itself, or read from `statistics` where they are given: then it is the
+    same for a table of three records as for one of a million.
+    """
+
+    def __init__(self, rows: int, columns: Mapping[str, Column], statistics: Statistics | None = None) -> None:
         self.rows = rows
         self.columns = dict(columns)
+        self.statistics = statistics
+        self._bands: dict[str, NDArray[np.uint8]] = {}
         self._derived: dict[str, Column] = {}
         self._hashes: dict[str, Hashes] = {}
         self._named: dict[str, NDArray[np.bool_]] = {}
@@ -133,6 +140,39 @@ class Table:
             return self.has("address") and self.has("postcode")
         base = DERIVED[name][0] if name in DERIVED else name
         return base in self.columns
+
+    def bands(self, name: str) -> NDArray[np.uint8]:
+        """For each value of a column its octave of rarity among the records that state it; the last entry is for none."""
+        if name not in self._bands:
+            column = self.column(name)
+            if self.statistics is not None:
+                found = self.statistics.bands(name, column.values)
+            else:
+                found = octave(column.counts, column.stated)
+            self._bands[name] = np.append(found, np.uint8(0))
+        return self._bands[name]
+
+    def several_names(self) -> NDArray[np.bool_]:
+        """For each e-mail address whether records of several given names state it; the last entry is for none."""
+        if self.statistics is not None:
+            found = self.statistics.several_names(self.columns["email"].values)
+        else:
+            found = self.column("email_names").counts > 1
+        return np.append(found, False)
+
+    def frozen(self, names: Sequence[str], key: bytes) -> Statistics:
+        """What this table knows of the values of its columns, to be kept with a model."""
+        counted = {
+            name: (column.values, column.counts, column.stated)
+            for name in names
+            if self.has(name)
+            for column in (self.column(name),)
+        }
+        several: list[str] = []
+        if "email" in self.columns:
+            emails = self.columns["email"].values
+            several = [emails[place] for place in np.flatnonzero(self.several_names()[:-1]).tolist()]
+        return frozen(self.rows, counted, several, key)
 
     def part(self, name: str) -> Hashes:
         """A part of a blocking key: (n, slots) hashes, 0 where there is none.
@@ -196,12 +236,12 @@ class Table:
         return Column(email.codes, email.values, counts)
 
 
-def table_of(rows: Sequence[Mapping[str, Sequence[str]]]) -> Table:
-    """A table of records given as `compared` gives them; for tests and small sets."""
+def table_of(rows: Sequence[Mapping[str, Sequence[str]]], statistics: Statistics | None = None) -> Table:
+    """A table of records given as `compared` gives them, in their order; for small sets."""
     encoder = Encoder()
     for row in rows:
         encoder.add(row)
-    return encoder.table(np.arange(len(rows)))
+    return encoder.table(np.arange(len(rows)), statistics)
 
 
 class Encoder:
@@ -227,7 +267,7 @@ class Encoder:
             self._several[name].append(tuple([codes.setdefault(value, len(codes)) for value in several]))
         self.rows += 1
 
-    def table(self, order: NDArray[np.int64]) -> Table:
+    def table(self, order: NDArray[np.int64], statistics: Statistics | None = None) -> Table:
         """The table of the given rows in that order. The encoder is empty afterwards."""
         columns: dict[str, Column] = {}
         for name in COLUMNS:
@@ -237,23 +277,33 @@ class Encoder:
             if name in self._single:
                 codes = np.array(self._single.pop(name), np.int32).reshape(-1, 1)
             else:
-                codes = _slots(self._several.pop(name), values)
+                codes = _slots(self._several.pop(name), values, name, statistics)
             columns[name] = _counted(codes[order], values)
-        return Table(len(order), columns)
+        return Table(len(order), columns, statistics)
 
 
-def _slots(rows: list[tuple[int, ...]], values: list[str]) -> Codes:
+def _slots(rows: list[tuple[int, ...]], values: list[str], name: str, statistics: Statistics | None) -> Codes:
+    """Codes in slots; of a record with more values than there are slots the rarest by octave, ties by text."""
     width = min(SLOTS, max(map(len, rows)))
     codes = np.full((len(rows), width), -1, np.int32)
-    held: NDArray[np.int64] | None = None
+    bands: NDArray[np.uint8] | None = None
     for place, row in enumerate(rows):
         if len(row) > width:
-            if held is None:
-                held = np.bincount(np.fromiter((code for one in rows for code in one), np.int64), minlength=len(values))
-            counts = held
-            row = tuple(sorted(row, key=lambda code: (int(counts[code]), values[code]))[:width])
+            if bands is None:
+                bands = _bands_before(rows, values, name, statistics)
+            known = bands
+            row = tuple(sorted(row, key=lambda code: (-int(known[code]), values[code]))[:width])
         codes[place, : len(row)] = row
     return codes
+
+
+def _bands_before(
+    rows: list[tuple[int, ...]], values: list[str], name: str, statistics: Statistics | None
+) -> NDArray[np.uint8]:
+    if statistics is not None:
+        return statistics.bands(name, values)
+    held = np.bincount(np.fromiter((code for one in rows for code in one), np.int64), minlength=len(values))
+    return octave(held, sum(map(bool, rows)))
 
 
 def _counted(codes: Codes, values: list[str]) -> Column:

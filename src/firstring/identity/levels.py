@@ -17,7 +17,8 @@ from rapidfuzz.process import cpdist
 
 from firstring.identity import nicknames
 from firstring.identity.columns import Column, Table
-from firstring.identity.spec import BANDS, Comparison, Level, Spec
+from firstring.identity.spec import Comparison, Level, Spec
+from firstring.identity.statistics import BANDS
 
 Rows: TypeAlias = NDArray[np.int64]
 """Row numbers of one side of pairs."""
@@ -58,13 +59,6 @@ def outcomes(comparison: Comparison) -> Outcomes:
 def active(spec: Spec, table: Table) -> tuple[Comparison, ...]:
     """The comparisons for which the table has any column."""
     return tuple(one for one in spec.comparisons if any(table.has(column) for column in one.columns))
-
-
-def bands(column: Column) -> NDArray[np.uint8]:
-    """For each value its octave of rarity among the records that state the column; the last entry is for none."""
-    share = np.maximum(column.counts, 1) / max(column.stated, 1)
-    octave = np.minimum(np.floor(-np.log2(np.minimum(share, 1.0)) + 1e-9), BANDS - 1)
-    return np.append(octave.astype(np.uint8), np.uint8(0))
 
 
 def compare(comparison: Comparison, table: Table, left: Rows, right: Rows) -> Outcome:
@@ -201,7 +195,7 @@ def _names(comparison: Comparison, table: Table, left: Rows, right: Rows) -> Out
     if table.has(name):
         column = table.column(name)
         ones, others, there, equal = _single(table, name, left, right)
-        result[equal] = first["exact"] + bands(column)[ones[equal]]
+        result[equal] = first["exact"] + table.bands(name)[ones[equal]]
         rest = there & ~equal
         measure = _given_levels if name == "given" else _family_levels
         order = _GIVEN_ORDER if name == "given" else _FAMILY_ORDER
@@ -259,7 +253,7 @@ def _date(comparison: Comparison, table: Table, left: Rows, right: Rows) -> Outc
     column = table.column(name)
     ones, others, there, equal = _single(table, name, left, right)
     result = np.zeros(len(left), np.uint8)
-    result[equal] = first["exact"] + bands(column)[ones[equal]]
+    result[equal] = first["exact"] + table.bands(name)[ones[equal]]
     rest = there & ~equal
     order = ("swapped", "edit1", "edit2", "month_day", "days", "year", "different")
     places = np.array([0, *(first[level] for level in order)], np.uint8)
@@ -280,20 +274,20 @@ def _place(comparison: Comparison, table: Table, left: Rows, right: Rows) -> Out
         rest = there & ~equal
         close = _measured(column, ones[rest], others[rest], lambda a, b: (_similarity(a, b) >= _CLOSE).astype(np.uint8))
         result[np.flatnonzero(rest)[close > 0]] = first["city_close"]
-        result[equal] = first["city"] + bands(column)[ones[equal]]
+        result[equal] = first["city"] + table.bands("city")[ones[equal]]
     if table.has("postcode"):
         column = table.column("postcode")
         _, _, _, near = _single(table, "outward", left, right)
         postcode_ones, _, postcode_there, postcode = _single(table, "postcode", left, right)
         result[postcode_there & (result == MISSING)] = first["different"]
         result[near] = first["near"]
-        result[postcode] = first["postcode"] + bands(column)[postcode_ones[postcode]]
+        result[postcode] = first["postcode"] + table.bands("postcode")[postcode_ones[postcode]]
     if table.has("address"):
         column = table.column("address")
         ones, others, address_there, address = _single(table, "address", left, right)
         result[address_there & (result == MISSING)] = first["different"]
         took = address & ~postcode
-        result[took] = first["address"] + bands(column)[ones[took]]
+        result[took] = first["address"] + table.bands("address")[ones[took]]
         rest = address_there & ~address & (result > 0)
         alike = _measured(column, ones[rest], others[rest], _same_home)
         close = no.copy()
@@ -304,7 +298,7 @@ def _place(comparison: Comparison, table: Table, left: Rows, right: Rows) -> Out
     if table.has("home"):
         column = table.column("home")
         ones, _, _, equal = _single(table, "home", left, right)
-        result[equal] = first["home"] + bands(column)[ones[equal]]
+        result[equal] = first["home"] + table.bands("home")[ones[equal]]
     return result
 
 
@@ -328,16 +322,17 @@ def _same_home(ones: list[str], others: list[str]) -> NDArray[np.uint8]:
 
 def _identifier(comparison: Comparison, table: Table, left: Rows, right: Rows) -> Outcome:
     first = outcomes(comparison).first
-    column = table.column(comparison.columns[0])
-    result, rest = _shared(column, first["exact"], first["different"], left, right)
+    name = comparison.columns[0]
+    column = table.column(name)
+    result, rest = _shared(table, name, first["exact"], first["different"], left, right)
     if "close" in first:
         _any_pair(column, left, right, rest, result, [(_one_edit, first["close"])])
     return result
 
 
-def _shared(column: Column, exact: int, different: int, left: Rows, right: Rows) -> tuple[Outcome, Mask]:
+def _shared(table: Table, name: str, exact: int, different: int, left: Rows, right: Rows) -> tuple[Outcome, Mask]:
     """The rarest shared value of each pair as an outcome, and the pairs that state values and share none."""
-    band_of = bands(column)
+    column, band_of = table.column(name), table.bands(name)
     ones, others = column.codes[left], column.codes[right]
     there = (ones >= 0).any(axis=1) & (others >= 0).any(axis=1)
     best = np.full(len(left), -1, np.int16)
@@ -368,9 +363,9 @@ def _any_pair(
 def _email(comparison: Comparison, table: Table, left: Rows, right: Rows) -> Outcome:
     first = outcomes(comparison).first
     column = table.column("email")
-    result, rest = _shared(column, first["exact"], first["different"], left, right)
+    result, rest = _shared(table, "email", first["exact"], first["different"], left, right)
     # An address that several given names use is a household's: agreeing on it says less about who.
-    several = np.append(table.column("email_names").counts > 1, False)
+    several = table.several_names()
     exact = _between(result, first["exact"], BANDS)
     shared_by_several = np.zeros(len(left), bool)
     ones, others = column.codes[left[exact]], column.codes[right[exact]]
@@ -384,7 +379,7 @@ def _email(comparison: Comparison, table: Table, left: Rows, right: Rows) -> Out
     shared_by_several[np.flatnonzero(exact)[mine & ~alone]] = True
     result[shared_by_several] += np.uint8(first["exact_several"] - first["exact"])
     local = table.column("email_local")
-    by_local, _ = _shared(local, first["local"], MISSING, left, right)
+    by_local, _ = _shared(table, "email_local", first["local"], MISSING, left, right)
     _any_pair(column, left, right, rest, result, [(_one_edit, first["close"])])
     same_local = rest & (by_local > 0) & (result == first["different"])
     result[same_local] = by_local[same_local]

@@ -14,8 +14,6 @@ import msgspec
 
 CLASSES: Final = ("same", "household", "namesake", "unrelated")
 """What two records can be to one another: one person; two who live together; two of one name; nothing."""
-BANDS: Final = 24
-"""Octaves of rarity: from 1 (every record has it) to 2^-23, so that a pair in ten million records has its own."""
 
 Kind = Literal["names", "middle", "suffix", "code", "date", "place", "email", "identifier"]
 Coarse = Literal["exact", "near", "different"]

@@ -14,10 +14,11 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from firstring.identity.columns import Column, Table
-from firstring.identity.levels import MISSING, Patterns, bands, compare, outcomes, unpacked
+from firstring.identity.columns import Table
+from firstring.identity.levels import MISSING, Patterns, compare, outcomes, unpacked
 from firstring.identity.model import SAME, UNRELATED, Floats, Model, cell_names, coarse, outcome_names
-from firstring.identity.spec import BANDS, CLASSES, Comparison, Spec
+from firstring.identity.spec import CLASSES, Comparison, Spec
+from firstring.identity.statistics import BANDS
 
 PSEUDO_PAIRS: Final = 20.0
 """Weight of where training starts, in pairs: what few pairs show is not taken for a law."""
@@ -105,21 +106,22 @@ def _coincidence(comparison: Comparison, level: str, table: Table) -> Floats:
     column = table.column(name)
     counted = np.ones(len(column.values), bool)
     if comparison.kind == "email" and name == "email":
-        counted = (table.column("email_names").counts > 1) == (level == "exact_several")
-    by_band = _agreeing(column, counted, table.rows)
+        counted = table.several_names()[:-1] == (level == "exact_several")
+    by_band = _agreeing(table, name, counted)
     inner = _CONTAINS.get(name)
     if inner is not None and table.has(inner) and by_band.sum() > 0:
         within = table.column(inner)
-        shared = _agreeing(within, np.ones(len(within.values), bool), table.rows).sum()
+        shared = _agreeing(table, inner, np.ones(len(within.values), bool)).sum()
         by_band *= max(_FLOOR, 1.0 - shared / by_band.sum())
     return by_band
 
 
-def _agreeing(column: Column, counted: NDArray[np.bool_], rows: int) -> Floats:
-    counts = column.counts.astype(np.float64)
+def _agreeing(table: Table, name: str, counted: NDArray[np.bool_]) -> Floats:
+    rows = table.rows
+    counts = table.column(name).counts.astype(np.float64)
     # Whole numbers up to 2^53 add up exactly: the order of the values, which is that of arrival, leaves no trace.
     pairs = np.where(counted, counts * (counts - 1), 0.0)
-    return np.asarray(np.bincount(bands(column)[:-1], weights=pairs, minlength=BANDS) / (rows * (rows - 1.0)))
+    return np.asarray(np.bincount(table.bands(name)[:-1], weights=pairs, minlength=BANDS) / (rows * (rows - 1.0)))
 
 
 # --- expectation and maximisation ----------------------------------------------------------------------------------
@@ -172,7 +174,7 @@ def _holders(comparison: Comparison, level: str, table: Table) -> Floats:
         return np.zeros(BANDS)
     column = table.column(name)
     shared = np.where(column.counts > 1, column.counts, 0).astype(np.float64)
-    by_band = np.bincount(bands(column)[:-1], weights=shared, minlength=BANDS)
+    by_band = np.bincount(table.bands(name)[:-1], weights=shared, minlength=BANDS)
     return np.asarray(by_band / max(by_band.sum(), 1.0), np.float64)
 
 

@@ -1,0 +1,42 @@
+"""Frozen statistics say of every value what the table they come from says."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from firstring.identity.columns import table_of
+from firstring.identity.statistics import BANDS, Statistics
+
+KEY = b"sixteen bytes or"
+ROWS = [
+    {"given": ("ann",), "family": ("smith",), "email": ("home@example.org",), "root": ("ann",), "phone": ("+1", "+2")},
+    {"given": ("bob",), "family": ("smith",), "email": ("home@example.org",), "root": ("robert",), "phone": ("+1",)},
+    {"given": ("ann",), "family": ("young",), "email": ("ann@example.org",), "root": ("ann",)},
+]
+NAMES = ("given", "family", "email", "email_local", "phone")
+
+
+def test_frozen_statistics_say_what_the_table_says() -> None:
+    table = table_of(ROWS)
+    statistics = Statistics.from_bytes(table.frozen(NAMES, KEY).as_bytes(), KEY)
+    again = table_of(ROWS, statistics)
+    for name in NAMES:
+        assert np.array_equal(again.bands(name), table.bands(name)), name
+    assert np.array_equal(again.several_names(), table.several_names())
+    alone = table_of(ROWS[:1], statistics)
+    assert alone.bands("family").tolist() == [0, 0], "two of three share it, though this table holds one record"
+    assert alone.several_names().tolist() == [True, False]
+
+
+def test_a_value_that_is_not_known_is_as_rare_as_one_can_be() -> None:
+    statistics = table_of(ROWS).frozen(NAMES, KEY)
+    assert statistics.bands("family", ["nobody"]).tolist() == [1], "one of three: less than a half, more than a quarter"
+    assert statistics.bands("device", ["x"]).tolist() == [BANDS - 1]
+
+
+def test_another_key_knows_nothing() -> None:
+    content = table_of(ROWS).frozen(NAMES, KEY).as_bytes()
+    assert Statistics.from_bytes(content, b"another key 1234").bands("family", ["smith"]).tolist() == [1]
+    with pytest.raises(ValueError):
+        Statistics.from_bytes(b"no such thing", KEY)
