@@ -67,12 +67,22 @@ class BlockingKey(msgspec.Struct, frozen=True):
 
 
 class Spec(msgspec.Struct, frozen=True):
-    """Comparisons and keys. A comparison whose columns are empty in the data is left out, a key as well."""
+    """Comparisons and keys. A comparison whose columns are empty in the data is left out, a key as well.
+
+    Training learns from the pairs of all `keys`; linking, in bulk and online, compares those of `link_keys` (their names).
+    """
 
     comparisons: tuple[Comparison, ...]
     keys: tuple[BlockingKey, ...]
     block_records: int = 50
     """A value shared by more records than this is hot for its key and makes no pairs under it."""
+    link_keys: tuple[str, ...] = ()
+
+    @property
+    def linking(self) -> tuple[BlockingKey, ...]:
+        """The keys under which records to be linked meet, in the order of `link_keys`; all keys where none is named."""
+        by_name = {key.name: key for key in self.keys}
+        return tuple(by_name[name] for name in self.link_keys) or self.keys
 
 
 def _identifier(name: str, column: str, same: float, *, fuzzy: bool, household: float = 0.0) -> Comparison:
@@ -209,11 +219,17 @@ _PROFILE_KEYS: Final = (
     "family_sound+month_day", "given_sound+year", "family_sound+city", "given_sound+city",
 )  # fmt: skip
 
+_LINK_KEYS: Final = (
+    "phone", "email", "national_id", "account", "device", "cookie", "social",
+    "family+born", "root+born", "names+year", "names+city", "postcode+family", "postcode+root",
+)  # fmt: skip
+
 PERSON: Final = Spec(
     _COMPARISONS,
     (
         *(BlockingKey(name, tuple(name.split("+"))) for name in _CONTACT_KEYS),
         *(BlockingKey(name, tuple(name.split("+")), profile=True) for name in _PROFILE_KEYS),
     ),
+    link_keys=_LINK_KEYS,
 )
 """Persons: what the field vocabulary knows of them."""
