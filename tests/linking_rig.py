@@ -1,0 +1,33 @@
+"""A model of persons by hand, for tests that need one and not its training."""
+
+from __future__ import annotations
+
+from firstring.identity.levels import outcomes
+from firstring.identity.model import Model, outcome_names
+from firstring.identity.spec import PERSON, Comparison, Spec
+
+_OF_UNRELATED = 0.02
+"""Share of unrelated pairs at a level that is not its comparison's last and not banded."""
+
+
+def model_by_hand(spec: Spec = PERSON, *, records: int = 10_000, without: tuple[str, ...] = ()) -> Model:
+    """Every comparison with the shares that training starts from; shared values are as rare as their octave says."""
+    shares = {one.name: _shares(one) for one in spec.comparisons if one.name not in without}
+    return Model(spec, records, {"same": 1.0, "household": 1.0}, 1e-5, shares)
+
+
+def _shares(comparison: Comparison) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = {}
+    last = comparison.levels[-1].name
+    for name, (level, octave) in zip(outcome_names(comparison), outcomes(comparison).of, strict=True):
+        unrelated = 0.9 if level.name == last else _OF_UNRELATED
+        if octave is not None:
+            unrelated = 0.5 ** (2 * octave + 1)
+        spread = 1.0 if octave is None else 1 / 24
+        learned = (level.same, level.household, level.namesake)
+        rows = [
+            max(share * spread, 1e-6) if learns else unrelated
+            for share, learns in zip(learned, comparison.learned_by, strict=True)
+        ]
+        found[name] = [*rows, unrelated]
+    return found
