@@ -105,14 +105,18 @@ def _ours(error: BaseException, connecting: bool) -> FirstringError | None:
 
 
 class Tenant:
-    """A tenant that is open: its id, its name and its keys."""
+    """A tenant that is open: its id, its name and its keys.
 
-    __slots__ = ("keys", "name", "tenant_id")
+    kept: what this process holds of it between transactions, by the module that holds it; bounded there.
+    """
+
+    __slots__ = ("kept", "keys", "name", "tenant_id")
 
     def __init__(self, tenant_id: int, name: str, keys: TenantKeys) -> None:
         self.tenant_id = tenant_id
         self.name = name
         self.keys = keys
+        self.kept: dict[str, Any] = {}
 
 
 class Database:
