@@ -99,7 +99,8 @@ class RecordRead(Value, frozen=True):
     """A source record behind a candidate, opened: `fields` is the canonical vocabulary (lists for phone and email).
 
     `matched` are the evidence's identifiers that this record carries; `composite` says that it also shares the
-    composite name + birth date + postcode key.
+    composite name + birth date + postcode key. `chosen` are fields whose value a steward chose. `enriched`: what a
+    provider appended to the record of this id, of which it is no evidence.
     """
 
     record_id: int
@@ -111,6 +112,8 @@ class RecordRead(Value, frozen=True):
     composite: bool = False
     last_seen: datetime | None = None
     verified_at: datetime | None = None
+    chosen: tuple[str, ...] = ()
+    enriched: bool = False
 
 
 class TouchRead(Value, frozen=True):
@@ -158,6 +161,8 @@ class Read(Value, frozen=True):
     candidates_cut: int = 0
     issues_cut: tuple[int, ...] = ()
     """Persons with more issue events than were read: they count as having an open issue."""
+    enrichments: tuple[RecordRead, ...] = ()
+    """What providers appended to `records`: shown in profiles, never compared."""
 
 
 # --- who ---------------------------------------------------------------------------------------------------------

@@ -32,6 +32,7 @@ from firstring.contact import (
 from firstring.store.database import Database, Tenant, translated
 from firstring.store.notices import Notice, Notices
 from firstring.store.queries import sql
+from firstring.store.seal import TenantKeys
 
 COMPOSITE = "composite"
 """The kind under which the name + birth date + postcode key is looked up."""
@@ -115,8 +116,10 @@ class RingStore:
             )
         assert row is not None
         touches, issues_cut = _touches(keys, row["touches"] or (), row["issues"] or ())
+        records = [_record(keys, found, by_key) for found in row["records"] or ()]
         return Read(
-            records=tuple(_record(keys, found, by_key) for found in row["records"] or ()),
+            records=tuple(record for record in records if not record.enriched),
+            enrichments=tuple(record for record in records if record.enriched),
             touches=touches,
             fan_out=tuple(
                 FanOut(by_key[hit["key"]], hit["records"], hit["persons"], hit["hot"])
@@ -300,17 +303,31 @@ def _distinct(agents: list[int] | None, versions: list[int] | None, free: list[d
 
 def _record(keys: Any, row: asyncpg.Record, by_key: dict[bytes, Identifier]) -> RecordRead:
     matched = [by_key[key] for key in row["matched"] or () if key in by_key]
+    fields = keys.open(row["wrapped_key"], row["sealed"]) or {}
     return RecordRead(
         record_id=row["record_id"],
         version=row["version"],
         person_id=row["person_id"],
         source=row["source"],
-        fields=keys.open(row["wrapped_key"], row["sealed"]) or {},
+        fields=fields,
         matched=tuple(sorted(identifier for identifier in matched if identifier.kind != COMPOSITE)),
         composite=any(identifier.kind == COMPOSITE for identifier in matched),
         last_seen=row["last_seen"],
         verified_at=row["verified_at"],
+        chosen=chosen_fields(keys, fields, row["chosen"]),
+        enriched=row["enriched"],
     )
+
+
+def choice(keys: TenantKeys, field: str, value: Any) -> str:
+    """A steward's choice of a field's value as it stands with the record: the value as a blind index."""
+    return f"{field}:{keys.blind('chosen:' + field, str(value)).hex()}"
+
+
+def chosen_fields(keys: TenantKeys, fields: Mapping[str, Any], choices: Sequence[str] | None) -> tuple[str, ...]:
+    """The fields of a record whose present value was chosen: a choice falls with the value it was made of."""
+    named = ((one.partition(":")[0], one) for one in choices or ())
+    return tuple(sorted(field for field, one in named if field in fields and choice(keys, field, fields[field]) == one))
 
 
 def _touches(keys: Any, recent: Sequence[Any], issues: Sequence[Any]) -> tuple[tuple[TouchRead, ...], tuple[int, ...]]:
