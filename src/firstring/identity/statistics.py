@@ -65,6 +65,11 @@ class Statistics:
         found[there] = known.bands[place[there]]
         return found
 
+    def stated(self, column: str) -> int:
+        """How many of the version's records state a column."""
+        known = self.columns.get(column)
+        return 0 if known is None else known.stated
+
     def several_names(self, emails: Sequence[str]) -> NDArray[np.bool_]:
         """Whether records of several given names state each e-mail address."""
         known = self.columns.get(SEVERAL_NAMES)
