@@ -25,6 +25,11 @@ HOT_KEY_RECORDS: Final = 100
 """An identifier with more records than this behind it is hot: it names nobody and glues nobody."""
 HOT_LINK_RECORDS: Final = 50
 """A composite linking key with more records than this behind it is hot: it glues nobody."""
+PERSONS_PER_IDENTIFIER: Final = {
+    "phone": 8, "email": 6, "national_id": 1, "account": 6, "device": 8, "cookie": 8, "social": 4,
+}  # fmt: skip
+"""People who may share an identifier of a kind: a family's landline, inbox, account, tablet. One that more share points at
+nobody and is listed by `firstring guards`. A national id is one person's."""
 CANDIDATES: Final = 25
 """Persons scored for one contact; the most recently seen are kept."""
 RECORDS_PER_CANDIDATE: Final = 8

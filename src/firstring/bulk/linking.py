@@ -26,6 +26,7 @@ from firstring.bulk.link import (
 from firstring.bulk.load import show_map
 from firstring.bulk.pairs import Pairs
 from firstring.bulk.plan import Plan, make_plan
+from firstring.bulk.suspects import show_suspects
 from firstring.errors import BadInput
 from firstring.identity.model import Model, as_json, from_json
 from firstring.identity.spec import PERSON
@@ -63,6 +64,7 @@ def run_link(
     with told:
         gathered, plan = _gathered(files, map_path, country, model, console, told)
         if plan_only:
+            show_suspects(console, gathered.table, (model.spec if model else PERSON).block_records)
             return None
         with working_folder() as folder:
             pairs = Pairs(folder, memory_mb=memory_mb, threads=os.cpu_count() or 1)
