@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from firstring.bulk.plan import key_pairs, make_plan
-from firstring.contact import Reason
 from firstring.errors import BadInput
-from firstring.identity.columns import Encoder, compared, email_local, sound, table_of, traced
+from firstring.identity.canonical import canonical_record
+from firstring.identity.columns import Encoder, compared, email_local, sound, table_of
 from firstring.identity.levels import active, compare, outcomes
 from firstring.identity.model import Model, as_json, from_json, outcome_names, score, weights
 from firstring.identity.spec import CLASSES, PERSON, BlockingKey, Spec
@@ -109,10 +109,12 @@ def test_an_inbox_of_several_names_has_a_level_of_its_own() -> None:
 
 
 def test_mistyped_values_leave_a_trace_and_placeholders_none() -> None:
-    raw = {"birth_date": "1971-13-41", "email": "robertsmith.net", "phone": "000-000-0000"}
-    reasons = [Reason("invalid_date", "", field="birth_date"), Reason("email_without_at", "", field="email"),
-               Reason("placeholder", "", field="phone")]  # fmt: skip
-    assert traced({}, raw, reasons) == {"born": ("19711341",), "email": ("robertsmith.net",)}
+    raw = {
+        "record_id": "1", "account": "A-77", "birth_date": "1971-13-41", "email": "Robertsmith.net", "phone": "000-000-0000",
+    }  # fmt: skip
+    found = canonical_record(raw, country="US")
+    assert found.fields["traces"] == {"birth_date": "19711341", "email": "robertsmith.net"}
+    assert compared(found.fields) == {"account": ("A77",), "born": ("19711341",), "email": ("robertsmith.net",)}
 
 
 def test_compared_takes_names_and_addresses_apart() -> None:

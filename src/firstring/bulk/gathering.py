@@ -21,7 +21,7 @@ from firstring.bulk.mapping import FieldMap, guess_map, load_map, mapped
 from firstring.bulk.read import BadRow, Row, read_rows, sample
 from firstring.errors import BadInput
 from firstring.identity.canonical import canonical, canonical_record
-from firstring.identity.columns import Encoder, Table, compared, traced
+from firstring.identity.columns import Encoder, Table, compared
 
 COPIES: Final = 4
 """Copies of one row that are compared; they show what to do with the others."""
@@ -133,7 +133,7 @@ def ready_rows(rows: Sequence[Row | BadRow], fields: FieldMap, name: str, countr
             raw["record_id"] = "row"
             try:
                 record = canonical_record(raw, country=country)
-                values = traced(compared(record.fields), raw, record.dropped)
+                values = compared(record.fields)
             except BadInput as error:
                 # Without a name or an identifier a record is of no use to a store, yet a date and a place may link it.
                 values = compared(_rest(raw, country)) if error.code == "nothing_usable" else _UNREAD

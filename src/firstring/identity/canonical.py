@@ -28,11 +28,15 @@ from firstring.identity.text import CACHE_VALUES, Refused, clean
 
 ATTRIBUTES: Final = "attributes"
 """Where a canonical record keeps its free attributes: {name: text, number or boolean}."""
+TRACES: Final = "traces"
+"""Where a canonical record keeps what refused dates, e-mail addresses and phone numbers still show: {field: text}."""
 TOKEN_CHARS: Final = 200
 """The longest account, national id, device, cookie or record id."""
 
 _ONE_OF_MANY = re.compile(r"[;|\n]+|,(?=[^,]*[@\d])")
 _NOT_ALNUM = re.compile(r"[\s.\-_/]+")
+_NOT_DIGIT = re.compile(r"\D+")
+_DATE_DIGITS: Final = 8
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _NAMES_PEOPLE: Final = ("full_name", "given_name", "family_name", *IDENTIFIERS)
 """A record with none of these can never be found: it is not usable."""
@@ -42,7 +46,7 @@ class CanonicalRecord(msgspec.Struct, frozen=True):
     """A source record in canonical form.
 
     fields: text for a single field, a list of text (no duplicates, in the order given) for a field with several
-    values, and `attributes`. All of it is JSON. dropped: values left out, with field, code and what was wrong.
+    values, `attributes` and `traces`. All of it is JSON. dropped: values left out, with field, code and what was wrong.
     """
 
     record_id: str
@@ -113,10 +117,32 @@ def canonical_record(raw: Mapping[str, Any], *, country: str) -> CanonicalRecord
                 dropped.append(_dropped(name, value))
     if attributes:
         fields[ATTRIBUTES] = attributes
+    if dropped and (traces := _traces(raw, fields, dropped)):
+        fields[TRACES] = traces
     _bound(fields, dropped)
     if not any(name in fields for name in _NAMES_PEOPLE):
         raise BadInput("nothing_usable", "neither a name nor an identifier is left", where={"field": "record_id"})
     return CanonicalRecord(record_id, fields, tuple(dropped))
+
+
+def _traces(raw: Mapping[str, Any], fields: Mapping[str, Any], dropped: Iterable[Reason]) -> dict[str, str]:
+    """What refused values still show, for comparing records: a mistyped value has a right one behind it.
+
+    Placeholders are no such values. Only fields that have no good value are looked at.
+    """
+    found: dict[str, str] = {}
+    for reason in dropped:
+        name = reason.field
+        if reason.code == "placeholder" or name not in ("birth_date", "email", "phone") or name in fields or name in found:
+            continue
+        given = raw.get(name)
+        for text in given if isinstance(given, list) else [given]:
+            trace = str(text).strip().lower() if name == "email" else _NOT_DIGIT.sub("", str(text))
+            fits = len(trace) == _DATE_DIGITS if name == "birth_date" else 7 <= len(trace) <= 100
+            if fits and len(set(trace)) > 2:
+                found[name] = trace
+                break
+    return found
 
 
 def _record_id(raw: Any) -> str:

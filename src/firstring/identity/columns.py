@@ -7,14 +7,13 @@ the records came. Codes are int32, -1 where a record has no value; a column of s
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from firstring.contact import Reason
+from firstring.identity.canonical import TRACES
 from firstring.identity.codes import postcode_key
 from firstring.identity.names import name_of
 from firstring.identity.statistics import Statistics, frozen, octave
@@ -31,14 +30,15 @@ SINGLE: Final = (
 SEVERAL: Final = ("phone", "email", "account", "device", "cookie", "social")
 COLUMNS: Final = (*SINGLE, *SEVERAL)
 
-_EITHER_ORDER: Final = {"names": ("root", "family"), "sounds": ("given_sound", "family_sound")}
+EITHER_ORDER: Final = {"names": ("root", "family"), "sounds": ("given_sound", "family_sound")}
 _NAMED_LETTERS: Final = 4
-_DATE_DIGITS: Final = 8
-_DIGITS = re.compile(r"\D+")
 
 
 def compared(fields: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    """The values that are compared, by column, out of canonical fields. A column without a value is left out."""
+    """The values that are compared, by column, out of canonical fields. A column without a value is left out.
+
+    Where a date, address or number was refused, what it still shows is compared (`canonical.TRACES`).
+    """
     name = name_of(fields)
     get = fields.get
     street = fold(get("street") or "")
@@ -63,30 +63,9 @@ def compared(fields: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
         values = get(column)
         if values:
             found[column] = tuple(sorted(values)) if not isinstance(values, str) else (values,)
+    for column, trace in (get(TRACES) or {}).items():
+        found.setdefault("born" if column == "birth_date" else column, (trace,))
     return found
-
-
-def traced(
-    values: dict[str, tuple[str, ...]], raw: Mapping[str, Any], dropped: Sequence[Reason]
-) -> dict[str, tuple[str, ...]]:
-    """`values` with what refused dates, addresses and numbers still show: a mistyped value has a right one behind it.
-
-    Placeholders are no such values. Only columns that have no good value are filled.
-    """
-    for reason in dropped:
-        if reason.code == "placeholder" or reason.field not in ("birth_date", "email", "phone"):
-            continue
-        column = "born" if reason.field == "birth_date" else reason.field
-        if column in values:
-            continue
-        given = raw.get(reason.field)
-        for text in given if isinstance(given, list) else [given]:
-            trace = str(text).strip().lower() if column == "email" else _DIGITS.sub("", str(text))
-            fits = len(trace) == _DATE_DIGITS if column == "born" else 7 <= len(trace) <= 100
-            if fits and len(set(trace)) > 2:
-                values[column] = (trace,)
-                break
-    return values
 
 
 class Column(NamedTuple):
@@ -134,8 +113,8 @@ class Table:
 
     def has(self, name: str) -> bool:
         """Whether any record states the column or what it is derived from."""
-        if name in _EITHER_ORDER:
-            return self.has("given") and self.has("family")
+        if name in EITHER_ORDER:
+            return all(self.has(one) for one in EITHER_ORDER[name])
         if name == "home":
             return self.has("address") and self.has("postcode")
         base = DERIVED[name][0] if name in DERIVED else name
@@ -179,8 +158,8 @@ class Table:
 
         `names` and `sounds` are both names of a record, in either order.
         """
-        if name in _EITHER_ORDER:
-            given, family = (self.part(one) for one in _EITHER_ORDER[name])
+        if name in EITHER_ORDER:
+            given, family = (self.part(one) for one in EITHER_ORDER[name])
             return np.where((given != 0) & (family != 0), given + family, np.uint64(0))
         column = self.column(name)
         if name not in self._hashes:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from firstring.contact import RecordRead
+from firstring.identity.canonical import TRACES
 
 SOURCES: Final = "sources"
 """Where a profile says which source each of its fields comes from: {field: source}."""
@@ -31,6 +32,8 @@ def profile(records: Sequence[RecordRead]) -> dict[str, Any]:
         for name, value in record.fields.items():
             if name == ATTRIBUTES:
                 attributes = {**value, **attributes}
+            elif name == TRACES:
+                continue  # refused values: they help to compare records, and are nobody's profile
             elif isinstance(value, list):
                 kept = found.get(name)
                 if kept is None:
