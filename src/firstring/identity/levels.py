@@ -120,7 +120,12 @@ def _one_edit(ones: list[str], others: list[str]) -> NDArray[np.uint8]:
     return (_edits(ones, others, 1) <= 1).astype(np.uint8)
 
 
-def _given_levels(ones: list[str], others: list[str]) -> NDArray[np.uint8]:
+def is_close(one: str, other: str) -> bool:
+    """Whether two places are nearly the same."""
+    return bool(_similarity([one], [other])[0] >= _CLOSE)
+
+
+def given_levels(ones: list[str], others: list[str]) -> NDArray[np.uint8]:
     """1 nickname or prefix, 2 close, 3 initial, 4 similar, 5 different."""
     alike = _similarity(ones, others)
     found = np.where(alike >= _CLOSE, 2, np.where(alike >= _SIMILAR, 4, 5)).astype(np.uint8)
@@ -136,7 +141,7 @@ def _is_prefix(short: str, name: str) -> bool:
     return len(short) > 2 and name.startswith(short)
 
 
-def _family_levels(ones: list[str], others: list[str]) -> NDArray[np.uint8]:
+def family_levels(ones: list[str], others: list[str]) -> NDArray[np.uint8]:
     """1 close, 2 part, 3 similar, 4 different."""
     alike = _similarity(ones, others)
     found = np.where(alike >= _CLOSE, 1, np.where(alike >= _SIMILAR, 3, 4)).astype(np.uint8)
@@ -152,7 +157,7 @@ def _is_part(one: list[str], other: list[str]) -> bool:
     return len(few[-1]) > 2 and set(few) <= set(many)
 
 
-def _date_levels(ones: list[str], others: list[str]) -> NDArray[np.uint8]:
+def date_levels(ones: list[str], others: list[str]) -> NDArray[np.uint8]:
     """1 swapped, 2 one edit, 3 two edits, 4 same month and day, 5 days, 6 year, 7 different."""
     edits = _edits(ones, others, 2)
     found = np.where(edits <= 1, 2, np.where(edits == 2, 3, 7)).astype(np.uint8)
@@ -197,8 +202,8 @@ def _names(comparison: Comparison, table: Table, left: Rows, right: Rows) -> Out
         ones, others, there, equal = _single(table, name, left, right)
         result[equal] = first["exact"] + table.bands(name)[ones[equal]]
         rest = there & ~equal
-        measure = _given_levels if name == "given" else _family_levels
-        order = _GIVEN_ORDER if name == "given" else _FAMILY_ORDER
+        measure = given_levels if name == "given" else family_levels
+        order = GIVEN_ORDER if name == "given" else FAMILY_ORDER
         places = np.array([0, *(first[level] for level in order)], np.uint8)
         result[rest] = places[_measured(column, ones[rest], others[rest], measure)]
     # Swapped names are one piece of evidence: the family name's comparison holds it, the given name's says nothing.
@@ -206,8 +211,10 @@ def _names(comparison: Comparison, table: Table, left: Rows, right: Rows) -> Out
     return result
 
 
-_GIVEN_ORDER: Final = ("nickname", "close", "initial", "similar", "different")
-_FAMILY_ORDER: Final = ("close", "part", "similar", "different")
+GIVEN_ORDER: Final = ("nickname", "close", "initial", "similar", "different")
+FAMILY_ORDER: Final = ("close", "part", "similar", "different")
+DATE_ORDER: Final = ("swapped", "edit1", "edit2", "month_day", "days", "year", "different")
+"""The levels that the measures number from 1, in order."""
 
 
 def _swapped(table: Table, left: Rows, right: Rows) -> Mask:
@@ -255,9 +262,8 @@ def _date(comparison: Comparison, table: Table, left: Rows, right: Rows) -> Outc
     result = np.zeros(len(left), np.uint8)
     result[equal] = first["exact"] + table.bands(name)[ones[equal]]
     rest = there & ~equal
-    order = ("swapped", "edit1", "edit2", "month_day", "days", "year", "different")
-    places = np.array([0, *(first[level] for level in order)], np.uint8)
-    result[rest] = places[_measured(column, ones[rest], others[rest], _date_levels)]
+    places = np.array([0, *(first[level] for level in DATE_ORDER)], np.uint8)
+    result[rest] = places[_measured(column, ones[rest], others[rest], date_levels)]
     return result
 
 
@@ -289,7 +295,7 @@ def _place(comparison: Comparison, table: Table, left: Rows, right: Rows) -> Out
         took = address & ~postcode
         result[took] = first["address"] + table.bands("address")[ones[took]]
         rest = address_there & ~address & (result > 0)
-        alike = _measured(column, ones[rest], others[rest], _same_home)
+        alike = _measured(column, ones[rest], others[rest], same_home)
         close = no.copy()
         close[np.flatnonzero(rest)[alike > 0]] = True
         near_enough = postcode | (result == first["near"]) | _between(result, first["city"], BANDS)
@@ -310,7 +316,7 @@ def _between(result: Outcome, low: int, count: int) -> Mask:
     return (result >= low) & (result < low + count)
 
 
-def _same_home(ones: list[str], others: list[str]) -> NDArray[np.uint8]:
+def same_home(ones: list[str], others: list[str]) -> NDArray[np.uint8]:
     """Alike in writing, and no different house numbers."""
     alike = _similarity(ones, others) >= _CLOSE
     for place in np.flatnonzero(alike).tolist():
