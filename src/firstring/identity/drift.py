@@ -12,6 +12,7 @@ Values are counted in buckets of a keyed hash, so a profile says how uneven they
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from math import erfc, sqrt
 from typing import Final, Literal, TypeAlias
 
@@ -195,14 +196,15 @@ def _tests(was: Profile, now: Profile, together: Counts) -> Iterator[_Test]:
     for name, levels in now.levels.items():
         known = was.levels.get(name, {})
         order = sorted({*known, *levels})
-        yield (
-            "levels", name, "",
-            np.array([known.get(level, 0) for level in order], float), np.array([levels.get(level, 0) for level in order], float),
-        )  # fmt: skip
+        yield "levels", name, "", _cells(known, order), _cells(levels, order)
 
 
 def _base(name: str) -> str:
     return {"email_host": "email"}.get(name, name)
+
+
+def _cells(counts: Mapping[str, int], order: Sequence[str]) -> NDArray[np.float64]:
+    return np.array([counts.get(name, 0) for name in order], float)
 
 
 def _split(counts: Mapping[str, int], name: str, whole: int) -> NDArray[np.float64]:
@@ -231,9 +233,10 @@ def _measured(
     state: State = "alarm" if over and index >= ALARM_INDEX else "watch" if over and index >= WATCH_INDEX else "steady"
     old, new = was / max(was.sum(), 1.0), now / max(now.sum(), 1.0)
     place = 0 if kind in ("stated", "unfamiliar") else int(np.argmax(np.abs(new - old)))
+    shares = f"{new[place]:.1%}", f"{old[place]:.1%} in training"
     said = {
-        "stated": f"source {source}: {name} is stated by {new[place]:.1%} of the records, {old[place]:.1%} in training",
-        "unfamiliar": f"source {source}: {new[place]:.1%} of the values of {name} are unfamiliar, {old[place]:.1%} in training",
+        "stated": f"source {source}: {name} is stated by {shares[0]} of the records, {shares[1]}",
+        "unfamiliar": f"source {source}: {shares[0]} of the values of {name} are unfamiliar, {shares[1]}",
         "values": f"source {source}: the values of {name} spread otherwise than in training",
         "levels": f"linked pairs agree in {name} otherwise than in training",
     }[kind]
@@ -278,7 +281,7 @@ def calibration(stated: NDArray[np.float64], same: NDArray[np.bool_]) -> Drift:
     """
     found: list[Measure] = []
     bound = CHANCE / (len(_BINS) - 1)
-    for low, high in zip(_BINS, _BINS[1:], strict=False):
+    for low, high in pairwise(_BINS):
         inside = (stated >= low) & ((stated < high) | (high == 1.0))
         n = int(inside.sum())
         if not n:
