@@ -69,6 +69,24 @@ LEASE_S: Final = 3.0
 QUEUE_WAIT_MAX_MS: Final = 600_000
 """The longest a contact waits in the queue before it goes to the default queue of the switch."""
 
+# --- identity ----------------------------------------------------------------------------------------------------
+PERSON_CONTENTS: Final = 1_000
+"""Different records that are joined to one person without anybody looking; a merge beyond it is held for review."""
+
+# --- stewards ----------------------------------------------------------------------------------------------------
+RECORDS_EXPLAINED: Final = 200
+"""Records of one person by which it is explained what holds it together."""
+NEIGHBOURS_EXPLAINED: Final = 20
+"""Other persons near by that are shown beside one."""
+REVIEW_SEEDS: Final = 200
+"""Records drawn at random, out of whose pairs the questions of a clerical review are drawn."""
+REVIEW_POOL_RECORDS: Final = 5_000
+"""Records read for that; what else meets the drawn ones is left out."""
+REVIEW_QUESTIONS: Final = 40
+"""Questions drawn at a time."""
+REVIEW_TAKEN_S: Final = 900
+"""How long a question is kept for the one who looks at it."""
+
 # --- HTTP --------------------------------------------------------------------------------------------------------
 BODY_BYTES: Final = 512_000
 """A request body (Segment's limit for a batch)."""

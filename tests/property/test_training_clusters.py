@@ -14,7 +14,18 @@ from firstring.bulk.gathering import Gathered, gather, sources
 from firstring.bulk.link import model_of, persons
 from firstring.bulk.pairs import Pairs
 from firstring.bulk.plan import make_plan
-from firstring.identity.clustering import LIKELY, MOST, NOT_SEEN, clusters, components, connected, joins
+from firstring.identity.clustering import (
+    LIKELY,
+    MOST,
+    NOT_SEEN,
+    TOO_MANY,
+    Rules,
+    clusters,
+    components,
+    connected,
+    grouped,
+    joins,
+)
 from firstring.identity.levels import outcomes, patterns, unpacked
 from firstring.identity.model import Model
 from firstring.identity.spec import PERSON, Comparison, Level
@@ -70,6 +81,62 @@ def test_clusters_are_those_of_the_definition(graph: tuple[int, dict[tuple[int, 
     arrays = _arrays(pairs)
     found = clusters(components(rows, arrays, LIKELY), arrays, THRESHOLD)
     assert found.tolist() == _oracle(rows, pairs)
+
+
+@st.composite
+def _rules(draw: st.DrawFn) -> tuple[dict[tuple[int, int], float], Rules]:
+    rows, pairs = draw(_graphs())
+    every = [(left, right) for left in range(rows) for right in range(left + 1, rows)]
+    must = draw(st.lists(st.sampled_from(every), max_size=2, unique=True))
+    barred = draw(st.dictionaries(st.sampled_from(every), st.sampled_from(["", "guarded"]), max_size=4))
+    content = {row: draw(st.integers(0, rows)) for row in range(rows)}
+    return pairs, Rules(must, barred, content, draw(st.integers(1, 6)))
+
+
+def _ruled_oracle(
+    pairs: dict[tuple[int, int], float], rules: Rules
+) -> tuple[set[frozenset[int]], set[tuple[int, int, str]]]:
+    rows = {row for pair in [*pairs, *rules.must] for row in pair}
+    groups = [frozenset((row,)) for row in rows]
+    for pair in rules.must:
+        joined = [group for group in groups if group & set(pair)]
+        groups = [group for group in groups if group not in joined] + [frozenset().union(*joined)]
+    while True:
+        offers, held = [], set()
+        for one in groups:
+            for other in groups:
+                if min(one) >= min(other):
+                    continue
+                between = {(min(a, b), max(a, b)) for a in one for b in other}
+                seen = [pairs[pair] for pair in between if pair in pairs]
+                total = sum(min(max(value, -MOST), MOST) for value in seen) + NOT_SEEN * (len(between) - len(seen))
+                if not seen or not joins(max(seen), total, THRESHOLD):
+                    continue
+                codes = [rules.barred[pair] for pair in between if pair in rules.barred]
+                if not codes and len({rules.content[row] for row in one | other}) > rules.most:
+                    codes = [TOO_MANY]
+                if not codes:
+                    offers.append((-max(seen), min(one), min(other), -total))
+                elif min(codes):
+                    held.add((min(one), min(other), min(codes)))
+        if not offers:
+            return set(groups), held
+        best = min(offers)
+        joined = [group for group in groups if min(group) in best[1:3]]
+        groups = [group for group in groups if group not in joined] + [joined[0] | joined[1]]
+
+
+@given(_rules())
+@settings(max_examples=400, deadline=None)
+def test_rules_join_bar_and_hold_as_they_say(drawn: tuple[dict[tuple[int, int], float], Rules]) -> None:
+    pairs, rules = drawn
+    found = grouped([(*pair, odds) for pair, odds in sorted(pairs.items())], THRESHOLD, rules)
+    groups: dict[int, set[int]] = {}
+    for row, first in found.person.items():
+        groups.setdefault(first, set()).add(row)
+    wanted, held = _ruled_oracle(pairs, rules)
+    assert set(map(frozenset, groups.values())) == wanted
+    assert {one[:3] for one in found.held} == held
 
 
 @given(st.integers(1, 12).flatmap(lambda rows: st.tuples(st.just(rows), st.lists(

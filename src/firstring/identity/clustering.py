@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
-from typing import Final, NamedTuple, TypeAlias
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from typing import Final, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+_T = TypeVar("_T")
 
 NOT_SEEN: Final = -0.5
 """Log-odds of a pair of records that share no key. Little: of the pairs of one person, up to a fifth share none."""
@@ -83,42 +85,154 @@ def clusters(root: NDArray[np.int32], pairs: Pairs, threshold: float) -> NDArray
 
 def agglomerated(pairs: Sequence[tuple[int, int, float]], threshold: float) -> dict[int, int]:
     """Row -> smallest row of its person, for the pairs (left < right, log-odds) of one component."""
-    between: dict[int, dict[int, Between]] = {}
-    members: dict[int, list[int]] = {}
-    heap: list[tuple[float, int, int, float]] = []
+    return grouped(pairs, threshold, NO_RULES).person
 
-    def offer(one: int, other: int, known: Between) -> None:
-        total = known.total + NOT_SEEN * (len(members[one]) * len(members[other]) - known.pairs)
-        if joins(known.best, total, threshold):
-            heapq.heappush(heap, (-known.best, min(one, other), max(one, other), -total))
 
-    for left, right, odds in pairs:
-        known = Between(odds, min(max(odds, -MOST), MOST), 1)
-        between.setdefault(left, {})[right] = known
-        between.setdefault(right, {})[left] = known
-        members.setdefault(left, [left])
-        members.setdefault(right, [right])
-    for left, right, _ in pairs:
-        offer(left, right, between[left][right])
-    while heap:
-        best, one, other, total = heapq.heappop(heap)
-        held = between.get(one, {}).get(other)
-        if held is None:
-            continue  # one of the groups is no more
-        unknown = len(members[one]) * len(members[other]) - held.pairs
-        if (-best, -total) != (held.best, held.total + NOT_SEEN * unknown):
-            continue  # the groups have grown since: they were offered anew
-        members[one] += members.pop(other)
-        gone, mine = between.pop(other), between[one]
+class Rules(NamedTuple):
+    """What else decides which groups join.
+
+    must: pairs of rows that are one group from the start. barred: pairs of rows (left < right) whose groups never join,
+    with the code of why ("" where nobody needs to be told). content: row -> what it holds; a group holds at most `most`
+    different contents.
+    """
+
+    must: Sequence[tuple[int, int]] = ()
+    barred: Mapping[tuple[int, int], str] = {}
+    content: Mapping[int, Hashable] = {}
+    most: int = 1 << 62
+
+
+NO_RULES: Final = Rules()
+TOO_MANY: Final = "too_many"
+
+
+class Held(NamedTuple):
+    """Groups, by their smallest rows, that would be one but for a rule: its code, and their best pair's log-odds."""
+
+    left: int
+    right: int
+    code: str
+    log_odds: float
+
+
+class Groups(NamedTuple):
+    """person: row -> smallest row of its person."""
+
+    person: dict[int, int]
+    held: list[Held]
+
+
+def grouped(pairs: Sequence[tuple[int, int, float]], threshold: float, rules: Rules) -> Groups:
+    """The persons of one component, given the pairs (left < right, log-odds) known in it, and the rules.
+
+    A function of the pairs and rules as sets. Held are the pairs of final groups that a rule with a code keeps apart.
+    """
+    return _Agglomeration(pairs, threshold, rules).run()
+
+
+class _Agglomeration:
+    def __init__(self, pairs: Sequence[tuple[int, int, float]], threshold: float, rules: Rules) -> None:
+        self._threshold = threshold
+        self._most = rules.most
+        self._members: dict[int, list[int]] = {}
+        self._between: dict[int, dict[int, Between]] = {}
+        self._barred: dict[int, dict[int, str]] = {}
+        self._contents: dict[int, set[Hashable]] = {}
+        self._heap: list[tuple[float, int, int, float]] = []
+        group_of = self._start(pairs, rules)
+        for row, group in group_of.items():
+            self._members.setdefault(group, []).append(row)
+            if rules.content:
+                self._contents.setdefault(group, set()).add(rules.content[row])
+        for left, right, odds in pairs:
+            one, other = group_of[left], group_of[right]
+            if one != other:
+                known = Between(odds, min(max(odds, -MOST), MOST), 1)
+                self._put(self._between, one, other, known, Between.with_)
+        for (left, right), code in rules.barred.items():
+            one, other = group_of.get(left, -1), group_of.get(right, -1)
+            if one != other and one >= 0 and other >= 0:
+                self._put(self._barred, one, other, code, min)
+
+    def _start(self, pairs: Sequence[tuple[int, int, float]], rules: Rules) -> dict[int, int]:
+        """Row -> the smallest row that must be of its person."""
+        rows = sorted(
+            {row for left, right, _ in pairs for row in (left, right)} | {row for pair in rules.must for row in pair}
+        )
+        if not rules.must:
+            return {row: row for row in rows}
+        place = {row: number for number, row in enumerate(rows)}
+        roots = connected(len(rows), [place[one] for one, _ in rules.must], [place[other] for _, other in rules.must])
+        return {row: rows[root] for row, root in zip(rows, roots, strict=True)}
+
+    @staticmethod
+    def _put(table: dict[int, dict[int, _T]], one: int, other: int, value: _T, joined: Callable[[_T, _T], _T]) -> None:
+        mine = table.setdefault(one, {})
+        before = mine.get(other)
+        value = value if before is None else joined(before, value)
+        mine[other] = value
+        table.setdefault(other, {})[one] = value
+
+    def run(self) -> Groups:
+        for one, others in self._between.items():
+            for other in others:
+                if one < other:
+                    self._offer(one, other)
+        while self._heap:
+            best, one, other, total = heapq.heappop(self._heap)
+            held = self._between.get(one, {}).get(other)
+            if held is None or (-best, -total) != (held.best, self._total(one, other, held)):
+                continue  # one of the groups is no more, or they have grown since: they were offered anew
+            if self._bar(one, other) is None:
+                self._join(one, other)
+        person = {row: group for group, rows in self._members.items() for row in rows}
+        return Groups(person, sorted(self._held()))
+
+    def _total(self, one: int, other: int, known: Between) -> float:
+        return known.total + NOT_SEEN * (len(self._members[one]) * len(self._members[other]) - known.pairs)
+
+    def _offer(self, one: int, other: int) -> None:
+        known = self._between[one][other]
+        total = self._total(one, other, known)
+        if joins(known.best, total, self._threshold) and self._bar(one, other) is None:
+            heapq.heappush(self._heap, (-known.best, min(one, other), max(one, other), -total))
+
+    def _bar(self, one: int, other: int) -> str | None:
+        """The code of the rule that keeps two groups apart; None where none does."""
+        code = self._barred.get(one, {}).get(other)
+        if code is None and self._contents:
+            ones, others = self._contents[one], self._contents[other]
+            if len(ones) + len(others) > self._most and len(ones | others) > self._most:
+                return TOO_MANY
+        return code
+
+    def _join(self, one: int, other: int) -> None:
+        self._members[one] += self._members.pop(other)
+        if self._contents:
+            self._contents[one] |= self._contents.pop(other)
+        self._barred_joined(one, other)
+        gone, mine = self._between.pop(other), self._between[one]
         del mine[other], gone[one]
         for third, theirs in gone.items():
             before = mine.get(third)
             mine[third] = theirs.with_(before) if before else theirs
         for third, known in mine.items():
-            between[third].pop(other, None)
-            between[third][one] = known
-            offer(one, third, known)
-    return {row: min(rows) for rows in members.values() for row in rows}
+            self._between[third].pop(other, None)
+            self._between[third][one] = known
+            self._offer(one, third)
+
+    def _barred_joined(self, one: int, other: int) -> None:
+        for third, code in self._barred.pop(other, {}).items():
+            del self._barred[third][other]
+            self._put(self._barred, one, third, code, min)
+
+    def _held(self) -> Iterator[Held]:
+        for one, others in self._between.items():
+            for other, known in others.items():
+                if one < other and joins(known.best, self._total(one, other, known), self._threshold):
+                    code = self._bar(one, other)
+                    if code:
+                        yield Held(one, other, code, known.best)
 
 
 def joins(best: float, total: float, threshold: float) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import date
+from functools import lru_cache
 from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
@@ -46,6 +47,7 @@ class Outcomes(NamedTuple):
         return len(self.of) + 1
 
 
+@lru_cache(maxsize=256)
 def outcomes(comparison: Comparison) -> Outcomes:
     """All outcomes of a comparison; outcome 0 is "missing" and not among them."""
     rows: list[tuple[Level, int | None]] = []
@@ -62,7 +64,9 @@ def active(spec: Spec, table: Table) -> tuple[Comparison, ...]:
 
 
 def compare(comparison: Comparison, table: Table, left: Rows, right: Rows) -> Outcome:
-    """The outcome of a comparison for each pair of rows."""
+    """The outcome of a comparison for each pair of rows; MISSING where no row of the table states any of its columns."""
+    if not any(table.has(column) for column in comparison.columns):
+        return np.zeros(len(left), np.uint8)
     return _KINDS[comparison.kind](comparison, table, left, right)
 
 
@@ -153,7 +157,7 @@ def family_levels(ones: list[str], others: list[str]) -> NDArray[np.uint8]:
 
 def _is_part(one: list[str], other: list[str]) -> bool:
     """Whether the last words of one name are among the other's: de la cruz and cruz, garcia and garcia lopez."""
-    few, many = (one, other) if len(one) <= len(other) else (other, one)
+    few, many = sorted((one, other), key=lambda words: (len(words), words))
     return len(few[-1]) > 2 and set(few) <= set(many)
 
 

@@ -1,0 +1,61 @@
+"""Guards: merges that are held for a person to look at, and why. Data, and a function of the set of records alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from firstring.identity.clustering import TOO_MANY
+from firstring.identity.levels import Patterns, outcomes, unpacked
+from firstring.identity.spec import Comparison
+
+
+class Contradiction(msgspec.Struct, frozen=True):
+    """Two records whose comparisons all come out so contradict one another: (comparison, level) pairs."""
+
+    code: str
+    says: str
+    all: tuple[tuple[str, str], ...]
+
+
+CONTRADICTIONS: Final = (
+    Contradiction(
+        "suffix_contradicts",
+        "One is called Jr (or Sr, II, ...) and the other is not the same: father and son share the rest.",
+        (("suffix", "different"),),
+    ),
+    Contradiction(
+        "national_id_contradicts",
+        "Both state a national id, not the same one, and the birth dates differ too.",
+        (("national_id", "different"), ("birth_date", "different")),
+    ),
+)
+"""Evidence so strong that no number of agreements joins over it without somebody looking."""
+
+SAYS: Final = {
+    TOO_MANY: "Together they would be made of unusually many different records.",
+    **{one.code: one.says for one in CONTRADICTIONS},
+}
+"""What each guard says for itself, by its code."""
+
+
+def contradictions(comparisons: Sequence[Comparison], patterns: Patterns) -> list[tuple[str, NDArray[np.int64]]]:
+    """For each contradiction the places of the patterns that show it. Comparisons that are not there show nothing."""
+    place = {one.name: number for number, one in enumerate(comparisons)}
+    wanted = [one for one in CONTRADICTIONS if all(name in place for name, _ in one.all)]
+    if not wanted or not len(patterns):
+        return []
+    rows = unpacked(comparisons, patterns)
+    found = []
+    for one in wanted:
+        shown = np.ones(len(patterns), bool)
+        for name, level in one.all:
+            known = comparisons[place[name]]
+            shown &= rows[place[name]] == outcomes(known).first[level]
+        if shown.any():
+            found.append((one.code, np.flatnonzero(shown)))
+    return found
