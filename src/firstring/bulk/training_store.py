@@ -1,0 +1,113 @@
+"""`firstring train --store`: a model of the tenant's own records, kept with what it knows of their values.
+
+Nothing takes effect by it: the version is a candidate until it is rolled in (bulk/rollin).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+from rich.console import Console
+
+from firstring.bulk.link import Progress, model_of, working_folder
+from firstring.bulk.pairs import Pairs
+from firstring.bulk.plan import make_plan
+from firstring.bulk.storelink import FROZEN, Stored, read_store
+from firstring.errors import BadInput
+from firstring.identity.drift import Profile, level_counts, profile
+from firstring.identity.model import Model, as_json, score
+from firstring.identity.spec import PERSON, Spec
+from firstring.identity.statistics import Statistics
+from firstring.store.database import Database, Tenant
+from firstring.store.models import add_model, statistics_key
+from firstring.store.queries import sql
+
+
+class Trained(NamedTuple):
+    """A version in the store. known: it was there before, so nothing was added."""
+
+    model_id: int
+    model: Model
+    known: bool
+
+
+async def train_store(
+    database: Database,
+    tenant: Tenant,
+    *,
+    threshold: float,
+    memory_mb: int,
+    now: datetime,
+    told: Progress,
+    spec: Spec = PERSON,
+) -> Trained:
+    """Trains on all records of the tenant and stores the version as a candidate.
+
+    Raises BadInput threshold_invalid, nothing_to_compare.
+    """
+    if not 0.0 < threshold < 1.0:
+        raise BadInput("threshold_invalid", "A threshold lies between 0 and 1.", where={"argument": "threshold"})
+    stored = await read_store(database, tenant, told=lambda done, whole: told("reading", done, whole))
+    model, statistics, seen = await asyncio.to_thread(_fitted, stored, tenant, spec, threshold, memory_mb, told)
+    async with database.transaction(tenant.tenant_id) as connection:
+        for row in await connection.fetch(sql("models", "versions"), tenant.tenant_id):
+            if row["version"] == model.version and abs(row["threshold"] - threshold) < 1e-6:
+                return Trained(row["model_id"], model, True)
+        model_id = await add_model(connection, tenant, model, statistics, threshold, trained_at=now)
+        await note_report(connection, tenant, model_id, {"profile": msgspec.to_builtins(seen)})
+    return Trained(model_id, model, False)
+
+
+async def note_report(connection: Any, tenant: Tenant, model_id: int, part: dict[str, Any]) -> None:
+    """Adds to the report of a version."""
+    await connection.execute(sql("models", "note_report"), tenant.tenant_id, model_id, msgspec.json.encode(part).decode())
+
+
+def _fitted(
+    stored: Stored, tenant: Tenant, spec: Spec, threshold: float, memory_mb: int, told: Progress
+) -> tuple[Model, Statistics, Profile]:
+    table = stored.table
+    if not table.rows:
+        raise BadInput("nothing_to_compare", "The store holds no records.", hint="Import some: firstring import.")
+    plan = make_plan(spec, table)
+    with working_folder() as folder:
+        pairs = Pairs(folder, memory_mb=memory_mb, threads=os.cpu_count() or 1)
+        try:
+            model = model_of(plan, table, pairs, spec, told)
+            observed = pairs.observed()
+        finally:
+            pairs.close()
+    statistics = table.frozen(FROZEN, statistics_key(tenant.keys, model.version))
+    found = score(model, observed.patterns, observed.by_profile, model.records).log_odds
+    linked = found >= np.log(threshold / (1.0 - threshold))
+    levels = level_counts(model.comparisons(), observed.patterns[linked], observed.counts[linked].astype(np.int64))
+    return model, statistics, profile(table, stored.sources[stored.kept], stored.names, statistics, levels)
+
+
+def write_model(path: Path, model: Model) -> None:
+    """The model as JSON; the file is there when it is whole."""
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    part.write_bytes(as_json(model))
+    part.replace(path)
+
+
+def say_trained(console: Console, trained: Trained) -> None:
+    model = trained.model
+    same, household = (model.pairs_per_record[name] * model.records for name in ("same", "household"))
+    console.print(
+        f"{model.version}: {model.records:,} records, {same:,.0f} pairs of one person, {household:,.0f} of one household",
+        highlight=False,
+    )
+    console.print(
+        "it was trained before; nothing was added"
+        if trained.known
+        else f"kept as number {trained.model_id}, a candidate: firstring model roll-in {model.version}",
+        highlight=False,
+        soft_wrap=True,
+    )
