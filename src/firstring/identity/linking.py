@@ -8,7 +8,7 @@ the set of records, the version and the decisions: rows stand in canonical order
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import combinations
 from typing import Final, NamedTuple, Protocol
@@ -102,7 +102,7 @@ def link(
     left = [*scored.left[likely].tolist(), *(one for one, _ in joined)]
     right = [*scored.right[likely].tolist(), *(other for _, other in joined)]
     root = connected(len(rows), left, right)
-    groups = _groups(rows, scored, root, version, joined, _rows_of(cannot, row_of))
+    groups = groups_of([row.content for row in rows], scored, root, version, joined, _rows_of(cannot, row_of))
     return Linked(
         _gathered(ordered, [groups.person.get(row, row) for row in range(len(rows))]),
         _gathered(ordered, root),
@@ -161,15 +161,15 @@ def _scored(rows: Sequence[Entry], met: NDArray[np.int64], by_profile: NDArray[n
     return Scored(left, right, found, score(model, found, by_profile, model.records).log_odds)
 
 
-def _groups(
-    rows: Sequence[Entry],
+def groups_of(
+    contents: Sequence[Hashable],
     scored: Scored,
     root: Sequence[int],
     version: Version,
     must: Sequence[tuple[int, int]],
     cannot: Sequence[tuple[int, int]],
 ) -> Groups:
-    """The persons of every component of two rows or more."""
+    """The persons of every component of two rows or more; contents and root: of every row."""
     pairs: dict[int, list[tuple[int, int, float]]] = {}
     inside: list[int] = []
     for place, (left, right, odds) in enumerate(
@@ -195,7 +195,7 @@ def _groups(
         known = pairs.get(component, [])
         content = {}
         if len(known) + len(joined.get(component, ())) >= limits.PERSON_CONTENTS:  # fewer pairs join fewer rows
-            content = {row: rows[row].content for row, first in enumerate(root) if first == component}
+            content = {row: contents[row] for row, first in enumerate(root) if first == component}
         rules = Rules(joined.get(component, ()), barred.get(component, {}), content, limits.PERSON_CONTENTS)
         found = grouped(known, version.log_odds, rules)
         person.update(found.person)
