@@ -1,4 +1,4 @@
-"""`train --store`: the store's own records give the model that files would give; it is kept sealed, once, and changes nothing."""
+"""`train --store`: the store's records give a model, kept sealed and once, and nothing changes by it."""
 
 from __future__ import annotations
 
