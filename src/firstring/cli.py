@@ -261,9 +261,8 @@ def resolve(
 ) -> None:
     """Who is this? Candidates with their probabilities and reasons."""
     from firstring.bootstrap import database_only
-    from firstring.decide import looked_up
+    from firstring.decide import looked_up, who
     from firstring.identity.evidence import gather
-    from firstring.identity.resolver import resolve as resolve_identity
     from firstring.identity.weights import Weights
     from firstring.store.notices import Notices
     from firstring.store.ring import RingStore
@@ -283,7 +282,7 @@ def resolve(
             for reason in evidence.rejected:
                 _say(f"not used: {reason.text}")
             read = await ring.read(await database.tenant_named(settings.tenant), looked_up(evidence), None)
-            return resolve_identity(evidence, read, weights=Weights(), now=SystemClock().now())
+            return who(evidence, read, weights=Weights(), now=SystemClock().now())
 
     resolution = _run(work())
     if as_json:

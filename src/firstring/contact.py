@@ -187,12 +187,39 @@ class Household(Value, frozen=True):
     """That the caller is one of the members listed."""
 
 
+class ContactPrior(Value, frozen=True):
+    """Why a person may be in contact just now, out of their journey: log_odds (nats) on top of the evidence, in words.
+
+    facts: what only this person is likely to know (last_order), which a question may ask for.
+    """
+
+    log_odds: float
+    text: str
+    facts: dict[str, str] = {}
+
+
+class Settles(Value, frozen=True):
+    """What an answer would show: the likeliest person (None: nobody listed) and their probability then."""
+
+    answer: str
+    person_id: int | None
+    probability: float
+
+
 class Question(Value, frozen=True):
-    """The one question that would settle who it is."""
+    """The one question that would settle who it is: what tells most for the time it takes.
+
+    choices may be said to the caller; `settles` holds what is on file, and is for the agent alone. information: nats
+    that the answer is expected to tell about who it is; seconds: what asking costs.
+    """
 
     field: str
     text: str
     choices: tuple[str, ...] = ()
+    settles: tuple[Settles, ...] = ()
+    reason: str = ""
+    information: float = 0.0
+    seconds: float = 0.0
 
 
 class Resolution(Value, frozen=True):

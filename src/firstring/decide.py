@@ -35,7 +35,8 @@ from firstring.contact import (
 from firstring.identity.blocking import composite_key
 from firstring.identity.resolver import resolve
 from firstring.identity.weights import Weights
-from firstring.journey import timeline
+from firstring.journey import attention, timeline
+from firstring.journey.attention import contact_priors
 from firstring.nextbest.actions import Catalogue
 from firstring.nextbest.arbitrate import choose
 from firstring.ports import Clock, Ids
@@ -67,7 +68,7 @@ class Models(msgspec.Struct, frozen=True):
             code=__version__,
             identity=self.weights.version,
             trust=self.trust.version,
-            journey=timeline.VERSION,
+            journey=f"{timeline.VERSION}+{attention.VERSION}",
             actions=self.actions.version,
             routing=self.routing.version,
         )
@@ -91,7 +92,7 @@ def derive(
     memo: makes whom quicker and changes nothing.
     """
     # who: probability of each person, of another in the household, of someone new
-    resolution = resolve(evidence, read, weights=models.weights, now=now)
+    resolution = who(evidence, read, weights=models.weights, now=now)
 
     # why: what each of them has been through, what is open, why they are probably calling
     people = [candidate.person_id for candidate in resolution.candidates]
@@ -136,6 +137,12 @@ def derive(
         memo=memo,
     )
     return Derived(resolution, assurances, journeys, action, routing, models.versions())
+
+
+def who(evidence: Evidence, read: Read, *, weights: Weights, now: datetime) -> Resolution:
+    """Who it is. The journey says who of those behind a number has a reason to call just now. Pure."""
+    priors = contact_priors({record.person_id for record in read.records}, read.touches, now=now)
+    return resolve(evidence, read, weights=weights, now=now, priors=priors)
 
 
 def _with_traces(read: Read, resolution: Resolution) -> tuple[Sequence[TouchRead], Sequence[int]]:

@@ -11,7 +11,7 @@ import pytest
 
 from firstring import limits
 from firstring.contact import Evidence, FanOut, Identifier, Read, Reason, RecordRead, Resolution
-from firstring.identity.comparison import birth_dates, family_names, given_names
+from firstring.identity.comparison import birth_dates, family_names, given_names, middle_names
 from firstring.identity.resolver import resolve, standing
 from firstring.identity.survivorship import profile
 from firstring.identity.weights import DEFAULT, NOT_CALIBRATED, TABLE, Weights
@@ -210,16 +210,15 @@ def test_another_scorer_takes_the_seat() -> None:
 @pytest.mark.parametrize(
     ("level", "pairs"),
     [
-        ("agree", [(given_names, "ann", "ann"), (family_names, "li", "li"), (birth_dates, "1971-06-24", "1971-06-24")]),
-        ("nickname", [(given_names, "bob", "robert"), (given_names, "liz", "beth")]),
-        ("close", [
-            (given_names, "a", "ann"), (given_names, "jonas", "jonsa"), (family_names, "garcia", "garcia lopez"),
-            (family_names, "smith", "smyth"), (birth_dates, "1971-06-04", "1971-04-06"),
-            (birth_dates, "1971-06-24", "1972-06-24"),
-        ]),
-        ("disagree", [
-            (given_names, "ann", "anna"), (given_names, "ann", "carl"), (family_names, "smith", "young"),
-            (birth_dates, "1971-06-24", "1982-06-24"),
+        ("exact", [(given_names, "ann", "ann"), (family_names, "li", "li"), (birth_dates, "19710624", "19710624")]),
+        ("nickname", [(given_names, "bob", "robert"), (given_names, "liz", "beth"), (given_names, "ann", "anna")]),
+        ("close", [(given_names, "jonas", "jonsa"), (family_names, "smithson", "smithsen")]),
+        ("initial", [(given_names, "a", "ann"), (middle_names, "p", "peter")]),
+        ("part", [(family_names, "garcia", "garcia lopez")]),
+        ("swapped", [(birth_dates, "19710604", "19710406")]),
+        ("edit1", [(birth_dates, "19710624", "19720624")]),
+        ("different", [
+            (given_names, "ann", "carl"), (family_names, "smith", "young"), (birth_dates, "19710624", "19820301"),
         ]),
     ],
 )  # fmt: skip
@@ -245,7 +244,7 @@ def test_the_newest_value_wins_and_lists_are_merged_with_their_source() -> None:
 
 
 def test_weights_are_named_sourced_and_versioned_by_content() -> None:
-    assert all(row.source and row.unit in {"nats", "rate", "days"} for row in TABLE.values())
+    assert all(row.source and row.unit in {"nats", "rate", "days", "factor", "contacts", "s"} for row in TABLE.values())
     assert Weights().version == DEFAULT.version
     changed = Weights({**DEFAULT.values, "phone": 1.0})
     assert changed.version != DEFAULT.version

@@ -16,11 +16,10 @@ from firstring import limits
 from firstring.api.access import Caller, allow
 from firstring.api.services import Services
 from firstring.contact import Journey, Resolution
-from firstring.decide import looked_up
+from firstring.decide import looked_up, who
 from firstring.errors import BadInput
 from firstring.identity.canonical import CanonicalRecord, canonical_record
 from firstring.identity.evidence import gather
-from firstring.identity.resolver import resolve
 from firstring.identity.survivorship import profile
 from firstring.journey.events import Event, parse_event
 from firstring.journey.timeline import journey
@@ -122,7 +121,7 @@ class PeopleController(Controller):
     ) -> Resolution:
         evidence = gather(data.fields, country=services.settings.country)
         read = await services.ring.read(caller.tenant, looked_up(evidence), None)
-        return resolve(evidence, read, weights=services.models.weights, now=services.clock.now())
+        return who(evidence, read, weights=services.models.weights, now=services.clock.now())
 
     @get(
         "/persons/{person_id:int}",

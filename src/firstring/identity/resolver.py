@@ -9,41 +9,45 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final, Literal, NamedTuple
+from types import MappingProxyType
+from typing import Final, Literal, NamedTuple
 
 from firstring import limits
 from firstring.contact import (
     Candidate,
+    ContactPrior,
     Evidence,
     Household,
     Identifier,
-    Question,
     Read,
     Reason,
     RecordRead,
     Resolution,
 )
-from firstring.identity.comparison import Claimed, claimed, compare
-from firstring.identity.names import PersonName, name_of
-from firstring.identity.score import ScorePerson, identifier_odds, score_person
+from firstring.identity.comparison import Claimed, claimed
+from firstring.identity.holding import Holding, holding, traits
+from firstring.identity.question import Asked, question
+from firstring.identity.score import ScorePerson, best_outcomes, score_person
 from firstring.identity.survivorship import profile
-from firstring.identity.text import fold
-from firstring.identity.weights import NOT_CALIBRATED, Weights
+from firstring.identity.weights import SHARED_AT_HOME, Weights
 
 Standing = Literal["identified", "ambiguous", "household", "unknown"]
 
-QUESTION_ABOVE: Final = 0.05
-"""Both candidates must be at least this probable for a question that tells them apart."""
 MAX_LOG_ODDS: Final = 700.0
 """exp() of more overflows; the sums of the priors stay far below."""
 
 
 class _Shared(NamedTuple):
-    """The people behind one shared identifier; another_odds: of an unlisted one of them against somebody new."""
+    """The people behind one shared identifier; another_odds: of an unlisted one of them against somebody new.
+    at_home: those who share a family name or an address with another one."""
 
     identifier: Identifier
     members: tuple[int, ...]
     another_odds: float
+    at_home: frozenset[int]
+
+
+_NO_PRIORS: Final[Mapping[int, ContactPrior]] = MappingProxyType({})
 
 
 def resolve(
@@ -52,20 +56,44 @@ def resolve(
     *,
     weights: Weights,
     now: datetime,
+    priors: Mapping[int, ContactPrior] = _NO_PRIORS,
     score: ScorePerson = score_person,
 ) -> Resolution:
     """The probability of each person read, of another in the household, and of someone new; they sum to 1 (1e-9).
 
     Records are already found by the evidence's identifiers and composite key (RecordRead.matched, .composite).
     Persons ruled out never appear, and take no share of an identifier. Hot identifiers speak for nobody.
+    priors: why persons may be in contact just now (journey.attention); they never make anybody a candidate.
     """
     hot = _hot(evidence, read)
     pointed_at = _persons(evidence, read, hot)
     unnamed = _unnamed(evidence, pointed_at)
     persons = {person: records for person, records in pointed_at.items() if person not in unnamed}
     people_behind = _people_behind(evidence, read, hot, persons, unnamed)
-    scored = {person: score(evidence, records, people_behind, weights, now) for person, records in persons.items()}
-    shared = _shared(evidence, persons, people_behind, weights, now)
+    held = {
+        identifier: holding(
+            identifier,
+            {person: records for person, records in persons.items() if _carries(records, identifier)},
+            people,
+            read.touches,
+            weights,
+            now,
+        )
+        for identifier, people in people_behind.items()
+    }
+    claim = claimed(evidence.claims)
+    scored = {
+        person: score(
+            evidence,
+            records,
+            {identifier: one.of[person] for identifier, one in held.items() if person in one.of},
+            claim,
+            priors.get(person),
+            weights,
+        )
+        for person, records in persons.items()
+    }
+    shared = _shared(persons, people_behind, held, claim, weights)
     log_odds = {person: min(MAX_LOG_ODDS, odds) for person, (odds, _) in scored.items()}
     top = max(0.0, *log_odds.values()) if log_odds else 0.0
     mass = {person: math.exp(odds - top) for person, odds in log_odds.items()}
@@ -92,12 +120,14 @@ def resolve(
         candidates=tuple(candidates),
         someone_new=someone_new,
         another_in_household=another,
-        basis="prior",
+        basis=weights.basis,
         model_version=weights.version,
         household=_household(shared, candidates),
-        reasons=_reasons(evidence, read, hot, persons),
+        reasons=_reasons(evidence, read, hot, persons, weights),
         hot=hot,
-        question=_question(candidates),
+        question=question(
+            Asked(candidates, another, someone_new, shared.at_home if shared else frozenset()), claim, priors, weights
+        ),
         unnamed=unnamed,
     )
 
@@ -163,8 +193,8 @@ def _unnamed(evidence: Evidence, persons: Mapping[int, Sequence[RecordRead]]) ->
 
 def _says_who(record: RecordRead) -> bool:
     """Whether a record says anything of a person beside identifiers: a name, a birth date."""
-    name = name_of(record.fields)
-    return bool(name.given or name.family or record.fields.get("birth_date") or record.composite)
+    said = claimed(record.fields)
+    return bool(said.name.given or said.name.family or said.born or record.composite)
 
 
 def _people_behind(
@@ -197,73 +227,48 @@ def _carries(records: Sequence[RecordRead], identifier: Identifier) -> bool:
 
 
 def _shared(
-    evidence: Evidence,
     persons: Mapping[int, Sequence[RecordRead]],
     people_behind: Mapping[Identifier, int],
+    held: Mapping[Identifier, Holding],
+    claim: Claimed,
     weights: Weights,
-    now: datetime,
 ) -> _Shared | None:
     """The identifier with several people behind it that says most about them as a whole, or None."""
-    found: list[tuple[float, Identifier, tuple[int, ...], float]] = []
+    found: list[tuple[float, Identifier, tuple[int, ...], float, frozenset[int]]] = []
     for identifier, people in people_behind.items():
         if people < 2:
             continue
-        holders = {
-            person: [record for record in records if identifier in record.matched]
-            for person, records in persons.items()
-            if _carries(records, identifier)
-        }
-        odds = {person: identifier_odds(identifier, held, weights, now) for person, held in holders.items()}
-        listed = math.fsum(odds.values()) / people
+        one = held[identifier]
         # People behind the identifier who were not read (the read is bounded) are as likely as those who were.
-        another = (people - len(odds)) * listed / len(odds)
-        if _one_home([records for person, records in persons.items() if person in holders]):
-            everyone = [record for person in holders for record in persons[person]]
-            another += weights["unlisted_relative"] * listed * math.exp(_home_claims(evidence, everyone, weights))
-        found.append((listed, identifier, tuple(holders), another))
+        another = one.unread
+        at_home = _at_home({person: persons[person] for person in one.of})
+        if at_home:
+            listed = math.fsum(one.of[person].odds for person in at_home)
+            everyone = [record for person in sorted(at_home) for record in persons[person]]
+            another += weights["unlisted_relative"] * listed * math.exp(_home_claims(claim, everyone, weights))
+        found.append((one.total, identifier, tuple(one.of), another, at_home))
     if not found:
         return None
-    _, identifier, members, another = min(found, key=lambda one: (-one[0], one[1]))
-    return _Shared(identifier, members, another)
+    _, identifier, members, another, at_home = min(found, key=lambda one: (-one[0], one[1]))
+    return _Shared(identifier, members, another, at_home)
 
 
-def _one_home(people: Sequence[Sequence[RecordRead]]) -> bool:
-    """Whether two of the people share a family name or an address."""
-    seen: set[tuple[str, str]] = set()
-    for records in people:
-        traits: set[tuple[str, str]] = set()
-        for record in records:
-            family = name_of(record.fields).family
-            if family:
-                traits.add(("family", family))
-            home = _home(record.fields)
-            if home:
-                traits.add(("home", home))
-        if not traits.isdisjoint(seen):
-            return True
-        seen |= traits
-    return False
+def _at_home(people: Mapping[int, Sequence[RecordRead]]) -> frozenset[int]:
+    """Those of the people who share a family name or an address with another one."""
+    first: dict[tuple[str, str], int] = {}
+    found: set[int] = set()
+    for person, records in people.items():
+        for trait in traits(records):
+            other = first.setdefault(trait, person)
+            if other != person:
+                found |= {person, other}
+    return frozenset(found)
 
 
-def _home(fields: Mapping[str, Any]) -> str:
-    """An address that two people of one home share: the whole address, or street and number, with its place."""
-    line = fields.get("address") or (
-        f"{fields['street']} {fields['house_number']}" if fields.get("street") and fields.get("house_number") else ""
-    )
-    place = fields.get("postcode") or fields.get("city")
-    return fold(f"{line} {place}") if line and place else ""
-
-
-def _home_claims(evidence: Evidence, records: Sequence[RecordRead], weights: Weights) -> float:
-    """What claims say about an unlisted relative: only what relatives share, the family name and the postcode."""
-    claim = claimed(evidence.claims)
-    if not (claim.name.family or claim.postcode):
-        return 0.0
-    levels = dict(compare(Claimed(PersonName(family=claim.name.family), "", claim.postcode), records))
-    return sum(
-        weights[f"{name}_{levels[field]}"]
-        for field, name in (("family_name", "family"), ("postcode", "postcode"))
-        if field in levels
+def _home_claims(claim: Claimed, records: Sequence[RecordRead], weights: Weights) -> float:
+    """What claims say about an unlisted relative: only what relatives share, the family name and the place."""
+    return math.fsum(
+        logs.household for found, logs in best_outcomes(claim, records, weights, of=1) if found.comparison in SHARED_AT_HOME
     )
 
 
@@ -279,9 +284,13 @@ def _household(shared: _Shared | None, candidates: Sequence[Candidate]) -> House
 
 
 def _reasons(
-    evidence: Evidence, read: Read, hot: Sequence[Identifier], persons: Mapping[int, Sequence[RecordRead]]
+    evidence: Evidence,
+    read: Read,
+    hot: Sequence[Identifier],
+    persons: Mapping[int, Sequence[RecordRead]],
+    weights: Weights,
 ) -> tuple[Reason, ...]:
-    reasons = [Reason("not_calibrated", NOT_CALIBRATED)]
+    reasons = [Reason("not_calibrated", weights.caveat)]
     for identifier in hot:
         text = f"more than {limits.HOT_KEY_RECORDS} records carry this {identifier.kind}: it points at nobody"
         reasons.append(Reason("hot_identifier", text, field=identifier.kind))
@@ -299,24 +308,3 @@ def _reasons(
     if read.candidates_cut:
         reasons.append(Reason("candidates_cut", f"{read.candidates_cut} more people were not looked at"))
     return tuple(reasons)
-
-
-def _question(candidates: Sequence[Candidate]) -> Question | None:
-    """The question that tells the two likeliest apart: their given names, else what only the caller should know."""
-    if len(candidates) < 2 or candidates[1].probability < QUESTION_ABOVE:
-        return None
-    first, second = (name_of(candidate.profile) for candidate in candidates[:2])
-    if first.root and second.root and first.root != second.root:
-        names = tuple(_spoken(candidate.profile) for candidate in candidates[:2])
-        return Question("given_name", f"Am I speaking with {names[0]} or {names[1]}?", names)
-    for field, text in (("birth_date", "What is your date of birth?"), ("postcode", "What is your postcode?")):
-        left, right = (candidate.profile.get(field) for candidate in candidates[:2])
-        # The agent asks and does not offer the answers: they are what a stranger would have to know.
-        if left and right and left != right:
-            return Question(field, text)
-    return None
-
-
-def _spoken(fields: Mapping[str, Any]) -> str:
-    """The given name as it is written."""
-    return fields.get("given_name") or name_of(fields).given.title()

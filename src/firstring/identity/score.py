@@ -1,127 +1,141 @@
-"""How much the evidence speaks for one person: the seam at which a trained model takes the place of the priors.
+"""How much the evidence speaks for one person: identifiers by who has them in hand, claims by levels and rarity.
 
-`ScorePerson` is the contract. `score_person` is the one of named priors.
+`ScorePerson` is the contract of the seat; `score_person` weighs by `Weights`: a trained model, and named priors for what
+no model knows.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Final, Protocol
 
-from firstring.contact import Evidence, Identifier, Reason, RecordRead
-from firstring.identity.comparison import Claimed, Level, claimed, compare
-from firstring.identity.weights import Weights
+from firstring.contact import ContactPrior, Evidence, Identifier, Reason, RecordRead
+from firstring.identity.comparison import Claimed, Found, compare
+from firstring.identity.holding import NAMES, Held
+from firstring.identity.weights import Logs, Weights
 
-SECONDS_PER_DAY: Final = 86_400.0
-_PRIOR_OF: Final[dict[tuple[str, Level], str]] = {
-    ("given_name", "agree"): "given_agree",
-    ("given_name", "nickname"): "given_nickname",
-    ("given_name", "close"): "given_close",
-    ("given_name", "disagree"): "given_disagree",
-    ("family_name", "agree"): "family_agree",
-    ("family_name", "close"): "family_close",
-    ("family_name", "disagree"): "family_disagree",
-    ("suffix", "disagree"): "suffix_disagree",
-    ("birth_date", "agree"): "birth_date_agree",
-    ("birth_date", "close"): "birth_date_close",
-    ("birth_date", "disagree"): "birth_date_disagree",
-    ("postcode", "agree"): "postcode_agree",
-    ("postcode", "disagree"): "postcode_disagree",
-}
-_WORDS: Final[dict[Level, str]] = {
-    "agree": "is as on record",
-    "nickname": "is a form of the one on record",
-    "close": "is nearly the one on record",
-    "disagree": "is not the one on record",
-}
-_NAMES: Final = {
-    "phone": "telephone number", "email": "e-mail address", "account": "account", "national_id": "national id",
-    "device": "device", "cookie": "browser", "social": "social handle", "given_name": "given name",
-    "family_name": "family name", "birth_date": "birth date",
+_FIELDS: Final = {
+    "given": "given_name", "family": "family_name", "middle": "middle_name", "suffix": "suffix", "birth_date": "birth_date",
+    "place": "postcode",
 }  # fmt: skip
+_CODES: Final = {"exact": "agrees", "nickname": "nicknames", "different": "disagrees"}
+_WORDS: Final = {
+    "exact": "is as on record",
+    "nickname": "is a form of the one on record",
+    "initial": "has the initial of the one on record",
+    "part": "is one of several on record",
+    "swapped": "stands the other way round on record",
+    "different": "is not the one on record",
+    "home": "is as on record",
+    "postcode": "has the postcode on record",
+    "address": "is as on record, the postcode is not",
+    "near": "has the next postcode to the one on record",
+    "city": "is of the place on record",
+    "city_close": "is of nearly the place on record",
+    "month_day": "has the day and month on record",
+    "year": "has nearly the year on record",
+}
+_NEARLY: Final = "is nearly the one on record"
 
 
 class ScorePerson(Protocol):
     """Log-odds (nats) that the contact is the person of `records` rather than somebody new, and why.
 
-    The weights of the reasons add up to the log-odds (1e-9). people_behind: for each usable identifier, how many
-    people may be behind it (at least 1). Pure; the order of records and identifiers must not matter.
+    The weights of the reasons add up to the log-odds (1e-9). held: what each usable identifier that they carry says for
+    them. Pure; the order of records and identifiers must not matter.
     """
 
     def __call__(
         self,
         evidence: Evidence,
         records: Sequence[RecordRead],
-        people_behind: Mapping[Identifier, int],
+        held: Mapping[Identifier, Held],
+        claim: Claimed,
+        prior: ContactPrior | None,
         weights: Weights,
-        now: datetime,
     ) -> tuple[float, tuple[Reason, ...]]: ...
 
 
 def score_person(
     evidence: Evidence,
     records: Sequence[RecordRead],
-    people_behind: Mapping[Identifier, int],
+    held: Mapping[Identifier, Held],
+    claim: Claimed,
+    prior: ContactPrior | None,
     weights: Weights,
-    now: datetime,
 ) -> tuple[float, tuple[Reason, ...]]:
-    """Named priors: each identifier's odds, shared by the people behind it and aged, plus the claims compared."""
-    reasons: list[Reason] = []
-    for identifier in sorted(people_behind):
-        holders = [record for record in records if identifier in record.matched]
-        if holders:
-            people = people_behind[identifier]
-            odds = identifier_odds(identifier, holders, weights, now)
-            weight = math.log1p(odds / people)
-            reasons.append(Reason(f"{identifier.kind}_matches", _matches(identifier, people), weight, identifier.kind))
+    """Identifiers, an agent's confirmation, what was said, and why just this person may be calling now."""
+    reasons = _identifier_reasons(held)
     confirmed = evidence.confirmed_person is not None and records[0].person_id == evidence.confirmed_person
     if confirmed:
         reasons.append(Reason("confirmed", "an agent confirmed this person", weights["confirmed"]))
     elif not reasons:
         text = "no identifier points at this person"
-        reasons.append(Reason("nobody_pointed_at", text, weights["nobody_pointed_at"]))
-    reasons += claim_reasons(claimed(evidence.claims), records, weights)
+        reasons.append(Reason("nobody_pointed_at", text, weights.nobody_pointed_at))
+    reasons += claim_reasons(claim, records, weights)
+    if prior is not None:
+        reasons.append(Reason("journey", prior.text, prior.log_odds))
     return math.fsum(reason.weight or 0.0 for reason in reasons), tuple(reasons)
 
 
-def identifier_odds(identifier: Identifier, holders: Sequence[RecordRead], weights: Weights, now: datetime) -> float:
-    """Odds (>= 0) that an identifier adds for a person alone behind it, aged by when it was last seen or verified.
+def _identifier_reasons(held: Mapping[Identifier, Held]) -> list[Reason]:
+    """The strongest identifier counts with its odds, which hold how common it is that its holder calls.
 
-    A likelihood ratio 1 + odds: with `people` behind it each gets 1 + odds / people, so that evidence never speaks
-    against a person for being shared, and the household as a whole keeps its odds.
+    A further one is a likelihood ratio of 1 + odds: it never speaks against a person, and counts for less than its full
+    weight, because the identifiers of one contact come together.
     """
-    full = math.expm1(weights[identifier.kind])
-    half_life = weights[f"{identifier.kind}_half_life"]
-    return full * max(_freshness(record, half_life, weights, now) for record in holders)
-
-
-def _freshness(record: RecordRead, half_life_days: float, weights: Weights, now: datetime) -> float:
-    last, verified = record.last_seen, record.verified_at
-    newest = max(last, verified) if last and verified else last or verified
-    if newest is None:
-        return weights["age_unknown"]
-    # A time in the future (a clock that jumped) counts as now.
-    days = max(0.0, (now - newest).total_seconds() / SECONDS_PER_DAY)
-    return max(weights["age_floor"], math.pow(0.5, days / half_life_days))
-
-
-def claim_reasons(claim: Claimed, records: Sequence[RecordRead], weights: Weights) -> list[Reason]:
-    """What the contact said against what is on record, each with its weight."""
-    if not claim.anything:
-        return []
+    ranked = sorted(held, key=lambda identifier: (-held[identifier].odds, identifier))
+    weight_of = {
+        identifier: math.log1p(held[identifier].odds) if place else math.log(held[identifier].odds)
+        for place, identifier in enumerate(ranked)
+    }
     return [
-        Reason(
-            f"{field}_{level}s",
-            f"the {_NAMES.get(field, field)} {_WORDS[level]}",
-            weights[_PRIOR_OF[field, level]],
-            field,
-        )
-        for field, level in compare(claim, records)
+        Reason(f"{identifier.kind}_matches", held[identifier].text, weight_of[identifier], identifier.kind)
+        for identifier in sorted(held)
     ]
 
 
-def _matches(identifier: Identifier, people: int) -> str:
-    name = _NAMES.get(identifier.kind, identifier.kind)
-    return f"the {name} is theirs alone" if people == 1 else f"the {name} is theirs and {people - 1} other's"
+def claim_reasons(claim: Claimed, records: Sequence[RecordRead], weights: Weights) -> list[Reason]:
+    """What the contact said against what is on record, each with its weight against somebody new.
+
+    The best agreement over the records counts. Where a model knows how common namesakes are, somebody new is one of them
+    with that probability, and what a name says for the person falls by it.
+    """
+    best = best_outcomes(claim, records, weights)
+    reasons = [_reason(found, logs) for found, logs in best]
+    namesakes = weights.namesakes
+    if namesakes is not None and best:
+        odds = namesakes + math.fsum(logs.namesake for _, logs in best)
+        if odds > -7.0:  # below that, less than a thousandth
+            reasons.append(Reason("namesakes", "others have that name", -math.log1p(math.exp(odds)), "full_name"))
+    return reasons
+
+
+def best_outcomes(
+    claim: Claimed, records: Sequence[RecordRead], weights: Weights, *, of: int = 0
+) -> list[tuple[Found, Logs]]:
+    """For each comparison the outcome with the highest weight (of: which of Logs), in the order of the comparisons."""
+    best: dict[str, tuple[Found, Logs]] = {}
+    swapped: tuple[Found, Logs] | None = None
+    for outcomes in compare(claim, records):
+        for found in outcomes:
+            logs = weights.of(*found)
+            if found.level == "swapped":
+                swapped = found, logs
+            elif found.comparison not in best or (logs[of], found) > (
+                best[found.comparison][1][of],
+                best[found.comparison][0],
+            ):
+                best[found.comparison] = found, logs
+    if swapped is not None and swapped[1][of] > sum(best[name][1][of] for name in ("given", "family") if name in best):
+        best.pop("given", None)
+        best["family"] = swapped
+    return [best[name] for name in _FIELDS if name in best]
+
+
+def _reason(found: Found, logs: Logs) -> Reason:
+    field = _FIELDS[found.comparison]
+    code = f"{field}_{_CODES.get(found.level, found.level)}"
+    text = f"the {NAMES.get(found.comparison, found.comparison)} {_WORDS.get(found.level, _NEARLY)}"
+    return Reason(code, text, logs.same, field)

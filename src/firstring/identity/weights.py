@@ -1,17 +1,25 @@
-"""The one table of identity's priors. NOT CALIBRATED: named judgements, to be replaced by a trained model.
+"""What a resolution weighs with: the one table of identity's priors, and the trained model where there is one.
 
 Weights are in nats (natural log of a likelihood ratio: how much likelier is this evidence when the contact is that
-person than when it is somebody new). Rates are probabilities, half-lives are days.
+person than when it is somebody new). Rates are probabilities, half-lives are days. The priors are named judgements, not
+calibrated. A model takes the place of those about claims, and says how much less a common identifier means; what no
+pair of records can show (ageing, use, relatives who are on no file) stays a prior.
 """
 
 from __future__ import annotations
 
 import hashlib
-from typing import Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
+from firstring.contact import Basis
+
+if TYPE_CHECKING:
+    from firstring.identity.fitted import Fitted
+
 NOT_CALIBRATED: Final = "These probabilities rest on named priors; they are not calibrated."
+PARTLY_FITTED: Final = "What was said is weighed by a model fitted to the records; the rest rests on named priors."
 
 
 class Prior(msgspec.Struct, frozen=True):
@@ -42,20 +50,59 @@ TABLE: Final[dict[str, Prior]] = {
     "social_half_life": Prior(2920.0, "days", "judgement: as an inbox"),
     "age_floor": Prior(0.05, "rate", "judgement: what is left of the oldest identifier"),
     "age_unknown": Prior(0.5, "rate", "judgement: one half-life, when nobody knows when it was last seen"),
+    # Who of several holders of an identifier has it in hand: factors on the share of one of them.
+    "use_prior": Prior(1.0, "contacts", "judgement: gamma-Poisson; one contact made doubles the share of who made none"),
+    "use_half_life": Prior(730.0, "days", "judgement: habits change with jobs and children"),
+    "verified_use": Prior(2.0, "factor", "judgement: whose it was found to be has it in hand rather than who wrote it down"),
+    "further_record": Prior(1.25, "factor", "judgement: for each further record that states it, up to three"),
+    "typed_in_passing": Prior(0.6, "factor", "judgement: their newest record states another one of the kind, not this"),
+    "given_on": Prior(
+        0.1, "factor", "FCC: a number rests 45 days or more; who shows up with it after that is its new holder"
+    ),
+    "sim_changed": Prior(0.5, "factor", "judgement: another SIM since it was last seen: a new holder, or a new telephone"),
+    "moved": Prior(0.2, "factor", "judgement: a landline stays with the home that they left"),
     # Claims against what is on record (Fellegi and Sunter 1969: ln m/u).
-    "given_agree": Prior(4.5, "nats", "m .9 over u .01: a common given name is held by 1 in 100"),
+    "given_exact": Prior(4.5, "nats", "m .9 over u .01: a common given name is held by 1 in 100"),
     "given_nickname": Prior(3.5, "nats", "m .3 over u .01"),
-    "given_close": Prior(3.0, "nats", "judgement: one letter typed or heard wrong, or an initial"),
-    "given_disagree": Prior(-3.5, "nats", "1 - m = .03 over 1"),
-    "family_agree": Prior(5.0, "nats", "m .9 over u .006"),
-    "family_close": Prior(3.5, "nats", "judgement: one letter wrong, or one of two family names"),
-    "family_disagree": Prior(-2.5, "nats", "1 - m = .08 over 1: names change by marriage"),
-    "suffix_disagree": Prior(-4.0, "nats", "judgement: Jr says that he is not Sr"),
-    "birth_date_agree": Prior(8.0, "nats", "m .9 over u 1/20,000"),
-    "birth_date_close": Prior(4.5, "nats", "judgement: one digit wrong, or day and month swapped"),
-    "birth_date_disagree": Prior(-4.0, "nats", "1 - m = .02 over 1"),
-    "postcode_agree": Prior(5.0, "nats", "m .8 over u 1/200 among the callers of one organisation"),
-    "postcode_disagree": Prior(-1.0, "nats", "1 - m = .35 over 1: people move"),
+    "given_close": Prior(3.0, "nats", "judgement: one letter typed or heard wrong"),
+    "given_initial": Prior(2.5, "nats", "judgement: 1 name in 12 begins with the letter"),
+    "given_similar": Prior(0.5, "nats", "judgement: little more than chance"),
+    "given_different": Prior(-3.5, "nats", "1 - m = .03 over 1"),
+    "family_exact": Prior(5.0, "nats", "m .9 over u .006"),
+    "family_close": Prior(3.5, "nats", "judgement: one letter wrong"),
+    "family_part": Prior(3.5, "nats", "judgement: one of two family names"),
+    "family_similar": Prior(0.5, "nats", "judgement: little more than chance"),
+    "family_swapped": Prior(8.0, "nats", "both names agree, in the other order"),
+    "family_different": Prior(-2.5, "nats", "1 - m = .08 over 1: names change by marriage"),
+    "middle_exact": Prior(2.5, "nats", "judgement: middle names are few and common"),
+    "middle_initial": Prior(1.5, "nats", "judgement: an initial"),
+    "middle_different": Prior(-1.5, "nats", "judgement: people have several"),
+    "suffix_exact": Prior(0.7, "nats", "judgement: two generations of one name"),
+    "suffix_different": Prior(-4.0, "nats", "judgement: Jr says that he is not Sr"),
+    "birth_date_exact": Prior(8.0, "nats", "m .9 over u 1/20,000"),
+    "birth_date_swapped": Prior(4.5, "nats", "judgement: day and month swapped"),
+    "birth_date_edit1": Prior(4.5, "nats", "judgement: one digit wrong"),
+    "birth_date_edit2": Prior(1.0, "nats", "judgement: two digits wrong, 1 date in 25 is as near"),
+    "birth_date_month_day": Prior(1.0, "nats", "judgement: another year, 1 date in 365"),
+    "birth_date_days": Prior(0.0, "nats", "judgement: near, and as often a relative's"),
+    "birth_date_year": Prior(-2.0, "nats", "judgement: hardly better than any other date"),
+    "birth_date_different": Prior(-4.0, "nats", "1 - m = .02 over 1"),
+    "place_home": Prior(7.0, "nats", "m .5 over u .0005: a home among the callers of one organisation"),
+    "place_home_close": Prior(6.0, "nats", "judgement: a home, written in another way"),
+    "place_postcode": Prior(5.0, "nats", "m .8 over u 1/200 among the callers of one organisation"),
+    "place_address": Prior(4.0, "nats", "judgement: the same street and number, of another town or of a mistyped one"),
+    "place_near": Prior(1.0, "nats", "judgement: the next delivery office"),
+    "place_city": Prior(1.5, "nats", "judgement: 1 customer in 5 is of the same place"),
+    "place_city_close": Prior(1.0, "nats", "judgement: the same place, mistyped"),
+    "place_different": Prior(-1.0, "nats", "1 - m = .35 over 1: people move"),
+    # What asking costs, in seconds of the caller's time, and what answers are worth.
+    "question_given_name_s": Prior(4.0, "s", "judgement: question and answer, at 150 words a minute"),
+    "question_family_name_s": Prior(6.0, "s", "judgement: half of them are spelled out"),
+    "question_birth_date_s": Prior(7.0, "s", "judgement: day, month and year"),
+    "question_postcode_s": Prior(7.0, "s", "judgement: five to seven characters"),
+    "question_last_order_s": Prior(20.0, "s", "judgement: it must be looked up"),
+    "answer_right": Prior(0.95, "rate", "judgement: 1 answer in 20 is misheard, or other than on file"),
+    "order_by_chance": Prior(0.001, "rate", "judgement: nobody guesses an order's number"),
     # What no identifier says.
     "nobody_pointed_at": Prior(-13.0, "nats", "one of about 500,000 people on file, before their claims are compared"),
     "confirmed": Prior(12.0, "nats", "judgement: an agent picked this person"),
@@ -69,19 +116,66 @@ def _version(table: dict[str, float]) -> str:
     return f"prior-{hashlib.sha256(content).hexdigest()[:12]}"
 
 
-class Weights(msgspec.Struct, frozen=True):
-    """The values that a resolution uses, by name, and their version."""
+class Weights:
+    """The values that a resolution uses, by name, and the trained model. Immutable; `version` names both by content.
 
-    values: dict[str, float] = msgspec.field(default_factory=lambda: {name: row.value for name, row in TABLE.items()})
-    version: str = ""
+    Raises ValueError where the names are not those of TABLE.
+    """
 
-    def __post_init__(self) -> None:
+    def __init__(self, values: dict[str, float] | None = None, fitted: Fitted | None = None) -> None:
+        self.values = {name: row.value for name, row in TABLE.items()} if values is None else dict(values)
         if self.values.keys() != TABLE.keys():
             raise ValueError(f"the table of priors has other names: {sorted(self.values.keys() ^ TABLE.keys())}")
-        msgspec.structs.force_setattr(self, "version", _version(self.values))
+        self.fitted = fitted
+        self.priors_version = _version(self.values)
+        self.version = self.priors_version if fitted is None else f"{fitted.version}{JOINED}{self.priors_version}"
 
     def __getitem__(self, name: str) -> float:
         return self.values[name]
+
+    @property
+    def basis(self) -> Basis:
+        return "prior" if self.fitted is None else "fitted"
+
+    @property
+    def caveat(self) -> str:
+        """What must be said with every probability, in words."""
+        return NOT_CALIBRATED if self.fitted is None else PARTLY_FITTED
+
+    @property
+    def nobody_pointed_at(self) -> float:
+        """ln odds of one given person when no identifier speaks for anybody."""
+        return self["nobody_pointed_at"] if self.fitted is None else self.fitted.someone
+
+    @property
+    def namesakes(self) -> float | None:
+        """ln odds that somebody new is a namesake of a given person; None where no model knows."""
+        return None if self.fitted is None else self.fitted.namesakes
+
+    def of(self, comparison: str, level: str, value: str = "") -> Logs:
+        """The weights of an outcome, against somebody new who is unrelated."""
+        if self.fitted is not None and self.fitted.knows(comparison):
+            return self.fitted.logs(comparison, level, value)
+        weight = self[f"{comparison}_{level}"]
+        return Logs(weight, weight if comparison in SHARED_AT_HOME else 0.0, 0.0)
+
+    def commonness(self, kind: str, value: str) -> float:
+        """By how much a common identifier means less, in nats (<= 0)."""
+        return 0.0 if self.fitted is None else self.fitted.commonness(kind, value)
+
+
+JOINED: Final = "+"
+"""Stands between the parts of a version: model-...+prior-..."""
+SHARED_AT_HOME: Final = frozenset(("family", "place"))
+"""Comparisons on which those who live together agree."""
+
+
+class Logs(NamedTuple):
+    """ln of the share of each class at an outcome over the share of unrelated pairs, in nats."""
+
+    same: float
+    household: float
+    namesake: float
 
 
 DEFAULT: Final = Weights()

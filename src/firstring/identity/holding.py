@@ -1,0 +1,236 @@
+"""Who has an identifier in hand now: its holders by when it was last theirs, how they used it, and what happened since.
+
+An identifier points at its holders as a whole with the odds of its kind, and they share these: an identifier that many
+carry points at each of them the less. A number that was given on, a SIM that changed, a landline after a move: the holder
+of before keeps little of it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final, NamedTuple
+
+from firstring.contact import Identifier, RecordRead, TouchRead
+from firstring.identity.comparison import claimed
+from firstring.identity.dates import instant
+from firstring.identity.weights import Weights
+
+SECONDS_PER_DAY: Final = 86_400.0
+RESTS_DAYS: Final = 45
+"""How long a number rests at the least before somebody else gets it (FCC, 47 CFR 52.15: 45 days at the least)."""
+LONG_AGO_DAYS: Final = 730
+"""An identifier not seen for so long is said to be."""
+FURTHER_RECORDS: Final = 3
+NAMES: Final = {
+    "phone": "telephone number", "email": "e-mail address", "account": "account", "national_id": "national id",
+    "device": "device", "cookie": "browser", "social": "social handle", "given": "given name", "family": "family name",
+    "middle": "middle name", "birth_date": "birth date", "place": "address",
+}  # fmt: skip
+_SHOWN_ON: Final[Mapping[str, frozenset[str]]] = {
+    "phone": frozenset(("voice", "messaging")),
+    "email": frozenset(("email",)),
+    "device": frozenset(("web", "mobile", "chat")),
+    "cookie": frozenset(("web", "mobile", "chat")),
+    "social": frozenset(("social", "messaging")),
+}
+"""The channels on which a contact shows an identifier of the kind."""
+
+
+class Held(NamedTuple):
+    """What an identifier says for one person: odds (> 0) against somebody new, and why in words."""
+
+    odds: float
+    text: str
+
+
+class Holding(NamedTuple):
+    """An identifier's holders. unread: the odds of the people behind it who were not read, together."""
+
+    of: dict[int, Held]
+    unread: float
+
+    @property
+    def total(self) -> float:
+        """The odds that it is anybody behind the identifier, of those who are on file."""
+        return math.fsum(held.odds for held in self.of.values()) + self.unread
+
+
+class _Facts(NamedTuple):
+    """theirs: whether it still is theirs, in (0, 1]; use: how much they use it (> 0); notes: in words."""
+
+    theirs: float
+    use: float
+    notes: tuple[str, ...]
+
+
+def holding(
+    identifier: Identifier,
+    holders: Mapping[int, Sequence[RecordRead]],
+    people: int,
+    touches: Sequence[TouchRead],
+    weights: Weights,
+    now: datetime,
+) -> Holding:
+    """The odds of each holder. holders: all records of each person who carries it; people: behind it in all (>= theirs).
+
+    The order of holders, records and touches does not matter.
+    """
+    facts = {}
+    seen = {person: _last_seen(identifier, records) for person, records in holders.items()}
+    for person, records in holders.items():
+        given_on = len(holders) > 1 and _given_on(identifier, person, holders, seen[person])
+        facts[person] = _facts(identifier, person, records, seen[person], given_on, touches, weights, now)
+    active = {person: fact.theirs * fact.use for person, fact in facts.items()}
+    known = math.fsum(active.values())
+    unread = known / len(active) * (people - len(active))
+    # What many carry says less about all of them together too, by as much as a model knows.
+    common = min(1.0, people * math.exp(weights.commonness(identifier.kind, identifier.value)))
+    odds = math.expm1(weights[identifier.kind]) * common * max(fact.theirs for fact in facts.values())
+    each = odds / (known + unread)
+    return Holding(
+        {person: Held(each * share, _text(identifier, people, facts[person].notes)) for person, share in active.items()},
+        each * unread,
+    )
+
+
+def _facts(
+    identifier: Identifier,
+    person: int,
+    records: Sequence[RecordRead],
+    seen: datetime | None,
+    given_on: bool,
+    touches: Sequence[TouchRead],
+    weights: Weights,
+    now: datetime,
+) -> _Facts:
+    notes: list[str] = []
+    held = [record for record in records if identifier in record.matched]
+    days = None if seen is None else _days(seen, now)
+    if days is None:
+        theirs = weights["age_unknown"]
+    else:
+        theirs = max(weights["age_floor"], math.pow(0.5, days / weights[f"{identifier.kind}_half_life"]))
+        if days > LONG_AGO_DAYS:
+            notes.append(f"not seen for {days / 365.25:.0f} years")
+    if given_on:
+        theirs *= weights["given_on"]
+        notes.append("since then somebody else has shown up with it")
+    if identifier.kind == "phone":
+        if seen is not None and any(_at(record, "sim_changed_at", now) > seen for record in held):
+            theirs *= weights["sim_changed"]
+            notes.append("its SIM card has changed since")
+        if any(record.fields.get("line_type") == "landline" for record in held) and _moved(records, held):
+            theirs *= weights["moved"]
+            notes.append("a landline, and they have moved")
+    use = math.pow(weights["further_record"], min(len(held) - 1, FURTHER_RECORDS))
+    if any(record.verified_at is not None for record in held):
+        use *= weights["verified_use"]
+        notes.append("verified")
+    if _in_passing(identifier, records):
+        use *= weights["typed_in_passing"]
+        notes.append("their newest record states another")
+    if made := [touch.occurred_at for touch in touches if touch.person_id == person and _shows(identifier, touch)]:
+        faded = math.fsum(math.pow(0.5, _days(at, now) / weights["use_half_life"]) for at in made)
+        use *= 1.0 + faded / weights["use_prior"]
+        notes.append(f"contacts like this: {len(made)}")
+    return _Facts(theirs, use, tuple(notes))
+
+
+def _shows(identifier: Identifier, touch: TouchRead) -> bool:
+    return touch.channel in _SHOWN_ON.get(identifier.kind, ())
+
+
+def _last_seen(identifier: Identifier, records: Sequence[RecordRead]) -> datetime | None:
+    """When the identifier was last seen with the person, or found to be theirs."""
+    times = [
+        time
+        for record in records
+        if identifier in record.matched
+        for time in (record.last_seen, record.verified_at)
+        if time is not None
+    ]
+    return max(times, default=None)
+
+
+def _given_on(
+    identifier: Identifier, person: int, holders: Mapping[int, Sequence[RecordRead]], seen: datetime | None
+) -> bool:
+    """Whether somebody of another home first showed up with it long enough after it was last seen with the person."""
+    if seen is None:
+        return False
+    rested = seen + timedelta(days=RESTS_DAYS)
+    mine = traits(holders[person])
+    for other, records in holders.items():
+        if other == person or not mine.isdisjoint(traits(records)):
+            continue
+        first = [time for record in records if identifier in record.matched for time in _first_seen(record)]
+        if first and min(first) > rested:
+            return True
+    return False
+
+
+def _first_seen(record: RecordRead) -> list[datetime]:
+    stated = record.fields.get("first_seen")
+    if isinstance(stated, str):
+        return [instant(stated)]
+    return [time for time in (record.last_seen, record.verified_at) if time is not None]
+
+
+def _at(record: RecordRead, field: str, never: datetime) -> datetime:
+    """A time that a record states; the earliest there is where it states none, or one that is still to come."""
+    stated = record.fields.get(field)
+    time = instant(stated) if isinstance(stated, str) else None
+    return time if time is not None and time <= never else datetime.min.replace(tzinfo=never.tzinfo)
+
+
+def _moved(records: Sequence[RecordRead], held: Sequence[RecordRead]) -> bool:
+    """Whether a newer record than those with the number states another home."""
+    there = {home(record.fields) for record in held} - {""}
+    known = [record.last_seen for record in held if record.last_seen is not None and home(record.fields)]
+    if not there or not known:
+        return False
+    since = max(known)
+    later = (one for one in records if one.last_seen is not None and one.last_seen > since)
+    return any(place and place not in there for place in (home(record.fields) for record in later))
+
+
+def _in_passing(identifier: Identifier, records: Sequence[RecordRead]) -> bool:
+    """Whether the newest record that states identifiers of the kind states others only."""
+    stating = [record for record in records if record.last_seen is not None and record.fields.get(identifier.kind)]
+    if not stating:
+        return False
+    newest = max(record.last_seen for record in stating if record.last_seen is not None)
+    return not any(identifier in record.matched for record in stating if record.last_seen == newest)
+
+
+def traits(records: Sequence[RecordRead]) -> set[tuple[str, str]]:
+    """What people of one home share: a family name, an address."""
+    found = set()
+    for record in records:
+        family = claimed(record.fields).name.family
+        if family:
+            found.add(("family", family))
+        if place := home(record.fields):
+            found.add(("home", place))
+    return found
+
+
+def home(fields: Mapping[str, Any]) -> str:
+    """An address that two people of one home share: street and number, or the whole address, with its place."""
+    place = claimed(fields).place
+    where = place.postcode or place.city
+    numbered = fields.get("address") or fields.get("house_number")
+    return f"{place.address} {where}" if place.address and where and numbered else ""
+
+
+def _days(time: datetime, now: datetime) -> float:
+    # A time in the future (a clock that jumped) counts as now.
+    return max(0.0, (now - time).total_seconds() / SECONDS_PER_DAY)
+
+
+def _text(identifier: Identifier, people: int, notes: Sequence[str]) -> str:
+    name = NAMES.get(identifier.kind, identifier.kind)
+    text = f"the {name} is theirs alone" if people == 1 else f"the {name} is theirs and {people - 1} other's"
+    return "; ".join((text, *notes))
