@@ -24,10 +24,9 @@ def _shares(comparison: Comparison) -> dict[str, list[float]]:
         if octave is not None:
             unrelated = 0.5 ** (2 * octave + 1)
         spread = 1.0 if octave is None else 1 / 24
-        learned = (level.same, level.household, level.namesake)
         rows = [
             max(share * spread, 1e-6) if learns else unrelated
-            for share, learns in zip(learned, comparison.learned_by, strict=True)
+            for share, learns in zip(comparison.starting(level), comparison.learned_by, strict=True)
         ]
         found[name] = [*rows, unrelated]
     return found

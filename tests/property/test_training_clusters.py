@@ -28,7 +28,7 @@ from firstring.identity.clustering import (
 )
 from firstring.identity.levels import outcomes, patterns, unpacked
 from firstring.identity.model import Model
-from firstring.identity.spec import PERSON, Comparison, Level
+from firstring.identity.spec import CLASSES, PERSON, Comparison, Level
 from firstring.identity.statistics import BANDS
 from firstring.identity.training import Observed, expectation_maximisation
 
@@ -199,10 +199,10 @@ def test_a_planted_model_is_found_again(seed: int) -> None:
              for place in range(5)]  # fmt: skip
     start = []
     for comparison, rate in zip(comparisons, rates, strict=True):
-        table = np.tile(rate, (4, 1))
+        table = np.tile(rate, (len(CLASSES), 1))
         for number, learned in enumerate(comparison.learned_by):
             if learned:
-                table[number, 1:] = [(level.same, level.household, level.namesake)[number] for level in comparison.levels]
+                table[number, 1:] = [comparison.starting(level)[number] for level in comparison.levels]
         table[:, 0] = 1.0
         start.append(table)
     observed = Observed(distinct, pairs.astype(np.float64), np.ones(len(distinct), bool))
@@ -213,7 +213,7 @@ def test_a_planted_model_is_found_again(seed: int) -> None:
     for place in range(5):
         assert fit.shares[place][0, 1:] == pytest.approx(same[place], abs=0.03)
         assert fit.shares[place][1, 1:] == pytest.approx(household[place], abs=0.03)
-        assert fit.shares[place][3, 1:] == pytest.approx(unrelated[place], abs=0.002)
+        assert fit.shares[place][-1, 1:] == pytest.approx(unrelated[place], abs=0.002)
 
 
 # --- the order of input --------------------------------------------------------------------------------------------

@@ -42,7 +42,7 @@ rows_of_outcomes = st.tuples(*(st.integers(0, outcomes(one).radix - 1) for one i
 @settings(max_examples=150, deadline=None)
 @given(row=rows_of_outcomes, by_profile=st.booleans(), threshold=st.sampled_from([0.5, 0.95]))
 def test_the_parts_add_up_and_the_tips_turn_the_verdict(row: tuple[int, ...], by_profile: bool, threshold: float) -> None:
-    cells = {"given exact, family exact, birth_date exact, place exact": [1.0, -2.0, 0.5, 0.0]}
+    cells = {"given exact, family exact, birth_date exact, place exact": [1.0, -2.0, 0.5, *[0.0] * (len(CLASSES) - 3)]}
     model = msgspec.structs.replace(MODEL, cells=cells)
     found = explained(model, row, by_profile=by_profile, threshold=threshold)
     parts = found.prior_nats + found.cell_nats + found.others_nats + found.calibration_nats

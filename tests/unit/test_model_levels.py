@@ -176,7 +176,8 @@ def _model() -> Model:
     shares = {}
     for comparison in active(PERSON, table):
         names = outcome_names(comparison)
-        shares[comparison.name] = {name: [0.5, 0.1, 0.1, 0.01 * (1 + place)] for place, name in enumerate(names)}
+        between = [0.1] * (len(CLASSES) - 2)
+        shares[comparison.name] = {name: [0.5, *between, 0.01 * (1 + place)] for place, name in enumerate(names)}
     return Model(PERSON, 1_000, {"same": 0.5, "household": 1.0}, 1e-5, shares, {})
 
 
@@ -192,7 +193,7 @@ def test_a_model_survives_its_file_and_is_named_after_its_content() -> None:
 
 def test_a_model_with_other_outcomes_is_refused() -> None:
     model = _model()
-    shares = {**model.shares, "given": {"exact": [1.0] * 4}}
+    shares = {**model.shares, "given": {"exact": [1.0] * len(CLASSES)}}
     with pytest.raises(BadInput, match="cannot be read"):
         from_json(as_json(msgspec.structs.replace(model, shares=shares)))
 

@@ -1,6 +1,6 @@
 """The model of pairs: how often two records of each class agree at each level, and how many pairs of each class there are.
 
-A Fellegi-Sunter mixture with four classes (Fellegi and Sunter 1969; latent classes as Winkler 1988): given its class, the
+A Fellegi-Sunter mixture with seven classes (Fellegi and Sunter 1969; latent classes as Winkler 1988): given its class, the
 comparisons of a pair are independent, up to a correction by cell: for pairs that meet by who they are and where they
 live, the mix of classes follows the coarse agreement of name, birth date and place together, as the data show it.
 
@@ -25,6 +25,8 @@ Floats: TypeAlias = NDArray[np.float64]
 
 FORMAT: Final = 1
 SAME: Final = 0
+LOCAL: Final = CLASSES.index("local")
+NAMESAKE: Final = CLASSES.index("namesake")
 UNRELATED: Final = len(CLASSES) - 1
 _COARSE: Final = ("missing", "exact", "near", "different")
 _LINE_CHARS: Final = 120
@@ -34,9 +36,10 @@ _TINY: Final = 1e-300
 class Model(msgspec.Struct, frozen=True):
     """What training found.
 
-    pairs_per_record: expected pairs of the classes same and household for each record of a data set; namesake_rate:
-    share of all pairs that are namesakes. shares: comparison -> outcome -> share among the pairs of each class (in
-    the order of CLASSES) that state the fields. cells: coarse agreement -> ln of the correction of each class.
+    pairs_per_record: expected pairs of the classes same, household, junior and twin for each record of a data set;
+    namesake_rate, local_rate: share of all pairs that are of that class. shares: comparison -> outcome -> share among the
+    pairs of each class (in the order of CLASSES) that state the fields. cells: coarse agreement -> ln of the correction
+    of each class.
     """
 
     spec: Spec
@@ -45,6 +48,7 @@ class Model(msgspec.Struct, frozen=True):
     namesake_rate: float
     shares: dict[str, dict[str, list[float]]]
     cells: dict[str, list[float]] = {}
+    local_rate: float = 0.0
     format: int = FORMAT
     version: str = ""
 
@@ -62,9 +66,10 @@ class Model(msgspec.Struct, frozen=True):
     def class_pairs(self, records: int) -> Floats:
         """Expected pairs of each class in a data set of so many records."""
         total = records * (records - 1) / 2
-        same, household = (self.pairs_per_record[name] * records for name in ("same", "household"))
-        namesake = self.namesake_rate * total
-        found = np.array([same, household, namesake, total - same - household - namesake], np.float64)
+        found = np.array([self.pairs_per_record.get(name, 0.0) * records for name in CLASSES], np.float64)
+        found[NAMESAKE] = self.namesake_rate * total
+        found[LOCAL] = self.local_rate * total
+        found[UNRELATED] = total - found.sum()
         return np.asarray(np.maximum(found, 1e-9))
 
 

@@ -12,8 +12,11 @@ from typing import Final, Literal
 
 import msgspec
 
-CLASSES: Final = ("same", "household", "namesake", "unrelated")
-"""What two records can be to one another: one person; two who live together; two of one name; nothing."""
+CLASSES: Final = ("same", "household", "namesake", "local", "junior", "twin", "unrelated")
+"""What two records can be to one another: one person; two who live together; two of one name; two of one family name and
+region; two of a household with one given name, as father and son; two of a household with one birth date; nothing."""
+OF_HOUSEHOLD: Final = ("junior", "twin")
+"""Classes that are as household is, but for the comparisons that come out as for one person (`Comparison.as_same`)."""
 
 Kind = Literal["names", "middle", "suffix", "code", "date", "place", "email", "identifier"]
 Coarse = Literal["exact", "near", "different"]
@@ -22,9 +25,9 @@ Coarse = Literal["exact", "near", "different"]
 class Level(msgspec.Struct, frozen=True):
     """One outcome of a comparison.
 
-    same, household, namesake: where training starts, as a share of the pairs of that class where the fields are stated
-    (0: the class does not learn this comparison and has the share of unrelated pairs). coarse: its group, by which
-    the model looks at comparisons together.
+    same, household, namesake, local: where training starts, as a share of the pairs of that class where the fields are
+    stated (0: the class does not learn this comparison and has the share of unrelated pairs). coarse: its group, by
+    which the model looks at comparisons together.
     """
 
     name: str
@@ -32,6 +35,7 @@ class Level(msgspec.Struct, frozen=True):
     same: float
     household: float = 0.0
     namesake: float = 0.0
+    local: float = 0.0
     banded: bool = False
     coarse: Coarse = "different"
 
@@ -39,7 +43,8 @@ class Level(msgspec.Struct, frozen=True):
 class Comparison(msgspec.Struct, frozen=True):
     """One comparison: `columns` of the table, by `kind` of comparing, to one of `levels`.
 
-    profile: who somebody is and where they live, in contrast to how they are reached.
+    profile: who somebody is and where they live, in contrast to how they are reached. as_same: classes of OF_HOUSEHOLD in
+    which the comparison comes out as for one person.
     """
 
     name: str
@@ -47,15 +52,24 @@ class Comparison(msgspec.Struct, frozen=True):
     columns: tuple[str, ...]
     levels: tuple[Level, ...]
     profile: bool = False
+    as_same: tuple[str, ...] = ()
+
+    @property
+    def like(self) -> tuple[int, ...]:
+        """For each class the class whose shares it has in this comparison: itself, or the one that it is tied to."""
+        of = [0 if name in self.as_same else 1 if name in OF_HOUSEHOLD else number for number, name in enumerate(CLASSES)]
+        return tuple(of)
 
     @property
     def learned_by(self) -> tuple[bool, ...]:
-        """For each class but unrelated, whether it learns this comparison."""
-        return (
-            True,
-            any(level.household for level in self.levels),
-            any(level.namesake for level in self.levels),
-        )
+        """For each class but unrelated, whether it learns this comparison; else it has the shares of unrelated pairs."""
+        starts = [self.starting(level) for level in self.levels]
+        return tuple(any(of_class) for of_class in zip(*starts, strict=True))
+
+    def starting(self, level: Level) -> tuple[float, ...]:
+        """For each class but unrelated the share of a level where training starts; 0 for all where it learns none."""
+        own = (level.same, level.household, level.namesake, level.local)
+        return tuple(own[of] for of in self.like[:-1])
 
 
 class BlockingKey(msgspec.Struct, frozen=True):
@@ -114,18 +128,19 @@ _NAMES: Final = (
             Level("different", "is different", 0.05, 0.0, 0.06),
         ),
         profile=True,
+        as_same=("junior",),
     ),
     Comparison(
         "family",
         "names",
         ("family",),
         (
-            Level("exact", "is the same", 0.8, 0.7, 0.8, banded=True, coarse="exact"),
-            Level("close", "is nearly the same", 0.08, 0.05, 0.1, coarse="near"),
-            Level("part", "is one of several", 0.01, 0.01, 0.01, coarse="near"),
-            Level("similar", "is similar", 0.01, 0.01, 0.01, coarse="near"),
-            Level("swapped", "stands where the given name is", 0.03, 0.001, 0.001, coarse="near"),
-            Level("different", "is different", 0.07, 0.229, 0.079),
+            Level("exact", "is the same", 0.8, 0.7, 0.8, 0.8, banded=True, coarse="exact"),
+            Level("close", "is nearly the same", 0.08, 0.05, 0.1, 0.1, coarse="near"),
+            Level("part", "is one of several", 0.01, 0.01, 0.01, 0.01, coarse="near"),
+            Level("similar", "is similar", 0.01, 0.01, 0.01, 0.01, coarse="near"),
+            Level("swapped", "stands where the given name is", 0.03, 0.001, 0.001, 0.001, coarse="near"),
+            Level("different", "is different", 0.07, 0.229, 0.079, 0.079),
         ),
         profile=True,
     ),
@@ -170,20 +185,21 @@ _COMPARISONS: Final = (
             Level("different", "is different", 0.04),
         ),
         profile=True,
+        as_same=("twin",),
     ),
     Comparison(
         "place",
         "place",
         ("address", "postcode", "city"),
         (
-            Level("home", "address and postcode are the same", 0.5, 0.7, banded=True, coarse="exact"),
-            Level("home_close", "is nearly the same home", 0.1, 0.1, coarse="exact"),
-            Level("postcode", "postcode is the same", 0.05, 0.04, banded=True, coarse="near"),
-            Level("address", "address is the same", 0.05, 0.02, banded=True, coarse="near"),
-            Level("near", "postcodes are neighbours", 0.02, 0.01, coarse="near"),
-            Level("city", "place is the same", 0.1, 0.05, banded=True, coarse="near"),
-            Level("city_close", "place is nearly the same", 0.03, 0.01, coarse="near"),
-            Level("different", "is different", 0.15, 0.07),
+            Level("home", "address and postcode are the same", 0.5, 0.7, 0.0, 0.005, banded=True, coarse="exact"),
+            Level("home_close", "is nearly the same home", 0.1, 0.1, 0.0, 0.005, coarse="exact"),
+            Level("postcode", "postcode is the same", 0.05, 0.04, 0.0, 0.03, banded=True, coarse="near"),
+            Level("address", "address is the same", 0.05, 0.02, 0.0, 0.02, banded=True, coarse="near"),
+            Level("near", "postcodes are neighbours", 0.02, 0.01, 0.0, 0.2, coarse="near"),
+            Level("city", "place is the same", 0.1, 0.05, 0.0, 0.3, banded=True, coarse="near"),
+            Level("city_close", "place is nearly the same", 0.03, 0.01, 0.0, 0.02, coarse="near"),
+            Level("different", "is different", 0.15, 0.07, 0.0, 0.42),
         ),
         profile=True,
     ),

@@ -16,14 +16,22 @@ from numpy.typing import NDArray
 
 from firstring.identity.columns import Table
 from firstring.identity.levels import MISSING, Patterns, compare, outcomes, unpacked
-from firstring.identity.model import SAME, UNRELATED, Floats, Model, cell_names, coarse, outcome_names
-from firstring.identity.spec import CLASSES, Comparison, Spec
+from firstring.identity.model import LOCAL, NAMESAKE, SAME, UNRELATED, Floats, Model, cell_names, coarse, outcome_names
+from firstring.identity.spec import CLASSES, OF_HOUSEHOLD, Comparison, Spec
 from firstring.identity.statistics import BANDS
 
 PSEUDO_PAIRS: Final = 20.0
 """Weight of where training starts, in pairs: what few pairs show is not taken for a law."""
 CELL_PSEUDO_PAIRS: Final = 200.0
 """The same for the mix of classes in a cell."""
+CELL_BOUND: Final = 2.0
+"""How far (nats) a class may be more or less frequent in a cell than independent comparisons say. Contact points that
+unrelated people share follow their names and ages, so that a cell by itself takes coincidences for people."""
+RARE_START: Final = 0.005
+"""Pairs of each class of OF_HOUSEHOLD for each record where training starts."""
+RARE_MOST: Final = 0.01
+"""The same for each pair of the class household, at the most: of 100 pairs of people who live together, one has one given
+name and one was born on one day. Without a bound both classes take in what only looks like it."""
 RANDOM_PAIRS: Final = 1_000_000
 ROUNDS: Final = 200
 _SEED: Final = 1
@@ -33,6 +41,8 @@ _FLOOR: Final = 0.1
 _CONTACTS: Final = ("email", "identifier")
 _ENOUGH: Final = 100
 _NO_RATE: Final = 1e-12
+_HOUSEHOLD: Final = CLASSES.index("household")
+_RARE: Final = [CLASSES.index(name) for name in OF_HOUSEHOLD]
 
 
 class Observed(NamedTuple):
@@ -139,13 +149,12 @@ def starting_shares(comparison: Comparison, rates: Floats, spread: Floats) -> Fl
     """Where training starts. spread: for each outcome of a banded level, the share of its octave (records holding it)."""
     of = outcomes(comparison)
     found = np.tile(rates, (len(CLASSES), 1))
-    learned = (*comparison.learned_by, False)
-    for number in range(UNRELATED):
-        if not learned[number]:
+    for number, learned in enumerate(comparison.learned_by):
+        if not learned:
             continue
         for level in comparison.levels:
             start = of.first[level.name]
-            share = (level.same, level.household, level.namesake)[number]
+            share = comparison.starting(level)[number]
             place = slice(start, start + (BANDS if level.banded else 1))
             found[number, place] = share * spread[place]
         found[number] = np.maximum(found[number], _NO_RATE)
@@ -189,19 +198,22 @@ def expectation_maximisation(
     """Fits the classes to the patterns. Deterministic: the patterns are in order, and sums run in that order."""
     rows = unpacked(comparisons, observed.patterns)
     total = records * (records - 1) / 2
-    pairs = np.array([0.5 * records, 0.5 * records, min(records, 1e-4 * total), 0.0])
+    pairs = np.zeros(len(CLASSES))
+    pairs[[SAME, _HOUSEHOLD]] = 0.5 * records
+    pairs[[NAMESAKE, LOCAL]] = min(records, 1e-4 * total)
+    pairs[_RARE] = RARE_START * records
     pairs[UNRELATED] = max(total - pairs.sum(), 1.0)
     shares = [one.copy() for one in start]
-    learned = [(*one.learned_by, False) for one in comparisons]
     done = 0
     while done < rounds:
         done += 1
         _, posterior = expected(pairs, shares, rows)
         weight = posterior * observed.counts
         new_pairs = np.maximum(weight.sum(axis=1), 1e-3)
+        new_pairs[_RARE] = np.minimum(new_pairs[_RARE], RARE_MOST * new_pairs[_HOUSEHOLD])
         new_pairs[UNRELATED] = max(total - new_pairs[:UNRELATED].sum(), 1.0)
         for place, rate in enumerate(rates):
-            shares[place] = _maximised(rows[place], weight, start[place], rate, learned[place], new_pairs / total)
+            shares[place] = _maximised(comparisons[place], rows[place], weight, start[place], rate, new_pairs / total)
         moved = np.abs(np.log(new_pairs / pairs)).max()
         pairs = new_pairs
         if moved < _SETTLED:
@@ -220,16 +232,24 @@ def expected(pairs: Floats, shares: Sequence[Floats], rows: NDArray[np.uint8]) -
 
 
 def _maximised(
-    row: NDArray[np.uint8], weight: Floats, start: Floats, rate: Floats, learned: Sequence[bool], shares: Floats
+    comparison: Comparison, row: NDArray[np.uint8], weight: Floats, start: Floats, rate: Floats, shares: Floats
 ) -> Floats:
     found = np.empty_like(start)
     explained = np.zeros(start.shape[1])
+    learned, like = comparison.learned_by, comparison.like
     for number in range(UNRELATED):
-        if learned[number]:
-            counts = np.bincount(row, weights=weight[number], minlength=start.shape[1]) + PSEUDO_PAIRS * start[number]
+        if not learned[number]:
+            continue
+        if like[number] == number:
+            # All that are of the household teach it; that twins have a birthday as one person has teaches nothing of one.
+            of = [other for other, tied in enumerate(like) if tied == number and (number != SAME or other == SAME)]
+            counts = np.bincount(row, weights=weight[of].sum(axis=0), minlength=start.shape[1])
+            counts = counts + PSEUDO_PAIRS * start[number]
             counts[MISSING] = 0.0
             found[number] = counts / counts.sum()
-            explained += shares[number] * found[number]
+        else:
+            found[number] = found[like[number]]
+        explained += shares[number] * found[number]
     unrelated = np.maximum(rate - explained, _FLOOR * rate)
     unrelated[MISSING] = 0.0
     found[UNRELATED] = unrelated / unrelated.sum()
@@ -287,6 +307,7 @@ def cell_corrections(
             break
     corrections = np.log(np.maximum(mix, 1e-12) / np.maximum(mix0, 1e-12))
     corrections -= corrections[UNRELATED]
+    corrections = np.clip(corrections, -CELL_BOUND, CELL_BOUND)
     return {name: [round(float(one), 6) for one in corrections[:, place]] for place, name in enumerate(names)}
 
 
@@ -297,6 +318,7 @@ def trained(spec: Spec, comparisons: Sequence[Comparison], table: Table, observe
     fit = expectation_maximisation(comparisons, observed, rates, start, table.rows)
     corrections = cell_corrections(comparisons, observed, fit) if cells else {}
     records = table.rows
+    total = records * (records - 1) / 2
     shares = {
         comparison.name: {
             name: [float(f"{one:.6g}") for one in share[:, place + 1]]
@@ -307,8 +329,13 @@ def trained(spec: Spec, comparisons: Sequence[Comparison], table: Table, observe
     return Model(
         spec=spec,
         records=records,
-        pairs_per_record={name: float(f"{fit.pairs[at] / records:.6g}") for at, name in ((SAME, "same"), (1, "household"))},
-        namesake_rate=float(f"{fit.pairs[2] / (records * (records - 1) / 2):.6g}"),
+        pairs_per_record={
+            name: float(f"{fit.pairs[at] / records:.6g}")
+            for at, name in enumerate(CLASSES)
+            if at not in (NAMESAKE, LOCAL, UNRELATED)
+        },
+        namesake_rate=float(f"{fit.pairs[NAMESAKE] / total:.6g}"),
+        local_rate=float(f"{fit.pairs[LOCAL] / total:.6g}"),
         shares=shares,
         cells=corrections,
     )
