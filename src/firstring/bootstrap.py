@@ -46,6 +46,7 @@ from firstring.store.database import Database, Tenant
 from firstring.store.notices import Notice, Notices
 from firstring.store.opening import OpenStore, open_database
 from firstring.store.ring import RingStore, warm
+from firstring.store.weighing import WeightsWatcher, weights_of
 from firstring.trust.score import DEFAULT_PRIORS
 from firstring.trust.stir import load_roots
 
@@ -63,7 +64,10 @@ class Server:
 
 
 def models_of(settings: Settings) -> Models:
-    """What is decided with. The routing policy is routing.toml in the home directory, where there is one."""
+    """What is decided with, but for the model that a tenant has (store.weighing), with the named priors in its place.
+
+    The routing policy is routing.toml in the home directory, where there is one.
+    """
     path = settings.home / "routing.toml"
     policy = policy_from_toml(path.read_text("utf-8")) if path.exists() else RoutingPolicy()
     return Models(
@@ -96,7 +100,8 @@ async def running(
         notices = Notices(database.arguments, origin)
         ring = RingStore(database, notices)
         contacts = Contacts(database, notices, clock, wrap_up_s=settings.wrap_up_s)
-        decider = Decider(ring, models, clock, ids, metrics)
+        decider = Decider(ring, models, clock, ids, metrics, weights_of)
+        watcher = WeightsWatcher(database)
         tls = ssl.create_default_context()
         if settings.stir_https_roots_file is not None:
             with _readable(settings.stir_https_roots_file, "FIRSTRING_STIR_HTTPS_ROOTS_FILE"):
@@ -166,9 +171,12 @@ async def running(
             dispatcher.heard(notice.what)
             pops.heard(notice)
             redirected.heard(notice)
+            watcher.heard(notice)
             if notice.what == "resync" and server.kamailio is not None:
                 server.kamailio.reconcile_soon()  # while the store was away, what Kamailio told was lost
 
+        await watcher.start()
+        stack.push_async_callback(watcher.stop)
         notices.subscribe(heard)
         await notices.start()
         stack.push_async_callback(notices.stop)

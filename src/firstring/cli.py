@@ -263,9 +263,9 @@ def resolve(
     from firstring.bootstrap import database_only
     from firstring.decide import looked_up, who
     from firstring.identity.evidence import gather
-    from firstring.identity.weights import Weights
     from firstring.store.notices import Notices
     from firstring.store.ring import RingStore
+    from firstring.store.weighing import refresh
 
     raw: dict[str, Any] = {}
     for field in fields:
@@ -281,8 +281,10 @@ def resolve(
             evidence = gather(raw, country=settings.country)
             for reason in evidence.rejected:
                 _say(f"not used: {reason.text}")
-            read = await ring.read(await database.tenant_named(settings.tenant), looked_up(evidence), None)
-            return who(evidence, read, weights=Weights(), now=SystemClock().now())
+            tenant = await database.tenant_named(settings.tenant)
+            weights = await refresh(database, tenant)
+            read = await ring.read(tenant, looked_up(evidence), None)
+            return who(evidence, read, weights=weights, now=SystemClock().now())
 
     resolution = _run(work())
     if as_json:

@@ -185,13 +185,29 @@ class Stages(Protocol):
 class Decider:
     """Decides contacts: reads once, derives, commits once. Holds no state but what it has worked out before."""
 
-    def __init__(self, ring: Ring, models: Models, clock: Clock, ids: Ids, stages: Stages) -> None:
+    def __init__(
+        self,
+        ring: Ring,
+        models: Models,
+        clock: Clock,
+        ids: Ids,
+        stages: Stages,
+        weights_of: Callable[[Any], Weights] | None = None,
+    ) -> None:
+        """weights_of: a tenant's own weights, without I/O; without it all have those of `models`."""
         self._ring = ring
         self.models = models
+        self._weights_of = weights_of
         self._clock = clock
         self._ids = ids
         self._stages = stages
         self._memo = EligibilityMemo()
+
+    def models_of(self, tenant: Any) -> Models:
+        """What a tenant's contacts are decided with at this moment."""
+        if self._weights_of is None:
+            return self.models
+        return msgspec.structs.replace(self.models, weights=self._weights_of(tenant))
 
     async def offered(self, tenant: Any, contact: Contact, evidence: Evidence) -> Decision:
         """The first decision of a contact. A call that is open already gets the decision it has (see Committed).
@@ -289,7 +305,7 @@ class Decider:
             evidence,
             read,
             profiles,
-            self.models,
+            self.models_of(tenant),
             now=now,
             waited_s=waited_s,
             excluded=excluded,

@@ -7,13 +7,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from firstring.bootstrap import database_only, models_of
-from firstring.decide import differences, rederive
+from firstring.decide import Models, differences, rederive
 from firstring.errors import BadInput
 from firstring.settings import Settings
+from firstring.store.database import Database, Tenant
 from firstring.store.notices import Notices
 from firstring.store.queries import sql
 from firstring.store.ring import RingStore, opened_decision
+from firstring.store.weighing import weights_named
 
 PAGE = 200
 
@@ -39,13 +43,15 @@ async def replay_decisions(
 ) -> ReplayReport:
     """The newest `last` decisions of the default tenant, or those of one contact.
 
-    Decisions of other versions of the models cannot be derived by these; they are counted, not compared.
+    Each is derived with the identity model that it was made with. Decisions of other versions of the tables cannot be
+    derived by these; they are counted, not compared.
     """
     try:
         wanted = uuid.UUID(contact) if contact else None
     except ValueError:
         raise BadInput("unknown_contact", "That is no contact's id.", where={"contact": contact[:40]}) from None
     models = models_of(settings)
+    by_version: dict[str, Models | None] = {}
     report = ReplayReport()
     async with database_only(settings, progress) as database:
         tenant = await database.tenant_named(settings.tenant)
@@ -58,11 +64,12 @@ async def replay_decisions(
                 )
             for row in rows:
                 decision = opened_decision(tenant, row)
-                if decision.derived.versions != models.versions():
+                used = await _models_used(database, tenant, models, decision.derived.versions.identity, by_version)
+                if used is None or decision.derived.versions != used.versions():
                     report.other_versions += 1
                     continue
                 profiles = await ring.profiles(tenant, decision.read.agents)
-                again = rederive(decision, profiles, models)
+                again = rederive(decision, profiles, used)
                 name = f"{decision.contact.contact_id}/{decision.revision}"
                 report.differences += [f"{name} {line}" for line in differences(decision.derived, again)]
                 report.replayed += 1
@@ -71,3 +78,14 @@ async def replay_decisions(
                 break
             progress(f"{report.replayed} decisions derived again")
     return report
+
+
+async def _models_used(
+    database: Database, tenant: Tenant, models: Models, version: str, by_version: dict[str, Models | None]
+) -> Models | None:
+    """The models with the weights of a version of identity, each read once; None where they are gone."""
+    if version not in by_version:
+        async with database.transaction(tenant.tenant_id) as connection:
+            weights = await weights_named(connection, tenant, version)
+        by_version[version] = None if weights is None else msgspec.structs.replace(models, weights=weights)
+    return by_version[version]

@@ -121,7 +121,7 @@ class PeopleController(Controller):
     ) -> Resolution:
         evidence = gather(data.fields, country=services.settings.country)
         read = await services.ring.read(caller.tenant, looked_up(evidence), None)
-        return who(evidence, read, weights=services.models.weights, now=services.clock.now())
+        return who(evidence, read, weights=services.decider.models_of(caller.tenant).weights, now=services.clock.now())
 
     @get(
         "/persons/{person_id:int}",

@@ -57,17 +57,13 @@ class Fitted:
                     self._odds[key] = [self.someone + one.same for one in self._logs[key]]
             assert place == outcomes(comparison).radix
 
-    def knows(self, comparison: str) -> bool:
-        """Whether the model was trained with this comparison."""
-        return (comparison, "different") in self._logs
-
-    def logs(self, comparison: str, level: str, value: str = "") -> Logs:
-        """The weights of an outcome; value: what was agreed on, where its rarity counts. KeyError for what it lacks."""
-        by_band = self._logs[comparison, level]
-        if len(by_band) == 1:
-            return by_band[0]
-        column = _RARITY_OF[comparison, level]
-        return by_band[int(self._statistics.bands(column, [value])[0])]
+    def logs(self, comparison: str, level: str, value: str = "") -> Logs | None:
+        """The weights of an outcome; value: what was agreed on, where its rarity counts. None for what it does not know."""
+        by_band = self._logs.get((comparison, level))
+        if by_band is None or len(by_band) == 1:
+            return None if by_band is None else by_band[0]
+        column = _RARITY_OF.get((comparison, level))
+        return None if column is None else by_band[int(self._statistics.bands(column, [value])[0])]
 
     def commonness(self, kind: str, value: str) -> float:
         """By how much the odds that two records are of one person fall because an identifier is common, in nats (<= 0).

@@ -154,8 +154,10 @@ class Weights:
 
     def of(self, comparison: str, level: str, value: str = "") -> Logs:
         """The weights of an outcome, against somebody new who is unrelated."""
-        if self.fitted is not None and self.fitted.knows(comparison):
-            return self.fitted.logs(comparison, level, value)
+        if self.fitted is not None:
+            logs = self.fitted.logs(comparison, level, value)
+            if logs is not None:
+                return logs
         weight = self[f"{comparison}_{level}"]
         return Logs(weight, weight if comparison in SHARED_AT_HOME else 0.0, 0.0)
 
