@@ -7,13 +7,13 @@ from typing import Final
 import numpy as np
 
 from firstring.identity.levels import outcomes
-from firstring.identity.model import SAME, UNRELATED, Model, table_of_shares
+from firstring.identity.model import UNRELATED, Model, table_of_shares
 from firstring.identity.spec import CLASSES
 from firstring.identity.statistics import BANDS, SEVERAL_NAMES, Statistics, octave
 from firstring.identity.weights import Logs
 
-HOUSEHOLD: Final = CLASSES.index("household")
-NAMESAKE: Final = CLASSES.index("namesake")
+_LOGGED: Final = tuple(CLASSES.index(name) for name in Logs._fields)
+_SAME, _, _NAMESAKE, _LOCAL = _LOGGED
 _RARITY_OF: Final = {
     ("given", "exact"): "given",
     ("family", "exact"): "family",
@@ -37,10 +37,12 @@ class Fitted:
         self._logs: dict[tuple[str, str], list[Logs]] = {}
         self._odds: dict[tuple[str, str], list[float]] = {}
         pairs = np.log(model.class_pairs(model.records))
-        self.someone = float(pairs[SAME] - pairs[UNRELATED])
+        self.someone = float(pairs[_SAME] - pairs[UNRELATED])
         """ln odds that a record taken at random is of one given person rather than of somebody else."""
-        self.namesakes = float(pairs[NAMESAKE] - pairs[UNRELATED])
+        self.namesakes = float(pairs[_NAMESAKE] - pairs[UNRELATED])
         """ln odds that two people taken at random are namesakes rather than unrelated."""
+        self.locals = float(pairs[_LOCAL] - pairs[UNRELATED])
+        """The same of one family name and region."""
         for comparison in model.comparisons():
             ratios = np.log(np.maximum(table_of_shares(model, comparison), _TINY))
             ratios -= ratios[UNRELATED]
@@ -50,9 +52,7 @@ class Fitted:
                 part = ratios[:, place : place + size]
                 place += size
                 key = (comparison.name, level.name)
-                self._logs[key] = [
-                    Logs(*(float(part[one, band]) for one in (SAME, HOUSEHOLD, NAMESAKE))) for band in range(size)
-                ]
+                self._logs[key] = [Logs(*(float(part[one, band]) for one in _LOGGED)) for band in range(size)]
                 if level.name.startswith("exact"):
                     self._odds[key] = [self.someone + one.same for one in self._logs[key]]
             assert place == outcomes(comparison).radix

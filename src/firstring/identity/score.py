@@ -36,6 +36,8 @@ _WORDS: Final = {
     "month_day": "has the day and month on record",
     "year": "has nearly the year on record",
 }
+NEGLIGIBLE: Final = -7.0
+"""Nats below which a rival is left out: less than a thousandth."""
 _NEARLY: Final = "is nearly the one on record"
 
 
@@ -104,11 +106,14 @@ def claim_reasons(claim: Claimed, records: Sequence[RecordRead], weights: Weight
     """
     best = best_outcomes(claim, records, weights)
     reasons = [_reason(found, logs) for found, logs in best]
-    namesakes = weights.namesakes
-    if namesakes is not None and best:
-        odds = namesakes + math.fsum(logs.namesake for _, logs in best)
-        if odds > -7.0:  # below that, less than a thousandth
-            reasons.append(Reason("namesakes", "others have that name", -math.log1p(math.exp(odds)), "full_name"))
+    alike = weights.alike
+    if alike is not None and best:
+        namesakes = alike[0] + math.fsum(logs.namesake for _, logs in best)
+        neighbours = alike[1] + math.fsum(logs.local for _, logs in best)
+        if max(namesakes, neighbours) > NEGLIGIBLE:
+            weight = -math.log1p(math.exp(namesakes) + math.exp(neighbours))
+            text = "others have that name" if namesakes >= neighbours else "others there have that family name"
+            reasons.append(Reason("namesakes", text, weight, "full_name"))
     return reasons
 
 

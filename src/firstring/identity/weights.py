@@ -148,9 +148,10 @@ class Weights:
         return self["nobody_pointed_at"] if self.fitted is None else self.fitted.someone
 
     @property
-    def namesakes(self) -> float | None:
-        """ln odds that somebody new is a namesake of a given person; None where no model knows."""
-        return None if self.fitted is None else self.fitted.namesakes
+    def alike(self) -> tuple[float, float] | None:
+        """ln odds that somebody new is a namesake of a given person, and of their family name and region, against
+        unrelated; None where no model knows."""
+        return None if self.fitted is None else (self.fitted.namesakes, self.fitted.locals)
 
     def of(self, comparison: str, level: str, value: str = "") -> Logs:
         """The weights of an outcome, against somebody new who is unrelated."""
@@ -159,7 +160,7 @@ class Weights:
             if logs is not None:
                 return logs
         weight = self[f"{comparison}_{level}"]
-        return Logs(weight, weight if comparison in SHARED_AT_HOME else 0.0, 0.0)
+        return Logs(weight, weight if comparison in SHARED_AT_HOME else 0.0, 0.0, 0.0)
 
     def commonness(self, kind: str, value: str) -> float:
         """By how much a common identifier means less, in nats (<= 0)."""
@@ -178,6 +179,7 @@ class Logs(NamedTuple):
     same: float
     household: float
     namesake: float
+    local: float
 
 
 DEFAULT: Final = Weights()
