@@ -86,10 +86,11 @@ def canonical_list(field: str, raw: Any, *, country: str) -> tuple[list[str], li
     return values, dropped
 
 
-def canonical_record(raw: Mapping[str, Any], *, country: str) -> CanonicalRecord:
+def canonical_record(raw: Mapping[str, Any], *, country: str, findable: bool = True) -> CanonicalRecord:
     """A record out of raw values by field name; empty values are left out in silence, refused ones with a reason.
 
-    Where the record names its own country, national forms are read by that.
+    Where the record names its own country, national forms are read by that. findable: False for what is appended to a
+    record and need not be found by itself.
     Raises BadInput record_id_missing, record_id_invalid, record_too_large, or nothing_usable when neither a name nor
     an identifier is left.
     """
@@ -117,15 +118,15 @@ def canonical_record(raw: Mapping[str, Any], *, country: str) -> CanonicalRecord
                 dropped.append(_dropped(name, value))
     if attributes:
         fields[ATTRIBUTES] = attributes
-    if dropped and (traces := _traces(raw, fields, dropped)):
-        fields[TRACES] = traces
+    if dropped and (shown := traces(raw, fields, dropped)):
+        fields[TRACES] = shown
     _bound(fields, dropped)
-    if not any(name in fields for name in _NAMES_PEOPLE):
+    if findable and not any(name in fields for name in _NAMES_PEOPLE):
         raise BadInput("nothing_usable", "neither a name nor an identifier is left", where={"field": "record_id"})
     return CanonicalRecord(record_id, fields, tuple(dropped))
 
 
-def _traces(raw: Mapping[str, Any], fields: Mapping[str, Any], dropped: Iterable[Reason]) -> dict[str, str]:
+def traces(raw: Mapping[str, Any], fields: Mapping[str, Any], dropped: Iterable[Reason]) -> dict[str, str]:
     """What refused values still show, for comparing records: a mistyped value has a right one behind it.
 
     Placeholders are no such values. Only fields that have no good value are looked at.
