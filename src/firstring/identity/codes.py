@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+import unicodedata
+from typing import Final, NamedTuple
 
 import phonenumbers
 
@@ -47,6 +48,26 @@ _LANGUAGE_NAMES: Final = {
 _LANGUAGE = re.compile(r"([a-z]{2,3})(?:[-_][a-z0-9]{1,8})*")
 _GENDERS: Final = {"f": "female", "w": "female", "woman": "female", "m": "male", "man": "male", "u": "", "d": "other"}
 _GB = re.compile(r"([A-Z]{1,2}\d[A-Z\d]?)(\d[A-Z]{2})")
+
+
+class _Form(NamedTuple):
+    """A country's postcodes: how many characters, whether digits alone, where they are divided and by what."""
+
+    length: int
+    digits: bool = True
+    split: int = 0
+    mark: str = ""
+
+
+_FORMS: Final = {
+    **dict.fromkeys(("DE", "FR", "ES", "IT", "MX", "FI", "EE", "HR", "TR", "UA", "KR", "MY", "TH", "ID"), _Form(5)),
+    **dict.fromkeys(("RU", "CN", "RO", "SG", "VN", "KZ"), _Form(6)),
+    **dict.fromkeys(("AT", "BE", "CH", "DK", "NO", "HU", "BG", "AU", "NZ", "LU", "ZA", "SI"), _Form(4)),
+    **dict.fromkeys(("CZ", "SK", "SE", "GR"), _Form(5, split=3, mark=" ")),
+    "NL": _Form(6, digits=False, split=4, mark=" "), "CA": _Form(6, digits=False, split=3, mark=" "),
+    "JP": _Form(7, split=3, mark="-"), "BR": _Form(8, split=5, mark="-"), "IN": _Form(6, digits=False),
+    "PL": _Form(5, split=2, mark="-"), "PT": _Form(7, split=4, mark="-"),
+}  # fmt: skip
 _POSTCODE = re.compile(r"[A-Z0-9][A-Z0-9 \-]{1,11}")
 
 
@@ -69,8 +90,11 @@ def language(text: str) -> str | Refused:
 
 
 def postcode(text: str, country_code: str) -> str | Refused:
-    """Upper-cased; by the habit of the country: GB with its space, US five digits, NL with its space."""
-    upper = " ".join(text.upper().split())
+    """Upper-cased; by the habit of the country: GB, CA and NL with their space, JP and BR with their dash, digits whole.
+
+    A spreadsheet eats leading zeros: where a country's postcodes are digits alone, they are put back.
+    """
+    upper = " ".join((text if text.isascii() else unicodedata.normalize("NFKC", text)).upper().replace("〒", "").split())
     if not _POSTCODE.fullmatch(upper):
         return Refused("invalid_postcode", "is no postcode")
     bare = upper.replace(" ", "").replace("-", "")
@@ -79,11 +103,17 @@ def postcode(text: str, country_code: str) -> str | Refused:
     if country_code == "GB" and (match := _GB.fullmatch(bare)):
         return f"{match[1]} {match[2]}"
     if country_code == "US" and bare.isdigit():
-        # A spreadsheet eats the leading zero of New England: 2134 is 02134.
+        # 2134 is 02134 of New England; what follows the fifth digit is a delivery route, which changes.
         return bare[:5] if len(bare) in (5, 9) else bare.zfill(5) if len(bare) == 4 else upper
-    if country_code == "NL" and len(bare) == 6 and bare[:4].isdigit():
-        return f"{bare[:4]} {bare[4:]}"
-    return upper
+    form = _FORMS.get(country_code)
+    if form is None:
+        return upper
+    bare = bare.removeprefix(country_code) if len(bare) > form.length else bare
+    if form.digits and bare.isdigit() and len(bare) == form.length - 1:
+        bare = bare.zfill(form.length)
+    if len(bare) != form.length or (form.digits and not bare.isdigit()):
+        return upper
+    return f"{bare[: form.split]}{form.mark}{bare[form.split :]}" if form.split else bare
 
 
 def postcode_key(canonical: str) -> str:

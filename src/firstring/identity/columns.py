@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firstring.identity.canonical import TRACES
+from firstring.identity.addresses import address_key
 from firstring.identity.codes import postcode_key
 from firstring.identity.names import name_of
 from firstring.identity.statistics import Statistics, frozen, octave
@@ -41,19 +42,17 @@ def compared(fields: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     """
     name = name_of(fields)
     get = fields.get
-    street = fold(get("street") or "")
-    if street and (number := get("house_number")):
-        street = f"{fold(number)} {street}"
+    country = get("country") or ""
     postcode = get("postcode") or ""
     single = {
-        "given": name.given,
+        "given": name.given_key,
         "root": name.root,
         "middle": name.middle,
-        "family": name.family or name.whole,
+        "family": name.family_key or name.whole,
         "suffix": name.suffix,
         "gender": get("gender") or "",
         "born": (get("birth_date") or "").replace("-", ""),
-        "address": street or fold(get("address") or ""),
+        "address": address_key(get("street") or "", get("house_number") or "", get("address") or "", country),
         "postcode": postcode_key(postcode) if postcode else "",
         "city": fold(get("city") or ""),
         "national_id": get("national_id") or "",

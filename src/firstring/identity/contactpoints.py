@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import unicodedata
 from typing import Final
 
 import phonenumbers
@@ -33,6 +34,8 @@ def phone(text: str, country: str) -> str | Refused:
     The number must be possible (length and shape). It need not lie in an assigned range: ranges are assigned faster
     than any library learns them, and an identifier of an unknown range identifies as well.
     """
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text)
     bare = _EXTENSION.sub("", text.strip())
     lowered = bare.lower()
     for prefix in _PHONE_PARTS:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from firstring.identity.spellings import given_key
+
 _TABLE: Final = """
 abigail abby abbie gail
 abraham abe bram
@@ -191,29 +193,252 @@ winston win
 zachary zach zack zac
 """
 
+_LANGUAGES: Final = """
+carl karl
+philip filip philipp filipp
+stefan stephan stephen
+sophia sofia
+francisco paco pancho curro kiko
+jose pepe chepe pepito
+ignacio nacho
+guadalupe lupe
+dolores lola
+concepcion concha conchita
+rosario charo
+mercedes merche
+enrique quique kike
+jesus chuy chus suso
+antonio tono antonito
+manuel manolo manu lolo
+luis lucho
+alberto beto
+roberto beto berto
+eduardo lalo edu
+gonzalo gonza
+sebastian sebas
+santiago santi
+alejandro ale alex jandro
+alejandra ale alex jandra
+isabel isa chabela
+maria mari maruja marita mariquita
+pilar pili
+montserrat montse
+juan juanito juancho
+guillermo memo guille
+rafael rafa
+fernando fer nando
+vicente chente
+consuelo chelo
+francisca paca paqui
+inmaculada inma
+johannes hannes johann
+friedrich fritz fiete friedel
+wilhelm willi
+heinrich heinz heini
+joachim jochen achim
+hans hansi hannes johannes
+josef sepp beppo jupp joseph
+georg schorsch jorg
+ludwig lutz wiggerl
+matthias mathias hias matze
+michael michi michel
+sebastian basti wastl
+andreas andi anderl
+christian chris
+stefan steffen steff
+ulrich uli ulli
+wolfgang wolfi wolf
+elisabeth lisa sissi elli lisbeth liesel betti
+katharina kathi katja kati kathrin katrin
+margarete grete gretel gretchen marga
+magdalena magda leni lena
+susanne susi sanne
+barbara babsi barbel
+johanna hanna hanne
+franziska franzi
+theresia resi
+jean jeannot
+jacques jacquot
+francois fanfan
+guillaume guigui
+nicolas nico
+elodie elo
+catherine cathy caro
+veronique vero
+dominique domi
+frederic fred
+giuseppe peppe beppe pino peppino
+giovanni gianni nanni vanni
+francesco franco cecco ciccio checco
+luigi gigi gino
+antonio tonino nino toto
+domenico mimmo
+salvatore toto turi
+vincenzo enzo cenzo
+lorenzo enzo renzo
+raffaele lello
+alessandro sandro ale
+alessandra sandra ale
+roberto berto
+filippo pippo
+giacomo mino
+giuseppina pina giusy
+elisabetta betta
+francesca franca
+caterina rina cate
+aleksandr sasha sanya shura alex
+aleksandra sasha sanya shura alex ola
+aleksei alyosha lyosha lesha
+andrei andryusha
+anatoli tolya
+anna anya annushka ania anka
+anastasia nastya nastia asya
+boris borya
+vladimir volodya vova vladi
+vladislav vlad slava
+viktor vitya
+vyacheslav slava
+galina galya
+grigori grisha
+dmitri dima mitya
+evgeni zhenya jenya
+evgenia zhenya jenya
+ekaterina katya katia
+elena lena alyona
+ivan vanya vanechka
+irina ira
+konstantin kostya
+ksenia ksyusha
+larisa lara
+lyudmila lyuda mila
+maria masha marusya
+mikhail misha
+nadezhda nadya nadia
+natalia natasha nata
+nikolai kolya
+oleg olezhka
+olga olya
+pavel pasha
+petr petya
+roman roma
+svetlana sveta
+sergei seryozha serezha serzh
+sofia sonya
+stanislav stas slava
+tatiana tanya tania
+yulia yulya julka
+yuri yura
+fyodor fedya
+yakov yasha
+malgorzata gosia malgosia
+katarzyna kasia kaska
+agnieszka aga agusia
+joanna asia joasia
+barbara basia
+elzbieta ela elka
+krzysztof krzys krzysiek
+stanislaw staszek stas
+andrzej andrzejek jedrek
+tomasz tomek
+jan janek jas
+piotr piotrek
+pawel pawelek
+michal michalek
+grzegorz grzesiek grzes
+wojciech wojtek
+tadeusz tadek
+zbigniew zbyszek
+jerzy jurek
+jozef jozek
+marcin marcinek
+magdalena magda madzia
+ewa ewka ewunia
+zofia zosia
+stanislawa stasia
+dorota dorotka
+danuta danka
+antonio toninho toze tonho
+jose ze zezinho
+joao joaozinho jao
+francisco chico xico quico
+maria mariazinha
+luis luisinho
+paulo paulinho
+carlos carlinhos
+pedro pedrinho
+fernando nando nandinho
+eduardo edu dudu duda
+eduarda duda
+rodrigo digo
+gabriel biel gabi
+gabriela gabi
+beatriz bia
+isabela bela isa
+mariana mari
+fernanda nanda fe
+rafael rafa
+rafaela rafa
+cornelis cees kees cor
+johannes johan jan hans joop
+willem wim
+hendrik henk hein
+gerardus gerard gerrit
+petrus piet peter
+adrianus adri arie
+wilhelmina mien mina
+elisabeth els liesbeth betsy bep
+catharina trijntje toos rina
+johanna jo hanneke annie
+konstantinos kostas costas dinos
+dimitrios mitsos
+georgios yiorgos giorgis
+ioannis yannakis
+athanasios thanos sakis
+panagiotis takis panos
+vasileios vassos billis
+nikolaos nikos nicos
+emmanouil manolis manos
+aikaterini katerina katina
+eleni lena nitsa
+istvan pista isti
+jozsef jozsi
+laszlo laci
+sandor sanyi
+janos jancsi
+ferenc feri
+katalin kati kata
+erzsebet erzsi bozsi zsoka
+"""
 
-def _read(table: str) -> dict[str, frozenset[str]]:
-    """Each name of the table with the formal names it may stand for; a formal name stands for itself too."""
+
+def _read(*tables: str) -> dict[str, frozenset[str]]:
+    """Each name with the formal names it may stand for; a formal name stands for itself too.
+
+    A formal name that an earlier table takes for a form of one other (elisabeth, elizabeth) stands for that one.
+    """
     found: dict[str, set[str]] = {}
-    for line in table.split("\n"):
-        formal, *shorts = line.split() or [""]
-        for name in (formal, *shorts) if formal else ():
-            found.setdefault(name, set()).add(formal)
+    for table in tables:
+        before = {name: next(iter(formals)) for name, formals in found.items() if len(formals) == 1}
+        for line in table.split("\n"):
+            names = [given_key(name) for name in line.split()]
+            for name in names:
+                found.setdefault(name, set()).add(before.get(names[0], names[0]))
     return {name: frozenset(formals) for name, formals in found.items()}
 
 
-FORMAL_NAMES: Final = _read(_TABLE)
+FORMAL_NAMES: Final = _read(_TABLE, _LANGUAGES)
 
 
 def formal_names(given: str) -> frozenset[str]:
     """The formal names that a folded given name may stand for; a name that is not in the table stands for itself."""
-    return FORMAL_NAMES.get(given) or frozenset((given,))
+    key = given_key(given)
+    return FORMAL_NAMES.get(key) or frozenset((key,))
 
 
 def root(given: str) -> str:
-    """The one formal name of a folded given name, or the name itself where there are several or none."""
+    """The one formal name of a folded given name, or its key where there are several or none."""
     formals = formal_names(given)
-    return next(iter(formals)) if len(formals) == 1 else given
+    return next(iter(formals)) if len(formals) == 1 else given_key(given)
 
 
 def related(left: str, right: str) -> bool:

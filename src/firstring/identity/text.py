@@ -1,7 +1,7 @@
 """Text as it is kept and as it is compared.
 
 Kept: Unicode NFC, white space collapsed, invisible format characters removed, case preserved.
-Compared (`fold`): case-folded, without diacritics, apostrophes dropped, other punctuation a space.
+Compared (`fold`): case-folded, in Latin letters without diacritics, apostrophes dropped, other punctuation a space.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from firstring import limits
+from firstring.identity.scripts import latin, ukrainian
 
 CACHE_VALUES: Final = 32_768
 """Entries of each cache of canonical values; about 8 MB each when full."""
@@ -28,6 +29,8 @@ _LETTERS = str.maketrans(
     {"ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "ı": "i", "ħ": "h", "ŋ": "n"}
 )
 """Letters that NFKD does not take apart."""
+_OTHER_SCRIPTS = re.compile("[^\u0000-\u036f\u1e00-\u1eff\u2000-\u2bff\U0001f000-\U0001ffff]+")
+"""Letters that are not Latin; symbols are no letters."""
 _APOSTROPHES = re.compile(r"['’ʼʻ`´.]+")
 _NOT_WORD = re.compile(r"[\W_]+")
 _JOINERS = "\u200c\u200d"
@@ -63,10 +66,18 @@ def fold(text: str) -> str:
     """The form in which names and places are compared: 'José  O’Neill-Ruiz' -> 'jose oneill ruiz'."""
     folded = text.casefold()
     if not folded.isascii():
-        decomposed = unicodedata.normalize("NFKD", folded.translate(_LETTERS)).casefold()
+        # Marks of other scripts are vowels and the like, so those are read before marks are dropped.
+        folded = _OTHER_SCRIPTS.sub(_latin, ukrainian(unicodedata.normalize("NFKC", folded).casefold().translate(_LETTERS)))
+        decomposed = unicodedata.normalize("NFKD", folded).casefold().translate(_LETTERS)
         folded = "".join(char for char in decomposed if not unicodedata.combining(char))
-    folded = _APOSTROPHES.sub("", folded)
-    return _NOT_WORD.sub(" ", folded).strip()
+    folded = _NOT_WORD.sub(" ", _APOSTROPHES.sub("", folded))
+    if not folded.isascii():
+        folded = _NOT_WORD.sub(" ", _APOSTROPHES.sub("", latin(folded)))
+    return folded.strip()
+
+
+def _latin(match: re.Match[str]) -> str:
+    return latin(match[0])
 
 
 def one_edit(left: str, right: str) -> bool:
