@@ -54,7 +54,7 @@ async def test_what_is_read_is_the_same_whatever_the_order_of_arrival(
     for name in one.table.columns:
         mine, theirs = ([[*column.values, ""][code] for code in column.codes[:, 0]] for column in _columns(name, one, two))
         assert mine == theirs
-    assert (one.sources == two.sources).all()
+    assert sorted(one.sources.tolist()) == sorted(two.sources.tolist())  # of equal records the order is each tenant's own
 
 
 def _columns(name: str, *read: Stored) -> list[Column]:

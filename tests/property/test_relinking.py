@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 
 import numpy as np
@@ -10,7 +11,7 @@ from tests.linking_rig import model_by_hand
 from tests.store_people import people
 
 from firstring.bulk.relinking import relink
-from firstring.bulk.storelink import FROZEN, Gathering, Opened, Stored, order_of
+from firstring.bulk.storelink import FROZEN, Gathering, Opened, Stored
 from firstring.identity.columns import compared, table_of
 from firstring.identity.linking import COPIES, Entry, Linked, content_of, link
 from firstring.identity.linkkeys import link_keys_of
@@ -32,15 +33,16 @@ def _opened(seed: int, count: int, copies: int) -> list[Opened]:
     rows += [(rows[7][0], f"copy-{number}", rows[7][2]) for number in range(copies)]
     random.Random(seed).shuffle(rows)
     for number, (source, own, values) in enumerate(rows, 1):
-        found.append(Opened(number, sources[source], b"", values, order_of(own, source, values)))
+        key = hashlib.sha256(f"{source} {own}".encode()).digest()[:16]
+        found.append(Opened(number, sources[source], key, b"", (), values))
     return found
 
 
-def _stored(opened: list[Opened], statistics: Statistics) -> Stored:
-    gathering = Gathering({1: "billing", 2: "crm", 3: "shop"})
+def _stored(opened: list[Opened], statistics: Statistics, decided: set[int]) -> Stored:
+    gathering = Gathering()
     for one in opened:
         gathering.add(one)
-    return gathering.stored(statistics)
+    return gathering.stored({1: "billing", 2: "crm", 3: "shop"}, statistics, decided)
 
 
 def _oracle(
@@ -52,11 +54,12 @@ def _oracle(
     by_content: dict[bytes, list[Opened]] = {}
     for one in sorted(opened, key=lambda one: one.order):
         by_content.setdefault(content_of(one.values), []).append(one)
+    named = {record for pair in must + cannot for record in pair}
     for content, same in by_content.items():
-        for one in same[:COPIES]:
+        for one in [*same[:COPIES], *(one for one in same[COPIES:] if one.record_id in named)]:
             keys = [bytes([key.tag]) + key.text.encode() for key in link_keys_of(spec, one.values, version.statistics)]
             entries[one.record_id] = Entry(content, one.order[16:], one.values, keys)
-        for one in same[COPIES:]:
+        for one in (one for one in same[COPIES:] if one.record_id not in named):
             left_out.setdefault(same[0].record_id, []).append(one.record_id)
     carried: dict[bytes, int] = {}
     for entry in entries.values():
@@ -96,7 +99,7 @@ def test_in_bulk_as_one_set_at_a_time(seed: int, copies: int) -> None:
     for decided in (0, 15):
         must = [(draw.choice(ids), draw.choice(ids)) for _ in range(decided)]
         cannot = [(draw.choice(ids), draw.choice(ids)) for _ in range(decided)] + must[:2]
-        stored = _stored(list(opened), statistics)
+        stored = _stored(list(opened), statistics, {record for pair in must + cannot for record in pair})
         done = relink(stored, version, must, cannot, memory_mb=100, told=lambda *_: None)
         linked, persons = _oracle(opened, version, must, cannot)
         assert _sets(stored.record_ids, done.person) == persons

@@ -1,24 +1,42 @@
--- A model version that is rolled in: the persons it makes, until it takes effect, and what changes meanwhile.
+-- A model version that is rolled in: what it makes of the records, until it takes effect, and what changes meanwhile.
 
-create table rolled_record (             -- the person of a record under the version that is rolled in
+create table rolled_record (             -- a record as the version saw it: its person and its component
   tenant_id     int not null,
   record_id     bigint not null,
-  first_id      bigint not null,         -- the smallest record of its person
-  component_id  bigint,                  -- the smallest record that likely pairs reach; null where there are none
+  first_id      bigint not null,         -- the first record of its person
+  component_id  bigint not null,         -- the first record that likely pairs reach
+  is_copy       boolean not null,
   primary key (tenant_id, record_id)
 );
 
-create table rolled_touched (            -- records that came, changed or went while a version is rolled in
+create table rolled_key (                -- linking keys that a record gets, where they are not those that it has
   tenant_id     int not null,
   record_id     bigint not null,
-  keys          bytea[] not null,        -- all that they had before
+  link_keys     bytea[] not null,
+  primary key (tenant_id, record_id)
+);
+
+create table rolled_held (               -- merges that a guard holds back, by the first records of the persons
+  tenant_id     int not null,
+  left_id       bigint not null,
+  right_id      bigint not null,
+  guard         text not null,
+  probability   real not null,
+  primary key (tenant_id, left_id, right_id)
+);
+
+create table rolled_touched (            -- records that came, changed or went meanwhile
+  tenant_id     int not null,
+  record_id     bigint not null,
+  external_key  bytea not null,
+  link_keys     bytea[] not null,        -- before the first of it
   primary key (tenant_id, record_id)
 );
 
 do $$
 declare t text;
 begin
-  foreach t in array array['rolled_record', 'rolled_touched'] loop
+  foreach t in array array['rolled_record', 'rolled_key', 'rolled_held', 'rolled_touched'] loop
     execute format('alter table %I enable row level security', t);
     execute format('alter table %I force row level security', t);
     execute format('create policy of_tenant on %I using (tenant_id = nullif(current_setting(''app.tenant'', true), '''')::int)', t);
@@ -34,19 +52,19 @@ begin
     return null;
   end if;
   if tg_op = 'INSERT' then
-    insert into rolled_touched (tenant_id, record_id, keys)
-    select tenant_id, record_id, '{}' from after_rows order by record_id
+    insert into rolled_touched (tenant_id, record_id, external_key, link_keys)
+    select tenant_id, record_id, external_key, '{}' from after_rows order by record_id
     on conflict (tenant_id, record_id) do nothing;
   elsif tg_op = 'DELETE' then
-    insert into rolled_touched as t (tenant_id, record_id, keys)
-    select tenant_id, record_id, keys || link_keys from before_rows order by record_id
-    on conflict (tenant_id, record_id) do update set keys = t.keys || excluded.keys;
+    insert into rolled_touched (tenant_id, record_id, external_key, link_keys)
+    select tenant_id, record_id, external_key, link_keys from before_rows order by record_id
+    on conflict (tenant_id, record_id) do nothing;
   else
-    insert into rolled_touched as t (tenant_id, record_id, keys)
-    select b.tenant_id, b.record_id, b.keys || b.link_keys
+    insert into rolled_touched (tenant_id, record_id, external_key, link_keys)
+    select b.tenant_id, b.record_id, b.external_key, b.link_keys
     from before_rows b join after_rows a using (tenant_id, record_id)
     where a.content_key <> b.content_key order by b.record_id
-    on conflict (tenant_id, record_id) do update set keys = t.keys || excluded.keys;
+    on conflict (tenant_id, record_id) do nothing;
   end if;
   return null;
 end $$;
