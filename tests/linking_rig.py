@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from firstring.bulk.storelink import FROZEN
+from firstring.identity.canonical import CanonicalRecord
+from firstring.identity.columns import compared, table_of
 from firstring.identity.levels import outcomes
 from firstring.identity.model import Model, outcome_names
 from firstring.identity.spec import PERSON, Comparison, Spec
+from firstring.store.database import Database, Tenant
+from firstring.store.models import ActiveModel, add_model, model_of, set_state, statistics_key
 
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
 _OF_UNRELATED = 0.02
 """Share of unrelated pairs at a level that is not its comparison's last and not banded."""
 
@@ -30,3 +39,16 @@ def _shares(comparison: Comparison) -> dict[str, list[float]]:
         ]
         found[name] = [*rows, unrelated]
     return found
+
+
+async def activated(
+    database: Database, tenant: Tenant, records: Sequence[CanonicalRecord], *, threshold: float = 0.95
+) -> ActiveModel:
+    """A version made by hand becomes the tenant's active one; it knows the values of these records."""
+    model = model_by_hand(records=max(len(records), 1_000))
+    table = table_of([compared(record.fields) for record in records])
+    statistics = table.frozen(FROZEN, statistics_key(tenant.keys, model.version))
+    async with database.transaction(tenant.tenant_id) as connection:
+        model_id = await add_model(connection, tenant, model, statistics, threshold, trained_at=NOW)
+        await set_state(connection, tenant, model_id, "active", now=NOW)
+        return await model_of(connection, tenant, model_id)

@@ -78,6 +78,10 @@ RECORDS_EXPLAINED: Final = 200
 """Records of one person by which it is explained what holds it together."""
 NEIGHBOURS_EXPLAINED: Final = 20
 """Other persons near by that are shown beside one."""
+CARRIERS_OPENED: Final = 60
+"""Records opened to see what an identifier that many carry is, and who they are."""
+REVIEW_SCAN_S: Final = 300
+"""How long all keys of a tenant may be walked through, to find those of the most records."""
 REVIEW_SEEDS: Final = 200
 """Records drawn at random, out of whose pairs the questions of a clerical review are drawn."""
 REVIEW_POOL_RECORDS: Final = 5_000

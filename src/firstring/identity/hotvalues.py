@@ -160,6 +160,15 @@ def _as_strangers(agreement: Mapping[str, float], chance: Mapping[str, float]) -
     return bool(agreement) and all(share <= most[name] for name, share in agreement.items())
 
 
+def agreement_of(table: Table, column: str, value: str) -> tuple[dict[str, float], int]:
+    """What the holders of one value of a table agree in, and how many people they are at least."""
+    holders = _holders(table, column, 1) if table.has(column) else None
+    if holders is None or value not in table.column(column).values:
+        return {}, 0
+    place = table.column(column).values.index(value)
+    return _agreement(holders, place), _people(holders, place)
+
+
 # --- identifiers ---------------------------------------------------------------------------------------------------
 
 

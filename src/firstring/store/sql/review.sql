@@ -12,6 +12,9 @@ order by r.record_id
 select r.record_id from record r join source s on s.tenant_id = $1 and s.source_id = r.source_id
 where r.tenant_id = $1 and s.name = $2 and r.external_key = $3
 
+-- name: record_of_key
+select record_id from record where tenant_id = $1 and source_id = $2 and external_key = $3
+
 -- name: living_person
 select coalesce(merged_into, person_id) as living from person where tenant_id = $1 and person_id = $2
 
