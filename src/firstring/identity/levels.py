@@ -18,6 +18,7 @@ from rapidfuzz.process import cpdist
 
 from firstring.identity import nicknames
 from firstring.identity.columns import Column, Table
+from firstring.identity.freelevels import compared_freely
 from firstring.identity.spec import Comparison, Level, Spec
 from firstring.identity.statistics import BANDS
 
@@ -413,6 +414,16 @@ def _like_local(ones: list[str], others: list[str]) -> NDArray[np.uint8]:
     return (_similarity(ones, others) >= _EMAIL_SIMILAR).astype(np.uint8)
 
 
+def _text(comparison: Comparison, table: Table, left: Rows, right: Rows) -> Outcome:
+    """The first level, in the order of the spec, whose test any values of a pair pass; the last is for all others."""
+    first = outcomes(comparison).first
+    stated, bands, passed = compared_freely(comparison, table, left, right)
+    result = np.where(stated, first[comparison.levels[-1].name], MISSING).astype(np.uint8)
+    for level, mask in reversed(list(zip(comparison.levels, passed, strict=False))):
+        result[mask] = first[level.name] + (bands[mask] if level.banded else np.uint8(0))
+    return result
+
+
 _KINDS: Final[dict[str, Callable[[Comparison, Table, Rows, Rows], Outcome]]] = {
     "names": _names,
     "middle": _middle,
@@ -422,4 +433,5 @@ _KINDS: Final[dict[str, Callable[[Comparison, Table, Rows, Rows], Outcome]]] = {
     "place": _place,
     "email": _email,
     "identifier": _identifier,
+    "text": _text,
 }

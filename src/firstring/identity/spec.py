@@ -18,7 +18,7 @@ region; two of a household with one given name, as father and son; two of a hous
 OF_HOUSEHOLD: Final = ("junior", "twin")
 """Classes that are as household is, but for the comparisons that come out as for one person (`Comparison.as_same`)."""
 
-Kind = Literal["names", "middle", "suffix", "code", "date", "place", "email", "identifier"]
+Kind = Literal["names", "middle", "suffix", "code", "date", "place", "email", "identifier", "text"]
 Coarse = Literal["exact", "near", "different"]
 
 
@@ -38,6 +38,8 @@ class Level(msgspec.Struct, frozen=True):
     local: float = 0.0
     banded: bool = False
     coarse: Coarse = "different"
+    test: str = ""
+    """What passes, in a comparison of kind text (see `freelevels`); the last level has none."""
 
 
 class Comparison(msgspec.Struct, frozen=True):
