@@ -120,8 +120,7 @@ create table hygiene_sweep (             -- one walk through all persons; positi
   sweep_id      bigint generated always as identity,
   version       text not null,           -- of the program and the rules
   position      bigint not null default 0,
-  history_from  bigint not null,         -- changes from here on are looked at beside the walk
-  report        jsonb not null default '{}',
+  report        jsonb not null,          -- counts so far
   started_at    timestamptz not null,
   advanced_at   timestamptz not null,
   finished_at   timestamptz,
