@@ -8,7 +8,7 @@ row-level security is refused.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import count
 from typing import Any, NamedTuple, TypeAlias
@@ -19,7 +19,13 @@ from firstring import limits
 from firstring.identity.blocking import composite_key, identifier_keys, link_guards, link_keys
 from firstring.identity.canonical import CanonicalRecord
 from firstring.identity.clusters import Assignment
+from firstring.identity.columns import compared
+from firstring.identity.linkkeys import Values
 from firstring.store.database import Connection, Database, Tenant
+from firstring.store.linkindex import Part, link_state
+from firstring.store.linking import Arrival, Context, carriers, linking_context, relink
+from firstring.store.linking import Change as RecordsChange
+from firstring.store.linkwrite import note_persons, remember, write_relinked
 from firstring.store.partition import Change, Membership, bounds, narrow_index, settle, shared_keys
 from firstring.store.queries import sql
 from firstring.store.ring import COMPOSITE
@@ -29,13 +35,16 @@ SourceRecord: TypeAlias = CanonicalRecord
 _BATCH_RECORDS_MAX = 20_000
 _content = msgspec.json.Encoder(order="deterministic").encode
 _COLUMNS = (
-    "record_id", "fresh", "external_key", "content_key", "person_id", "keys", "link_keys", "wrapped_key", "sealed",
-    "last_seen", "verified_at",
+    "record_id", "fresh", "external_key", "content_key", "person_id", "keys", "link_keys", "is_copy", "wrapped_key",
+    "sealed", "last_seen", "verified_at",
 )  # fmt: skip
 
 
 class Prepared(NamedTuple):
-    """A source record as it is stored: keyed hashes and sealed payload, no plain value but two times."""
+    """A source record as it is stored: keyed hashes and sealed payload, no plain value but two times.
+
+    link_keys: those of glue, without a model. values: what is compared, where that is known: it is not stored.
+    """
 
     external_key: bytes
     content_key: bytes
@@ -45,6 +54,7 @@ class Prepared(NamedTuple):
     sealed: bytes
     last_seen: datetime | None
     verified_at: datetime | None
+    values: Values | None = None
 
 
 class Applied(msgspec.Struct, frozen=True):
@@ -64,8 +74,11 @@ def external_key(keys: TenantKeys, source: str, record_id: str) -> bytes:
     return keys.blind(f"record:{source}", record_id)
 
 
-def prepare(keys: TenantKeys, source: str, record: SourceRecord) -> Prepared:
-    """Hashes and seals one record: pure computation, for a thread of its own beside the database."""
+def prepare(keys: TenantKeys, source: str, record: SourceRecord, *, linked: bool = False) -> Prepared:
+    """Hashes and seals one record: pure computation, for a thread of its own beside the database.
+
+    linked: there is a model, which asks for what is compared; without, that is read out of the sealed record.
+    """
     fields = record.fields
     blind = keys.blind
     found = [blind(identifier.kind, identifier.value) for identifier in identifier_keys(fields)]
@@ -86,6 +99,7 @@ def prepare(keys: TenantKeys, source: str, record: SourceRecord) -> Prepared:
         sealed,
         record.time("last_seen"),
         record.time("verified_at"),
+        compared(fields) if linked else None,
     )
 
 
@@ -148,12 +162,9 @@ async def apply_in(
     ids = {key: row["record_id"] for key, row in known.items()} | {r.external_key: i for i, r in added.items()}
     merged = split = 0
     if added or changed:
-        incoming = {**changed, **added}
-        before = {row["record_id"]: row["link_keys"] for row in rows if row["record_id"] in changed}
-        change = Change({record: prepared.link_keys for record, prepared in incoming.items()}, before)
-        persons = await _resolve(connection, tenant, change, now)
-        await _write(connection, tenant, in_source, incoming, added.keys(), persons, now)
-        merged, split = await _note(connection, tenant, change, persons, f"records of {source}", now)
+        before = {row["record_id"]: _part(row) for row in rows if row["record_id"] in changed}
+        cause = f"records of {source}"
+        merged, split = await _apply(connection, tenant, in_source, {**changed, **added}, before, cause, now)
     return Applied(
         inserted=len(added),
         updated=len(changed),
@@ -162,6 +173,65 @@ async def apply_in(
         split=split,
         record_ids=tuple(ids[record.external_key] for record in prepared),
     )
+
+
+async def _apply(
+    connection: Connection,
+    tenant: Tenant,
+    in_source: int,
+    incoming: dict[int, Prepared],
+    before: dict[int, Part],
+    cause: str,
+    now: datetime,
+) -> tuple[int, int]:
+    """New and changed records, under the active model or without one; (persons merged, persons split)."""
+    context = await linking_context(connection, tenant)
+    if context is not None:
+        return await _apply_linked(connection, tenant, context, in_source, incoming, before, cause, now)
+    links = {record: part.link_keys for record, part in before.items()}
+    change = Change({record: prepared.link_keys for record, prepared in incoming.items()}, links)
+    persons = await _resolve(connection, tenant, change, now)
+    stored = {record: (persons.assignment.person_of[record], one.link_keys, False) for record, one in incoming.items()}
+    await _write(connection, tenant, in_source, incoming, incoming.keys() - before.keys(), stored, now)
+    return await _note(connection, tenant, change, persons, cause, now)
+
+
+async def _apply_linked(
+    connection: Connection,
+    tenant: Tenant,
+    context: Context,
+    in_source: int,
+    incoming: dict[int, Prepared],
+    before: dict[int, Part],
+    cause: str,
+    now: datetime,
+) -> tuple[int, int]:
+    arrivals = {record: _arrival(tenant, context, prepared) for record, prepared in incoming.items()}
+    # What is compared may be as it was: then nothing is linked anew.
+    same = {record: part for record, part in before.items() if arrivals[record].state.copy_key == part.copy_key != b""}
+    moving = {record: one for record, one in arrivals.items() if record not in same}
+    changing = {record: part for record, part in before.items() if record not in same}
+    stored = {record: (part.person_id, list(part.link_keys), part.is_copy) for record, part in same.items()}
+    relinked = None
+    if moving:
+        relinked = await relink(connection, tenant, context, RecordsChange(moving, changing), now)
+        for record in moving:
+            stored[record] = (relinked.person_of[record], *relinked.link_keys[record])
+    await _write(connection, tenant, in_source, incoming, incoming.keys() - before.keys(), stored, now)
+    remember(tenant, arrivals)
+    return await write_relinked(connection, tenant, relinked, moving.keys(), cause, now) if relinked else (0, 0)
+
+
+def _arrival(tenant: Tenant, context: Context, prepared: Prepared) -> Arrival:
+    values = prepared.values
+    if values is None:
+        values = compared(tenant.keys.open(prepared.wrapped_key, prepared.sealed) or {})
+    state = link_state(tenant.keys, context.active, values, prepared.external_key)
+    return Arrival(prepared.external_key, prepared.content_key, values, state)
+
+
+def _part(row: Any) -> Part:
+    return Part(*(row[name] for name in Part._fields))
 
 
 async def delete_records(
@@ -173,15 +243,30 @@ async def delete_records(
         await connection.execute(sql("records", "lock_applier"), tenant.tenant_id)
         in_source = await source_id(connection, tenant, source, now)
         rows = await connection.fetch(sql("records", "existing"), tenant.tenant_id, in_source, wanted)
-        before = {row["record_id"]: row["link_keys"] for row in rows}
-        if not before:
-            return Applied()
-        change = Change({}, before, frozenset(before))
+        parts = {row["record_id"]: _part(row) for row in rows}
+        merged, split = await delete_in(connection, tenant, parts, f"records deleted from {source}", now=now)
+    return Applied(deleted=len(parts), merged=merged, split=split)
+
+
+async def delete_in(
+    connection: Connection, tenant: Tenant, parts: Mapping[int, Part], cause: str, *, now: datetime
+) -> tuple[int, int]:
+    """Deletes records within a transaction that holds the applier's lock; (persons merged, persons split)."""
+    if not parts:
+        return 0, 0
+    context = await linking_context(connection, tenant)
+    relinked = persons = None
+    change = Change({}, {record: part.link_keys for record, part in parts.items()}, frozenset(parts))
+    if context is not None:
+        relinked = await relink(connection, tenant, context, RecordsChange({}, parts, frozenset(parts)), now)
+    else:
         persons = await _resolve(connection, tenant, change, now)
-        for statement in ("delete_keys", "delete_events", "delete_records"):
-            await connection.execute(sql("records", statement), tenant.tenant_id, list(before))
-        merged, split = await _note(connection, tenant, change, persons, f"records deleted from {source}", now)
-    return Applied(deleted=len(before), merged=merged, split=split)
+    for statement in ("delete_keys", "delete_events", "delete_records"):
+        await connection.execute(sql("records", statement), tenant.tenant_id, list(parts))
+    if relinked is not None:
+        return await write_relinked(connection, tenant, relinked, (), cause, now)
+    assert persons is not None
+    return await _note(connection, tenant, change, persons, cause, now)
 
 
 # --- persons -----------------------------------------------------------------------------------------------------
@@ -195,7 +280,7 @@ class _Persons(NamedTuple):
 async def _resolve(connection: Connection, tenant: Tenant, change: Change, now: datetime) -> _Persons:
     """The persons after a change that is not written yet; new persons are made, nothing else is changed."""
     touched = change.touched()
-    membership = Membership(change, await _members(connection, tenant, list(touched), bounds(touched)))
+    membership = Membership(change, await carriers(connection, tenant, list(touched), bounds(touched)))
     members: dict[bytes, Any] = dict(membership.after)
     links: dict[int, Sequence[bytes]] = {}
     outside: dict[int, Sequence[bytes]] = {}
@@ -223,15 +308,6 @@ async def _resolve(connection: Connection, tenant: Tenant, change: Change, now: 
     return _Persons(assignment, current)
 
 
-async def _members(connection: Connection, tenant: Tenant, keys: list[bytes], bound: list[int]) -> list[Any]:
-    """(key, record) of these keys, for each key at least as many as there are or as `bound` says."""
-    few = 4 * len(keys) + 1_000
-    rows: list[Any] = await connection.fetch(sql("records", "few_members"), tenant.tenant_id, keys, few)
-    if len(rows) == few:  # a hot value is among them
-        rows = await connection.fetch(sql("records", "members"), tenant.tenant_id, keys, bound)
-    return rows
-
-
 async def _look_around(
     connection: Connection,
     tenant: Tenant,
@@ -243,7 +319,7 @@ async def _look_around(
     unknown = [key for key in shared_keys(links) if key not in members]
     if unknown:
         bound = [limits.HOT_LINK_RECORDS + 1] * len(unknown)
-        for key, record in await _members(connection, tenant, unknown, bound):
+        for key, record in await carriers(connection, tenant, unknown, bound):
             members.setdefault(key, set()).add(record)
     missing = {
         record
@@ -274,16 +350,18 @@ async def _write(
     tenant: Tenant,
     in_source: int,
     incoming: dict[int, Prepared],
-    added: Any,
-    persons: _Persons,
+    added: Collection[int],
+    stored: Mapping[int, tuple[int, Sequence[bytes], bool]],
     now: datetime,
 ) -> None:
-    person_of = persons.assignment.person_of
+    """Writes records. stored: record -> (person, linking keys, whether it follows as a copy)."""
 
     def rows() -> Iterator[tuple[Any, ...]]:
-        for record, prepared in incoming.items():
-            external, content, *rest = prepared
-            yield record, record in added, external, content, person_of[record], *rest
+        for record, one in incoming.items():
+            yield (
+                record, record in added, one.external_key, one.content_key, stored[record][0], one.keys, *stored[record][1:],
+                one.wrapped_key, one.sealed, one.last_seen, one.verified_at,
+            )  # fmt: skip
 
     await connection.execute(sql("records", "incoming_table"))
     await connection.copy_records_to_table("incoming", records=rows(), columns=_COLUMNS, schema_name="pg_temp")
@@ -306,14 +384,6 @@ async def _note(
         for record, person in assignment.person_of.items()
         if record in current and current[record] != person and record not in change.links
     }
-    if moved:
-        await connection.execute(sql("records", "move_records"), tenant.tenant_id, list(moved), list(moved.values()))
-    redirects = assignment.redirects
-    if redirects:
-        await connection.execute(sql("records", "redirect"), tenant.tenant_id, list(redirects), list(redirects.values()))
-    history = [("merged", person, gone) for gone, person in redirects.items()]
-    history += [("split", split.kept, split.person) for split in assignment.splits]
-    if history:
-        kinds, stays, others = zip(*history, strict=True)
-        await connection.execute(sql("records", "note_change"), tenant.tenant_id, kinds, stays, others, cause, now)
-    return len(redirects), len(assignment.splits)
+    splits = [(split.kept, split.person) for split in assignment.splits]
+    await note_persons(connection, tenant, moved, assignment.redirects, splits, cause, now)
+    return len(assignment.redirects), len(splits)

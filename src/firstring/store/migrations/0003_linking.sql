@@ -1,6 +1,7 @@
 -- The identity engine: model versions, linking decisions of people, merges that are held.
 -- Linking keys under a model are 12 bytes: one byte that says which key of the spec it is, and 11 of its blind index. So
 -- they stand in record.link_keys and record_key beside the older ones (16 bytes: glue without a model; 20: narrow).
+-- A key of 21 bytes says what a record holds (12 bytes) and its place among its copies: see store/copies.py.
 
 create table identity_model (            -- everything a version rests on is frozen here
   tenant_id     int not null references tenant,
@@ -18,6 +19,11 @@ create table identity_model (            -- everything a version rests on is fro
 );
 create unique index identity_model_active on identity_model (tenant_id) where state = 'active';
 create unique index identity_model_rolling on identity_model (tenant_id) where state = 'rolling';
+
+-- Of records with the same content only the first few take part in linking; the others follow them.
+alter table record add column is_copy boolean not null default false;
+drop index record_person;
+create index record_person on record (tenant_id, person_id, is_copy);
 
 -- Persons between whose records there are likely pairs, though they are not one person: what changes one may change all
 -- of them. Null for a person of whom nothing of the kind is known.

@@ -15,3 +15,108 @@ update identity_model set state = 'retired' where tenant_id = $1 and state = $3 
 update identity_model
 set state = $3, activated_at = case when $3 = 'active' then $4 else activated_at end
 where tenant_id = $1 and model_id = $2
+
+-- name: context
+-- What a change of records needs to know first: the version that links them, and whether anybody decided anything.
+select (select model_id from identity_model where tenant_id = $1 and state = 'active') as model_id,
+       exists (select from link_decision where tenant_id = $1 and revoked_at is null) as decided
+
+-- name: copies
+-- The first records of each content, in the order of their copy keys.
+select w.place, x.key, x.record_id
+from unnest($2::int[], $3::bytea[], $4::bytea[], $5::int[]) as w(place, low, high, bound)
+cross join lateral (
+  select k.key, k.record_id from record_key k
+  where k.tenant_id = $1 and k.key > w.low and k.key < w.high order by k.key limit w.bound
+) x
+
+-- name: parts
+-- What linking knows of records without opening them.
+select record_id, person_id, external_key, content_key, link_keys, is_copy from record
+where tenant_id = $1 and record_id = any ($2::bigint[])
+
+-- name: region
+-- All records that take part of the persons that these records reach, and of the persons of their components.
+with reached as materialized (
+  select distinct r.person_id from record r where r.tenant_id = $1 and r.record_id = any ($2::bigint[])
+), component as materialized (
+  select distinct p.component_id from reached h join person p on p.tenant_id = $1 and p.person_id = h.person_id
+  where p.component_id is not null
+), whole as materialized (
+  select person_id from reached
+  union
+  select p.person_id from component c join person p on p.tenant_id = $1 and p.component_id = c.component_id
+)
+select r.record_id, r.person_id, r.external_key, r.content_key, r.link_keys, r.is_copy, p.component_id
+from whole w
+join person p on p.tenant_id = $1 and p.person_id = w.person_id
+join record r on r.tenant_id = $1 and r.person_id = w.person_id and not r.is_copy
+
+-- name: sealed
+select record_id, wrapped_key, sealed from record where tenant_id = $1 and record_id = any ($2::bigint[])
+
+-- name: holders
+-- How many records carry each key, as far as $3.
+select w.key, count(*)::int as holders
+from unnest($2::bytea[]) as w(key)
+cross join lateral (select 1 from record_key k where k.tenant_id = $1 and k.key = w.key limit $3) x
+group by w.key
+
+-- name: one_follower
+-- Of each content one record that follows the first ones, if there is any.
+select w.place, x.record_id, x.person_id
+from unnest($2::int[], $3::bytea[], $4::bytea[]) as w(place, low, high)
+cross join lateral (
+  select r.record_id, r.person_id
+  from record_key k join record r on r.tenant_id = $1 and r.record_id = k.record_id
+  where k.tenant_id = $1 and k.key > w.low and k.key < w.high and r.is_copy and r.record_id <> all ($5::bigint[])
+  order by k.key limit 1
+) x
+
+-- name: followers
+select r.record_id, r.person_id
+from record_key k join record r on r.tenant_id = $1 and r.record_id = k.record_id
+where k.tenant_id = $1 and k.key > $2 and k.key < $3 and r.is_copy and r.record_id <> all ($4::bigint[])
+order by k.key
+
+-- name: rekey
+update record r set link_keys = m.link_keys, is_copy = m.is_copy
+from (
+  select w.record_id, w.is_copy, array(select u.key from unnest($3::bigint[], $4::bytea[]) as u(record_id, key)
+                                       where u.record_id = w.record_id) as link_keys
+  from unnest($2::bigint[], $5::boolean[]) as w(record_id, is_copy)
+) m
+where r.tenant_id = $1 and r.record_id = m.record_id
+
+-- name: drop_keys
+delete from record_key k using unnest($2::bigint[], $3::bytea[]) as w(record_id, key)
+where k.tenant_id = $1 and k.key = w.key and k.record_id = w.record_id
+
+-- name: add_keys
+insert into record_key (tenant_id, key, record_id) select $1, w.key, w.record_id
+from unnest($2::bigint[], $3::bytea[]) as w(record_id, key) order by w.key
+
+-- name: set_components
+update person p set component_id = w.component_id
+from unnest($2::bigint[], $3::bigint[]) as w(person_id, component_id)
+where p.tenant_id = $1 and p.person_id = w.person_id
+
+-- name: drop_held
+delete from held_merge where tenant_id = $1 and (left_person = any ($2::bigint[]) or right_person = any ($2::bigint[]))
+
+-- name: add_held
+insert into held_merge (tenant_id, left_person, right_person, guard, probability, found_at)
+select $1, w.left_person, w.right_person, w.guard, w.probability, $6
+from unnest($2::bigint[], $3::bigint[], $4::text[], $5::real[]) as w(left_person, right_person, guard, probability)
+
+-- name: decisions_among
+-- Living decisions that name one of these records, and the record of each side where it is there.
+select d.decision_id, d.kind, d.left_key, d.right_key, l.record_id as left_record, r.record_id as right_record
+from (
+  select decision_id from link_decision where tenant_id = $1 and revoked_at is null and left_key = any ($2::bytea[])
+  union
+  select decision_id from link_decision where tenant_id = $1 and revoked_at is null and right_key = any ($2::bytea[])
+) f
+join link_decision d on d.tenant_id = $1 and d.decision_id = f.decision_id
+left join record l on l.tenant_id = $1 and l.source_id = d.left_source and l.external_key = d.left_key
+left join record r on r.tenant_id = $1 and r.source_id = d.right_source and r.external_key = d.right_key

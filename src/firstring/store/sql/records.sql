@@ -16,7 +16,7 @@ insert into source (tenant_id, name, created_at) values ($1, $2, $3)
 on conflict (tenant_id, name) do update set name = excluded.name returning source_id
 
 -- name: existing
-select record_id, external_key, content_key, person_id, link_keys from record
+select record_id, external_key, content_key, person_id, link_keys, is_copy from record
 where tenant_id = $1 and source_id = $2 and external_key = any ($3::bytea[])
 
 -- name: few_members
@@ -50,15 +50,15 @@ insert into person (tenant_id, created_at) select $1, $3 from generate_series(1,
 -- name: incoming_table
 create temporary table incoming (
   record_id bigint, fresh boolean, external_key bytea, content_key bytea, person_id bigint, keys bytea[], link_keys bytea[],
-  wrapped_key bytea, sealed bytea, last_seen timestamptz, verified_at timestamptz
+  is_copy boolean, wrapped_key bytea, sealed bytea, last_seen timestamptz, verified_at timestamptz
 ) on commit drop
 
 -- name: insert_incoming
-insert into record (tenant_id, record_id, source_id, external_key, content_key, person_id, keys, link_keys, wrapped_key,
-                    sealed, last_seen, verified_at, created_at, updated_at)
+insert into record (tenant_id, record_id, source_id, external_key, content_key, person_id, keys, link_keys, is_copy,
+                    wrapped_key, sealed, last_seen, verified_at, created_at, updated_at)
 overriding system value
-select $1, i.record_id, $2, i.external_key, i.content_key, i.person_id, i.keys, i.link_keys, i.wrapped_key, i.sealed,
-       i.last_seen, i.verified_at, $3, $3
+select $1, i.record_id, $2, i.external_key, i.content_key, i.person_id, i.keys, i.link_keys, i.is_copy, i.wrapped_key,
+       i.sealed, i.last_seen, i.verified_at, $3, $3
 from incoming i where i.fresh
 
 -- name: delete_keys
@@ -73,7 +73,7 @@ where k.tenant_id = $1 and k.key = old.key and k.record_id = old.record_id
 -- name: update_incoming
 update record r
 set version = r.version + 1, content_key = i.content_key, person_id = i.person_id, keys = i.keys, link_keys = i.link_keys,
-    wrapped_key = i.wrapped_key, sealed = i.sealed, last_seen = i.last_seen, verified_at = i.verified_at, updated_at = $2
+    is_copy = i.is_copy, wrapped_key = i.wrapped_key, sealed = i.sealed, last_seen = i.last_seen, verified_at = i.verified_at, updated_at = $2
 from incoming i
 where not i.fresh and r.tenant_id = $1 and r.record_id = i.record_id
 
@@ -82,7 +82,7 @@ where not i.fresh and r.tenant_id = $1 and r.record_id = i.record_id
 insert into record_key (tenant_id, key, record_id)
 select $1, u.key, i.record_id
 from incoming i cross join lateral unnest(i.keys || i.link_keys) as u(key)
-where octet_length(u.key) = 16
+where octet_length(u.key) <> 20
 order by u.key
 
 -- name: move_records

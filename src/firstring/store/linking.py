@@ -1,0 +1,340 @@
+"""Persons under a model version, as records come, change and go. docs/decisions/online-linking.md says why this suffices.
+
+The records whose likely pairs change are found by their keys; with the components of their persons they are linked anew
+as a whole, in the transaction of the change, under the applier's lock. What lies outside has no likely pair with them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping
+from datetime import datetime
+from itertools import count
+from typing import Any, NamedTuple
+
+from firstring.identity.clusters import Assignment, assign
+from firstring.identity.linking import Entry, Linked, likely_partners, link
+from firstring.identity.linkkeys import Values
+from firstring.store.copies import Followed, Ranking, Region, follow, ranking
+from firstring.store.database import Connection, Tenant
+from firstring.store.linkindex import LINK_KEY_BYTES, LinkState, Part, copy_prefix, entries_of, link_state
+from firstring.store.models import ActiveModel, model_of
+from firstring.store.queries import sql
+
+
+class Arrival(NamedTuple):
+    """A record as it will be: new, or changed."""
+
+    external_key: bytes
+    content_key: bytes
+    values: Values
+    state: LinkState
+
+
+class Change(NamedTuple):
+    """What happens. before: records that change or go, as they are; gone: those that go.
+
+    also: records about which somebody decides, or decided until now: what rests on that is looked at anew.
+    """
+
+    arrivals: Mapping[int, Arrival]
+    before: Mapping[int, Part]
+    gone: frozenset[int] = frozenset()
+    also: Mapping[int, Part] = {}
+
+
+class Relinked(NamedTuple):
+    """What a change comes to; nothing of it is written yet, but for the new persons.
+
+    person_of: of arrivals and of all records reached; current: of those that were there, before. link_keys: of arrivals,
+    with whether they follow as copies. rekeyed: records in the store that gain or lose their keys. components: person ->
+    component, where that changes. held: (left, right, guard, log-odds). persons: whose held merges are told anew.
+    """
+
+    person_of: dict[int, int]
+    current: dict[int, int]
+    redirects: dict[int, int]
+    splits: list[tuple[int, int]]
+    link_keys: dict[int, tuple[list[bytes], bool]]
+    rekeyed: dict[int, tuple[Part, list[bytes], bool]]
+    components: dict[int, int | None]
+    held: list[tuple[int, int, str, float]]
+    persons: list[int]
+
+
+class Decided(NamedTuple):
+    """Living decisions. must, cannot: pairs of records that are there; names: all external keys that are named."""
+
+    must: set[tuple[int, int]]
+    cannot: set[tuple[int, int]]
+    names: set[bytes]
+
+
+_NOTHING_DECIDED = Decided(set(), set(), set())
+
+
+class Context(NamedTuple):
+    """What a change of records needs to know first."""
+
+    active: ActiveModel
+    decided: bool
+
+
+async def linking_context(connection: Connection, tenant: Tenant) -> Context | None:
+    """The context of a change; None where no version is active. Under the applier's lock."""
+    row = await connection.fetchrow(sql("linking", "context"), tenant.tenant_id)
+    assert row is not None
+    if row["model_id"] is None:
+        return None
+    return Context(await model_of(connection, tenant, row["model_id"]), row["decided"])
+
+
+async def relink(connection: Connection, tenant: Tenant, context: Context, change: Change, now: datetime) -> Relinked:
+    """The persons after a change, under the applier's lock."""
+    return await _Relinking(connection, tenant, context, change).run(now)
+
+
+async def carriers(connection: Connection, tenant: Tenant, keys: list[bytes], bound: list[int]) -> list[Any]:
+    """(key, record) of these keys, for each key at least as many as there are or as `bound` says."""
+    few = 4 * len(keys) + 1_000
+    rows: list[Any] = await connection.fetch(sql("records", "few_members"), tenant.tenant_id, keys, few)
+    if len(rows) == few:  # a hot value is among them
+        rows = await connection.fetch(sql("records", "members"), tenant.tenant_id, keys, bound)
+    return rows
+
+
+async def parts_of(connection: Connection, tenant: Tenant, records: Iterable[int]) -> dict[int, Part]:
+    """Records of the store by id; those that are not there are left out."""
+    wanted = list(records)
+    if not wanted:
+        return {}
+    rows = await connection.fetch(sql("linking", "parts"), tenant.tenant_id, wanted)
+    return {row["record_id"]: Part(*row) for row in rows}
+
+
+async def decisions_about(
+    connection: Connection, tenant: Tenant, external_keys: Collection[bytes], arriving: Mapping[bytes, int]
+) -> Decided:
+    """The living decisions that name any of these records. arriving: those that are not written yet."""
+    found = Decided(set(), set(), set())
+    for row in await connection.fetch(sql("linking", "decisions_among"), tenant.tenant_id, list(external_keys)):
+        found.names.update((row["left_key"], row["right_key"]))
+        left = row["left_record"] or arriving.get(row["left_key"])
+        right = row["right_record"] or arriving.get(row["right_key"])
+        if left is not None and right is not None:
+            (found.must if row["kind"] == "must" else found.cannot).add((left, right))
+    return found
+
+
+class _Relinking:
+    """One change on its way: which records take part, what they reach, the region linked anew."""
+
+    def __init__(self, connection: Connection, tenant: Tenant, context: Context, change: Change) -> None:
+        self._connection = connection
+        self._tenant = tenant
+        self._active = context.active
+        self._any_decision = context.decided
+        self._arrivals = change.arrivals
+        self._gone = change.gone
+        self._also = change.also
+        self._hot_records = context.active.model.spec.block_records
+        self._before: dict[int, Part] = dict(change.before)
+        """Records of the store that take part otherwise after the change."""
+        self._entries: dict[int, Entry] = {}
+        """Those that take part after the change, of the records that change: arrivals, and copies that gain their keys."""
+        self._following: dict[bytes, list[int]] = {}
+        """Records that begin to follow as copies, by content."""
+        self._rekeyed: dict[int, tuple[Part, list[bytes], bool]] = {}
+        self._ranks = Ranking({}, set(), set())
+        self._decided = _NOTHING_DECIDED
+        self._hot: set[bytes] = set()
+        self._settled: set[bytes] = set()
+        """Keys of which it is known whether they are hot."""
+        self._current: dict[int, int] = {}
+        self._component: dict[int, int | None] = {}
+
+    async def run(self, now: datetime) -> Relinked:
+        await self._take_part()
+        region = await self._region(await self._reached())
+        if self._any_decision:
+            self._decided = await self._decisions({entry.order for entry in region.values()})
+        await self._find_hot(region)
+        linked = link(region, self._hot, self._active, must=self._decided.must, cannot=self._decided.cannot)
+        return await self._settle(region, linked, now)
+
+    async def _decisions(self, external_keys: Collection[bytes]) -> Decided:
+        arriving = {one.external_key: record for record, one in self._arrivals.items()}
+        return await decisions_about(self._connection, self._tenant, external_keys, arriving)
+
+    # --- who takes part ----------------------------------------------------------------------------------------
+
+    async def _take_part(self) -> None:
+        """Ranks copies: which arrivals take part with their keys, which records of the store gain or lose theirs."""
+        arriving = {record: one.state.copy_key for record, one in self._arrivals.items() if one.state.copy_key}
+        leaving = {record: part.copy_key for record, part in self._before.items() if part.copy_key}
+        others = {part.copy_key[:LINK_KEY_BYTES] for part in self._also.values() if part.copy_key}
+        self._ranks = ranks = await ranking(self._connection, self._tenant, arriving, leaving, others)
+        parts = await parts_of(self._connection, self._tenant, ranks.promoted | ranks.demoted)
+        parts |= {record: part for record, part in self._also.items() if record not in self._before}
+        if self._any_decision:
+            named = {one.external_key for one in self._arrivals.values()} | {one.external_key for one in parts.values()}
+            self._decided = await self._decisions(named)
+        first = {record for records in ranks.first.values() for record in records}
+        for record, one in self._arrivals.items():
+            if record in first or one.external_key in self._decided.names or not one.state.copy_key:
+                self._entries[record] = Entry(one.state.content, one.external_key, one.values, one.state.keys)
+            else:
+                self._following.setdefault(one.state.copy_key[:LINK_KEY_BYTES], []).append(record)
+        gains = {}
+        for record, part in parts.items():
+            takes_part = record in first or part.external_key in self._decided.names
+            if not part.copy_key or takes_part != part.is_copy:
+                continue
+            self._before[record] = part
+            if takes_part:
+                gains[record] = part
+            else:
+                self._rekeyed[record] = (part, [part.copy_key], True)
+                self._following.setdefault(part.copy_key[:LINK_KEY_BYTES], []).append(record)
+        for record, entry in (await entries_of(self._connection, self._tenant, gains.values())).items():
+            part = gains[record]
+            state = link_state(self._tenant.keys, self._active, entry.values, part.external_key)
+            self._rekeyed[record] = (part, [*state.keys, part.copy_key], False)
+            self._entries[record] = entry._replace(keys=state.keys)
+
+    # --- what is reached ---------------------------------------------------------------------------------------
+
+    async def _reached(self) -> set[int]:
+        """Records of the store whose components a change may touch."""
+        touched = dict.fromkeys((key for entry in self._entries.values() for key in entry.keys), 0)
+        for part in self._before.values():
+            for key in part.keys:
+                touched[key] = touched.get(key, 0) + 1
+        # What only followed and goes leaves the others as they are.
+        reached = {record for record, part in self._before.items() if not (part.is_copy and record in self._gone)}
+        reached |= self._also.keys()
+        reached |= {record for pair in self._decided.must for record in pair}
+        candidates = await self._meet(touched, reached)
+        parts = await parts_of(self._connection, self._tenant, candidates - reached)
+        if parts:
+            met = await entries_of(self._connection, self._tenant, parts.values())
+            reached |= likely_partners({**met, **self._entries}, self._entries.keys(), self._hot, self._active)
+        return reached - (self._arrivals.keys() - self._before.keys())
+
+    async def _meet(self, touched: Mapping[bytes, int], reached: set[int]) -> set[int]:
+        """The records that share a key with those that change. To `reached` go those of a key that crosses the bound."""
+        if not touched:
+            return set()
+        keys = list(touched)
+        bounds = [self._hot_records + 1 + touched[key] for key in keys]
+        present: dict[bytes, set[int]] = {}
+        for key, record in await carriers(self._connection, self._tenant, keys, bounds):
+            present.setdefault(key, set()).add(record)
+        coming = Counter(key for entry in self._entries.values() for key in entry.keys)
+        candidates: set[int] = set()
+        for key in keys:
+            here = present.get(key, set())
+            stay = here - self._before.keys()
+            hot = len(stay) + coming[key] > self._hot_records
+            if hot != (len(here) > self._hot_records):
+                reached |= stay
+            if hot:
+                self._hot.add(key)
+            else:
+                candidates |= stay
+        self._settled.update(keys)
+        return candidates
+
+    async def _region(self, reached: set[int]) -> dict[int, Entry]:
+        """All records that take part, of the persons reached and of their components, as they are after the change."""
+        parts: dict[int, Part] = {}
+        if reached:
+            for row in await self._connection.fetch(sql("linking", "region"), self._tenant.tenant_id, list(reached)):
+                *columns, component = row.values()
+                part = Part(*columns)
+                self._component[part.person_id] = component
+                self._current[part.record_id] = part.person_id
+                if part.record_id not in self._before:
+                    parts[part.record_id] = part
+        for record, part in self._before.items():
+            self._current[record] = part.person_id
+        for record in self._gone:
+            self._current.pop(record, None)
+        region = await entries_of(self._connection, self._tenant, parts.values())
+        region.update(self._entries)
+        return region
+
+    async def _find_hot(self, region: Mapping[int, Entry]) -> None:
+        """Of the keys that records of the region share and the change does not touch, whether they are hot."""
+        carried = Counter(key for entry in region.values() for key in entry.keys)
+        unknown = [key for key, records in carried.items() if records > 1 and key not in self._settled]
+        if unknown:
+            most = self._hot_records + 1
+            rows = await self._connection.fetch(sql("linking", "holders"), self._tenant.tenant_id, unknown, most)
+            self._hot |= {row["key"] for row in rows if row["holders"] == most}
+
+    # --- persons -----------------------------------------------------------------------------------------------
+
+    async def _settle(self, region: Mapping[int, Entry], linked: Linked, now: datetime) -> Relinked:
+        placeholders = count(-1, -1)
+        made: list[int] = []
+
+        def new_id() -> int:
+            made.append(next(placeholders))
+            return made[-1]
+
+        current = {record: person for record, person in self._current.items() if record in region}
+        assignment = assign(linked.persons, current, new_id)
+        followed = await self._follow(region, assignment, new_id)
+        name: dict[int, int] = {}
+        if made:
+            rows = await self._connection.fetch(sql("records", "new_persons"), self._tenant.tenant_id, len(made), now)
+            name = dict(zip(made, sorted(row[0] for row in rows), strict=True))
+        person_of = {
+            record: name.get(person, person) for record, person in {**assignment.person_of, **followed.person_of}.items()
+        }
+        redirects = {**assignment.redirects, **followed.redirects}
+        splits = [*((split.kept, split.person) for split in assignment.splits), *followed.splits]
+        several = linked.held or any(component is not None for component in self._component.values())
+        return Relinked(
+            person_of,
+            self._current,
+            {gone: name.get(person, person) for gone, person in redirects.items()},
+            [(kept, name.get(person, person)) for kept, person in dict.fromkeys(splits) if kept not in redirects],
+            {record: self._keys_of(record, one) for record, one in self._arrivals.items()},
+            self._rekeyed,
+            self._components(linked, person_of),
+            [(person_of[one], person_of[other], code, odds) for one, other, code, odds in linked.held],
+            sorted({*self._component, *person_of.values()}) if several else [],
+        )
+
+    def _keys_of(self, record: int, arrival: Arrival) -> tuple[list[bytes], bool]:
+        state = arrival.state
+        if not state.copy_key:
+            return [], False
+        takes_part = record in self._entries
+        return [*(state.keys if takes_part else ()), state.copy_key], not takes_part
+
+    async def _follow(self, region: Mapping[int, Entry], assignment: Assignment, new_id: Callable[[], int]) -> Followed:
+        held = Counter(entry.content for entry in region.values() if entry.keys)
+        contents = {copy_prefix(self._tenant.keys, content) for content, records in held.items() if records > 1}
+        around = Region(assignment.person_of, self._current, self._component.keys(), contents, self._before.keys())
+        followed = await follow(self._connection, self._tenant, self._following, self._ranks, around, new_id)
+        # A person that a record left to follow others, and that nobody holds any more, is where that record went.
+        alive = set(assignment.person_of.values())
+        for kept, person in followed.splits:
+            if kept not in alive and kept not in assignment.redirects:
+                followed.redirects.setdefault(kept, person)
+        return followed
+
+    def _components(self, linked: Linked, person_of: Mapping[int, int]) -> dict[int, int | None]:
+        """Person -> component, where it is another than before: the smallest of several persons, none of one alone."""
+        found: dict[int, int | None] = {person: None for person, before in self._component.items() if before is not None}
+        for records in linked.components:
+            persons = {person_of[record] for record in records}
+            component = min(persons) if len(persons) > 1 else None
+            for person in persons:
+                found.pop(person, None)
+                if self._component.get(person) != component:
+                    found[person] = component
+        return found

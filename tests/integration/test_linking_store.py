@@ -1,0 +1,58 @@
+"""Persons under a model, online: whatever the order, batches, changes and deletions, they are those of the definition."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.linked_store import NOW, SOURCE, by_definition, linked_tenant, record, stored, version_of
+
+from firstring.identity.canonical import CanonicalRecord
+from firstring.store.database import Database
+from firstring.store.records import apply_records, delete_records
+
+HOT = 4
+PHONES = ["+447911123401", "+447911123402", "+447911123403"]
+fields_of_one = st.fixed_dictionaries(
+    {"given_name": st.sampled_from(["Ann", "Anne", "Bob"]), "family_name": st.sampled_from(["Lee", "Leigh", "Ray"])},
+    optional={
+        "phone": st.lists(st.sampled_from(PHONES), min_size=1, max_size=2, unique=True),
+        "email": st.sampled_from(["ann@lee.org", "both@lee.org", "bob.ray@mail.org"]),
+        "birth_date": st.sampled_from(["1970-05-06", "1970-05-07", "1999-05-06"]),
+        "postcode": st.sampled_from(["SW1A 1AA", "M1 1AE"]),
+        "suffix": st.sampled_from(["Jr", "Sr"]),
+    },
+)
+numbers = st.integers(0, 13)
+steps = st.lists(
+    st.one_of(
+        st.dictionaries(numbers, fields_of_one, min_size=1, max_size=8),
+        # The same again and again: more copies than take part.
+        st.tuples(st.lists(numbers, min_size=1, max_size=9, unique=True), fields_of_one).map(
+            lambda drawn: dict.fromkeys(*drawn)
+        ),
+        st.lists(numbers, min_size=1, max_size=4, unique=True),
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(steps=steps)
+async def test_persons_are_those_of_the_definition_after_every_step(database: Database, steps: list[Any]) -> None:
+    tenant = await linked_tenant(database, block_records=HOT)
+    active = await version_of(database, tenant)
+    held: dict[str, CanonicalRecord] = {}
+    for step in steps:
+        if isinstance(step, dict):
+            batch = [record(str(number), **fields) for number, fields in step.items()]
+            await apply_records(database, tenant, SOURCE, batch, now=NOW)
+            held.update((one.record_id, one) for one in batch)
+        else:
+            gone = [str(number) for number in step]
+            await delete_records(database, tenant, SOURCE, gone, now=NOW)
+            for one in gone:
+                held.pop(one, None)
+        assert await stored(database, tenant, held) == by_definition(tenant, active, held)
