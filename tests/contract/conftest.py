@@ -10,7 +10,7 @@ import httpx
 import pytest
 from tests.server_rig import Home, ServerProcess, serving
 
-ROLES = ("administrator", "adapter", "import", "events", "write_key", "read")
+ROLES = ("administrator", "adapter", "import", "events", "write_key", "read", "steward")
 
 
 class Rig(NamedTuple):

@@ -27,10 +27,11 @@ Guard = Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], Awaitab
 
 
 class Caller(NamedTuple):
-    """The tenant a request speaks for, and the role of its token."""
+    """The tenant a request speaks for, the role of its token, and the token's name."""
 
     tenant: Tenant
     role: str
+    name: str = ""
 
 
 class Tokens:
@@ -51,7 +52,7 @@ class Tokens:
             tenant, token = await by_deadline(self._access.token(text), within_s)
         except TimeoutError:
             raise Retryable("database_slow", "PostgreSQL did not answer in time.", hint="Retry; look at its load.") from None
-        caller = Caller(tenant, token.role)
+        caller = Caller(tenant, token.role, token.name)
         self._remembered[text] = (now + REMEMBERED_S, caller)
         if len(self._remembered) > REMEMBERED:
             self._remembered.popitem(last=False)

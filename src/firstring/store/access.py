@@ -23,7 +23,7 @@ from firstring.store.database import Database, Tenant
 from firstring.store.queries import sql
 
 StaffRole = Literal["agent", "supervisor", "administrator"]
-TokenRole = Literal["administrator", "adapter", "import", "events", "write_key", "read"]
+TokenRole = Literal["administrator", "adapter", "import", "events", "write_key", "read", "steward"]
 """administrator: everything; adapter: offers contacts and tells what became of them; import: records; events and
 write_key: POST /v1/events (a write key is public, it stands in web pages); read: looks up and resolves."""
 

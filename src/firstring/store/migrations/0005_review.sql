@@ -43,6 +43,11 @@ create table clerical_answer (
 );
 create index clerical_answer_left on clerical_answer (tenant_id, left_key) where undone_at is null;
 
+-- Tokens of stewards: they look, answer and decide, and import nothing.
+alter table api_token drop constraint api_token_role_check;
+alter table api_token add constraint api_token_role_check
+  check (role in ('administrator', 'adapter', 'import', 'events', 'write_key', 'read', 'steward'));
+
 do $$
 declare t text;
 begin
