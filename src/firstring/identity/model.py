@@ -1,6 +1,6 @@
 """The model of pairs: how often two records of each class agree at each level, and how many pairs of each class there are.
 
-A Fellegi-Sunter mixture with seven classes (Fellegi and Sunter 1969; latent classes as Winkler 1988): given its class, the
+A Fellegi-Sunter mixture with eight classes (Fellegi and Sunter 1969; latent classes as Winkler 1988): given its class, the
 comparisons of a pair are independent, up to a correction by cell: for pairs that meet by who they are and where they
 live, the mix of classes follows the coarse agreement of name, birth date and place together, as the data show it.
 
@@ -25,9 +25,9 @@ Floats: TypeAlias = NDArray[np.float64]
 
 FORMAT: Final = 1
 SAME: Final = 0
-LOCAL: Final = CLASSES.index("local")
-NAMESAKE: Final = CLASSES.index("namesake")
 UNRELATED: Final = len(CLASSES) - 1
+RATES: Final = {CLASSES.index(name): f"{name}_rate" for name in ("namesake", "local", "neighbour")}
+"""Classes of people by chance, whose pairs are a share of all pairs, by number; the fields of the model that hold them."""
 _COARSE: Final = ("missing", "exact", "near", "different")
 _LINE_CHARS: Final = 120
 _TINY: Final = 1e-300
@@ -37,9 +37,9 @@ class Model(msgspec.Struct, frozen=True):
     """What training found.
 
     pairs_per_record: expected pairs of the classes same, household, junior and twin for each record of a data set;
-    namesake_rate, local_rate: share of all pairs that are of that class. shares: comparison -> outcome -> share among the
-    pairs of each class (in the order of CLASSES) that state the fields. cells: coarse agreement -> ln of the correction
-    of each class.
+    namesake_rate, local_rate, neighbour_rate: share of all pairs that are of that class. shares: comparison -> outcome ->
+    share among the pairs of each class (in the order of CLASSES) that state the fields. cells: coarse agreement -> ln of
+    the correction of each class.
     """
 
     spec: Spec
@@ -49,6 +49,7 @@ class Model(msgspec.Struct, frozen=True):
     shares: dict[str, dict[str, list[float]]]
     cells: dict[str, list[float]] = {}
     local_rate: float = 0.0
+    neighbour_rate: float = 0.0
     format: int = FORMAT
     version: str = ""
 
@@ -67,8 +68,8 @@ class Model(msgspec.Struct, frozen=True):
         """Expected pairs of each class in a data set of so many records."""
         total = records * (records - 1) / 2
         found = np.array([self.pairs_per_record.get(name, 0.0) * records for name in CLASSES], np.float64)
-        found[NAMESAKE] = self.namesake_rate * total
-        found[LOCAL] = self.local_rate * total
+        for number, field in RATES.items():
+            found[number] = getattr(self, field) * total
         found[UNRELATED] = total - found.sum()
         return np.asarray(np.maximum(found, 1e-9))
 

@@ -12,11 +12,15 @@ from typing import Final, Literal
 
 import msgspec
 
-CLASSES: Final = ("same", "household", "namesake", "local", "junior", "twin", "unrelated")
+CLASSES: Final = ("same", "household", "namesake", "local", "neighbour", "junior", "twin", "unrelated")
 """What two records can be to one another: one person; two who live together; two of one name; two of one family name and
-region; two of a household with one given name, as father and son; two of a household with one birth date; nothing."""
+region; two of one name and region; two of a household with one given name, as father and son; two of a household with one
+birth date; nothing."""
 OF_HOUSEHOLD: Final = ("junior", "twin")
-"""Classes that are as household is, but for the comparisons that come out as for one person (`Comparison.as_same`)."""
+"""Classes of people who live together, beside household itself."""
+_TIED: Final = {"neighbour": "namesake", "junior": "household", "twin": "household"}
+"""Classes without shares of their own: in each comparison they have those of this class, or of the one that
+`Comparison.tied` names. So each costs one number to learn, how many pairs it has."""
 
 Kind = Literal["names", "middle", "suffix", "code", "date", "place", "email", "identifier", "text"]
 Coarse = Literal["exact", "near", "different"]
@@ -45,8 +49,8 @@ class Level(msgspec.Struct, frozen=True):
 class Comparison(msgspec.Struct, frozen=True):
     """One comparison: `columns` of the table, by `kind` of comparing, to one of `levels`.
 
-    profile: who somebody is and where they live, in contrast to how they are reached. as_same: classes of OF_HOUSEHOLD in
-    which the comparison comes out as for one person.
+    profile: who somebody is and where they live, in contrast to how they are reached. tied: (class, the class whose
+    shares it has in this comparison), where that is another than elsewhere.
     """
 
     name: str
@@ -54,13 +58,13 @@ class Comparison(msgspec.Struct, frozen=True):
     columns: tuple[str, ...]
     levels: tuple[Level, ...]
     profile: bool = False
-    as_same: tuple[str, ...] = ()
+    tied: tuple[tuple[str, str], ...] = ()
 
     @property
     def like(self) -> tuple[int, ...]:
         """For each class the class whose shares it has in this comparison: itself, or the one that it is tied to."""
-        of = [0 if name in self.as_same else 1 if name in OF_HOUSEHOLD else number for number, name in enumerate(CLASSES)]
-        return tuple(of)
+        tied = {**_TIED, **dict(self.tied)}
+        return tuple(CLASSES.index(tied.get(name, name)) for name in CLASSES)
 
     @property
     def learned_by(self) -> tuple[bool, ...]:
@@ -130,7 +134,7 @@ _NAMES: Final = (
             Level("different", "is different", 0.05, 0.0, 0.06),
         ),
         profile=True,
-        as_same=("junior",),
+        tied=(("junior", "same"),),
     ),
     Comparison(
         "family",
@@ -187,7 +191,7 @@ _COMPARISONS: Final = (
             Level("different", "is different", 0.04),
         ),
         profile=True,
-        as_same=("twin",),
+        tied=(("twin", "same"),),
     ),
     Comparison(
         "place",
@@ -204,6 +208,7 @@ _COMPARISONS: Final = (
             Level("different", "is different", 0.15, 0.07, 0.0, 0.42),
         ),
         profile=True,
+        tied=(("neighbour", "local"),),
     ),
     _identifier("phone", "phone", 0.7, fuzzy=True, household=0.5),
     Comparison(

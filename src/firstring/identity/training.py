@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from firstring.identity.columns import Table
 from firstring.identity.levels import MISSING, Patterns, compare, outcomes, unpacked
-from firstring.identity.model import LOCAL, NAMESAKE, SAME, UNRELATED, Floats, Model, cell_names, coarse, outcome_names
+from firstring.identity.model import RATES, SAME, UNRELATED, Floats, Model, cell_names, coarse, outcome_names
 from firstring.identity.spec import CLASSES, OF_HOUSEHOLD, Comparison, Spec
 from firstring.identity.statistics import BANDS
 
@@ -200,7 +200,7 @@ def expectation_maximisation(
     total = records * (records - 1) / 2
     pairs = np.zeros(len(CLASSES))
     pairs[[SAME, _HOUSEHOLD]] = 0.5 * records
-    pairs[[NAMESAKE, LOCAL]] = min(records, 1e-4 * total)
+    pairs[list(RATES)] = min(records, 1e-4 * total)
     pairs[_RARE] = RARE_START * records
     pairs[UNRELATED] = max(total - pairs.sum(), 1.0)
     shares = [one.copy() for one in start]
@@ -241,8 +241,8 @@ def _maximised(
         if not learned[number]:
             continue
         if like[number] == number:
-            # All that are of the household teach it; that twins have a birthday as one person has teaches nothing of one.
-            of = [other for other, tied in enumerate(like) if tied == number and (number != SAME or other == SAME)]
+            # All that are of a household teach it; that twins share a birth date as one person does, teaches nothing of one.
+            of = [number, *(other for other in _RARE if like[other] == number)] if number == _HOUSEHOLD else [number]
             counts = np.bincount(row, weights=weight[of].sum(axis=0), minlength=start.shape[1])
             counts = counts + PSEUDO_PAIRS * start[number]
             counts[MISSING] = 0.0
@@ -319,6 +319,7 @@ def trained(spec: Spec, comparisons: Sequence[Comparison], table: Table, observe
     corrections = cell_corrections(comparisons, observed, fit) if cells else {}
     records = table.rows
     total = records * (records - 1) / 2
+    rates_of = {field: float(f"{fit.pairs[at] / total:.6g}") for at, field in RATES.items()}
     shares = {
         comparison.name: {
             name: [float(f"{one:.6g}") for one in share[:, place + 1]]
@@ -332,10 +333,11 @@ def trained(spec: Spec, comparisons: Sequence[Comparison], table: Table, observe
         pairs_per_record={
             name: float(f"{fit.pairs[at] / records:.6g}")
             for at, name in enumerate(CLASSES)
-            if at not in (NAMESAKE, LOCAL, UNRELATED)
+            if at not in RATES and at != UNRELATED
         },
-        namesake_rate=float(f"{fit.pairs[NAMESAKE] / total:.6g}"),
-        local_rate=float(f"{fit.pairs[LOCAL] / total:.6g}"),
+        namesake_rate=rates_of["namesake_rate"],
+        local_rate=rates_of["local_rate"],
+        neighbour_rate=rates_of["neighbour_rate"],
         shares=shares,
         cells=corrections,
     )
