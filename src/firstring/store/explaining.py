@@ -30,6 +30,7 @@ from firstring.store.looking import (
     NO_MEETING,
     Looked,
     Meeting,
+    is_number,
     living,
     meetings,
     record_named,
@@ -249,7 +250,7 @@ def linked(version: ActiveModel | None, records: list[Looked], decisions: Sequen
 
 
 async def _asked(connection: Connection, tenant: Tenant, text: str) -> list[Looked]:
-    if text.isascii() and text.isdigit() and len(text) < 19:
+    if is_number(text):
         return await records_of_person(connection, tenant, await living(connection, tenant, int(text)))
     return await records_by_id(connection, tenant, [await record_named(connection, tenant, text)])
 

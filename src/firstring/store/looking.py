@@ -103,6 +103,21 @@ async def living(connection: Connection, tenant: Tenant, person_id: int) -> int:
     return int(found)
 
 
+async def person_named(connection: Connection, tenant: Tenant, text: str) -> int:
+    """The living person of a number, or of the record SOURCE:RECORD_ID. Raises as record_named and living do."""
+    if is_number(text):
+        return await living(connection, tenant, int(text))
+    rows = await connection.fetch(
+        sql("review", "records_by_id"), tenant.tenant_id, [await record_named(connection, tenant, text)]
+    )
+    return int(rows[0]["person_id"])
+
+
+def is_number(text: str) -> bool:
+    """Whether a text is a person's number."""
+    return text.isascii() and text.isdigit() and len(text) < 19
+
+
 def meetings(version: ActiveModel | None, records: Sequence[Looked]) -> dict[tuple[int, int], Meeting]:
     """Which records (by their places) share a linking key. Without a version: the exact composite keys that glue."""
     holders: dict[tuple[str, str], list[int]] = {}
