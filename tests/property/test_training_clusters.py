@@ -210,7 +210,7 @@ def test_a_planted_model_is_found_again(seed: int) -> None:
     assert fit.pairs[:2] == pytest.approx(counts[:2], rel=0.05)
     # Two comparisons alone tell namesakes from unrelated pairs: how many there are is known less well, and nothing tells
     # those of one region from the others.
-    assert fit.pairs[2] + fit.pairs[CLASSES.index("neighbour")] == pytest.approx(counts[2], rel=0.3)
+    assert fit.pairs[2] + fit.pairs[CLASSES.index("neighbour")] == pytest.approx(counts[2], rel=0.4)
     for place in range(5):
         assert fit.shares[place][0, 1:] == pytest.approx(same[place], abs=0.03)
         assert fit.shares[place][1, 1:] == pytest.approx(household[place], abs=0.03)
