@@ -2,37 +2,32 @@
 
 from __future__ import annotations
 
-import hashlib
+import gc
 import multiprocessing
 import os
 import signal
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+from contextlib import suppress
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from firstring.bulk.files import SourceFile, examine
-from firstring.bulk.mapping import FieldMap, guess_map, load_map, mapped
-from firstring.bulk.read import BadRow, Row, read_rows, sample
+from firstring.bulk.forms import Encoded, Formed, Forms
+from firstring.bulk.mapping import FieldMap, guess_map, load_map
+from firstring.bulk.parts import Batch, Part, Uneven, batches, by_column, cut, read_part
+from firstring.bulk.read import sample
 from firstring.errors import BadInput
-from firstring.identity.canonical import canonical, canonical_record
-from firstring.identity.columns import Encoder, Table, compared
+from firstring.identity.columns import COLUMNS, SINGLE, Column, Hashes, Table, counted, slots_of
 
 COPIES: Final = 4
 """Copies of one row that are compared; they show what to do with the others."""
-_BATCH_ROWS: Final = 5_000
 _PROCESSES_FROM_BYTES: Final = 2_000_000
 """Smaller files are read in this process: others would take longer to start than to work."""
-_NAME_NOBODY: Final = ("birth_date", "gender", "address", "street", "house_number", "city", "postcode")
-_UNREAD: Final[dict[str, tuple[str, ...]]] = {}
-
-Ready: TypeAlias = tuple[str, int, bytes, dict[str, tuple[str, ...]], str]
-"""(record id, line, digest of what is compared, what is compared, code of what was wrong or "")."""
 
 
 class Source(NamedTuple):
@@ -41,6 +36,7 @@ class Source(NamedTuple):
     file: SourceFile
     fields: FieldMap
     name: str
+    columns: tuple[str, ...]
 
 
 class Gathered(NamedTuple):
@@ -72,7 +68,7 @@ def sources(files: Sequence[Path], map_path: Path | None) -> list[Source]:
         if any(file.path.resolve() == other.file.path.resolve() for other in found):
             raise BadInput("file_twice", "The file is given twice.", where={"file": str(path)}, hint="Name it once.")
         stems = [other.file.path.stem for other in found]
-        found.append(Source(file, fields, path.stem if path.stem not in stems else path.name))
+        found.append(Source(file, fields, path.stem if path.stem not in stems else path.name, tuple(columns)))
     return found
 
 
@@ -80,94 +76,131 @@ def gather(
     given: Sequence[Source], *, country: str, told: Callable[[int, int], None] = lambda _done, _all: None
 ) -> Gathered:
     """Reads everything. country: of national forms where a map names none. told: (rows read, about how many in all)."""
-    encoder = Encoder()
-    record_ids: list[str] = []
-    lines: list[int] = []
+    parts: list[Formed] = []
     owners: list[int] = []
-    digests = bytearray()
     unusable: dict[str, int] = {}
     expected = sum(source.file.lines for source in given)
     for number, source in enumerate(given):
-        for batch in _ready(source, source.fields.country or country):
-            for record_id, line, digest, values, code in batch:
-                encoder.add(values)
-                record_ids.append(record_id)
-                lines.append(line)
-                owners.append(number)
-                digests += digest
-                if code:
-                    unusable[code] = unusable.get(code, 0) + 1
-            told(encoder.rows, expected)
-    keys = np.frombuffer(bytes(digests), ">u8").reshape(-1, 3).astype(np.uint64)
-    order = np.lexsort((keys[:, 2], keys[:, 1], keys[:, 0]))
-    content = keys[order, :2]
-    begins = np.flatnonzero(np.append(True, (content[1:] != content[:-1]).any(axis=1)))
+        before = sum(len(part.record_ids) for part in parts)
+        found = _formed(source, source.fields.country or country, partial(_tell, told, before, expected))
+        parts += found
+        owners += [number] * len(found)
+        for formed in found:
+            for code, count in formed.unusable.items():
+                unusable[code] = unusable.get(code, 0) + count
+    sizes = [len(part.record_ids) for part in parts]
+    record_ids = [one for part in parts for one in part.record_ids]
+    sources_of = np.repeat(np.array(owners, np.int32), sizes)
+    names = tuple(source.name for source in given)
+    content = _joined([part.content for part in parts], np.uint64)
+    order = _in_order(content, record_ids, sources_of, names)
+    content = content[order]
+    begins = np.flatnonzero(np.append(True, content[1:] != content[:-1])) if len(order) else np.zeros(0, np.int64)
     copies = np.diff(np.append(begins, len(order)))
     begin = np.repeat(begins, copies)
     kept = np.flatnonzero(np.arange(len(order)) - begin < COPIES)
+    lines = _joined([part.lines for part in parts], np.int64)[order]
+    table = _table([part.columns for part in parts], sizes, order[kept])
     return Gathered(
-        encoder.table(order[kept]),
+        table,
         kept,
         np.searchsorted(kept, begin),
         [record_ids[place] for place in order.tolist()],
-        np.array(lines, np.int64)[order],
-        np.array(owners, np.int32)[order],
-        tuple(source.name for source in given),
+        lines,
+        sources_of[order],
+        names,
         unusable,
     )
 
 
-def ready_rows(rows: Sequence[Row | BadRow], fields: FieldMap, name: str, country: str) -> list[Ready]:
-    """Rows in the form in which they are compared. A row that cannot be used is there with nothing to compare."""
-    found: list[Ready] = []
-    for row in rows:
-        code = ""
-        values = _UNREAD
-        if isinstance(row, BadRow):
-            record_id, code = f"{name}:{row.line}", row.code
-        else:
-            raw = mapped(row.cells, fields)
-            stated = raw.get("record_id")
-            # The id goes to the output as the file writes it; whether it is a good id is no matter here.
-            record_id = stated if isinstance(stated, str) and stated else f"{name}:{row.line}"
-            raw["record_id"] = "row"
-            try:
-                record = canonical_record(raw, country=country)
-                values = compared(record.fields)
-            except BadInput as error:
-                # Without a name or an identifier a record is of no use to a store, yet a date and a place may link it.
-                values = compared(_rest(raw, country)) if error.code == "nothing_usable" else _UNREAD
-                code = "" if values else error.code
-        found.append((record_id, row.line, _digest(record_id, name, values), values, code))
-    return found
+def _tell(told: Callable[[int, int], None], before: int, expected: int, rows: int) -> None:
+    told(before + rows, expected)
 
 
-def _rest(raw: dict[str, Any], country: str) -> dict[str, str]:
-    """Canonical values of the fields that name nobody; what is refused is left out."""
-    fields: dict[str, str] = {}
-    for name in _NAME_NOBODY:
-        try:
-            fields[name] = canonical(name, raw[name], country=country)
-        except (KeyError, BadInput):
-            continue
-    return fields
+def _in_order(
+    content: Hashes, record_ids: Sequence[str], sources_of: NDArray[np.int32], names: Sequence[str]
+) -> NDArray[np.int64]:
+    """Rows by content, those of one content by the source's own id, then the source."""
+    order = np.argsort(content, kind="stable")
+    ordered = content[order]
+    again = np.append(False, ordered[1:] == ordered[:-1])
+    in_tie = np.flatnonzero(again | np.append(again[1:], False))
+    if len(in_tie):
+        rows = order[in_tie].tolist()
+        keys = content[order[in_tie]].tolist()
+        told = [(key, record_ids[row], names[sources_of[row]], row) for key, row in zip(keys, rows, strict=True)]
+        order[in_tie] = [row for _, _, _, row in sorted(told)]
+    return order
 
 
-def _digest(record_id: str, name: str, values: dict[str, tuple[str, ...]]) -> bytes:
-    """What orders rows: what is compared first; 24 bytes."""
-    content = msgspec.json.encode(sorted(values.items()))
-    return (
-        hashlib.blake2b(content, digest_size=16).digest()
-        + hashlib.blake2b(f"{record_id}\x1f{name}".encode(), digest_size=8).digest()
+def _joined(arrays: list[NDArray[Any]], kind: Any) -> NDArray[Any]:
+    return np.concatenate(arrays) if arrays else np.zeros(0, kind)
+
+
+# --- one table -----------------------------------------------------------------------------------------------------
+
+
+def _table(parts: list[dict[str, Encoded]], sizes: Sequence[int], order: NDArray[np.int64]) -> Table:
+    """The columns of all parts under common codes, rows as `order` says. The parts are used up."""
+    columns: dict[str, Column] = {}
+    hashes: dict[str, Hashes] = {}
+    for name in COLUMNS:
+        pieces = [part.pop(name, None) for part in parts]
+        if any(pieces):
+            columns[name], hashes[name] = _column(name, pieces, sizes, order)
+    return Table(len(order), columns, hashes=hashes)
+
+
+def _column(
+    name: str, pieces: Sequence[Encoded | None], sizes: Sequence[int], order: NDArray[np.int64]
+) -> tuple[Column, Hashes]:
+    """One column: its values in the order of their hashes, so that codes do not depend on the order of rows."""
+    given = [piece for piece in pieces if piece is not None]
+    hashes, first, inverse = np.unique(
+        np.concatenate([piece.hashes for piece in given]), return_index=True, return_inverse=True
     )
+    ends = np.cumsum([len(piece.values) for piece in given])
+    codes_of = np.split(inverse.astype(np.int32), ends[:-1])
+    codes = np.concatenate([codes[piece.codes] for codes, piece in zip(codes_of, given, strict=True)])
+    held = np.concatenate(
+        [np.zeros(size, np.int32) if piece is None else piece.held for piece, size in zip(pieces, sizes, strict=True)]
+    )
+    piece_of = np.searchsorted(ends, first, side="right")
+    within = first - np.append(0, ends)[piece_of]
+    values = [given[piece].values[place] for piece, place in zip(piece_of.tolist(), within.tolist(), strict=True)]
+    if name in SINGLE:
+        single = np.full(len(held), -1, np.int32)
+        single[held > 0] = codes
+        return counted(single[order].reshape(-1, 1), values), hashes
+    return counted(slots_of(codes, held, values, name)[order], values), hashes
 
 
 # --- processes -----------------------------------------------------------------------------------------------------
 
+_Job: TypeAlias = tuple[Source, str, Part | Batch]
 
-def _ready(source: Source, country: str) -> Iterator[list[Ready]]:
-    rows = read_rows(source.file)
-    jobs = ((batch, source.fields, source.name, country) for batch in iter(lambda: list(islice(rows, _BATCH_ROWS)), []))
+
+def _formed(source: Source, country: str, told: Callable[[int], None]) -> list[Formed]:
+    """The rows of a file in parts, in the order of the file. told: how many rows have been read of it."""
+    parts = cut(source.file)
+    if parts is not None:
+        # A malformed row makes a part uneven: then the file is read in one piece, and that row is found there.
+        with suppress(Uneven):
+            return _collected(_worked(source, ((source, country, part) for part in parts)), told)
+    return _collected(_worked(source, ((source, country, batch) for batch in batches(source.file))), told)
+
+
+def _collected(parts: Iterator[Formed], told: Callable[[int], None]) -> list[Formed]:
+    found: list[Formed] = []
+    rows = 0
+    for part in parts:
+        found.append(part)
+        rows += len(part.record_ids)
+        told(rows)
+    return found
+
+
+def _worked(source: Source, jobs: Iterator[_Job]) -> Iterator[Formed]:
     processes = min(os.cpu_count() or 1, 8)
     if source.file.size_bytes < _PROCESSES_FROM_BYTES or processes < 2:
         for job in jobs:
@@ -177,7 +210,7 @@ def _ready(source: Source, country: str) -> Iterator[list[Ready]]:
     with warnings.catch_warnings():
         # Python 3.12 warns of forking beside threads, whose locks the child would find held: a worker takes none.
         warnings.simplefilter("ignore", DeprecationWarning)
-        pool = context.Pool(processes, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN))
+        pool = context.Pool(processes, initializer=_begin)
     with pool:
         waiting: list[Any] = []
         for job in jobs:
@@ -188,5 +221,21 @@ def _ready(source: Source, country: str) -> Iterator[list[Ready]]:
             yield one.get()
 
 
-def _work(job: tuple[list[Row | BadRow], FieldMap, str, str]) -> list[Ready]:
-    return ready_rows(*job)
+def _begin() -> None:
+    """A worker leaves an interruption to who started it; what it makes is freed as it goes, without looking for cycles."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    gc.disable()
+
+
+def _work(job: _Job) -> Formed:
+    source, country, rows = job
+    forms = _forms(source.fields, source.name, country)
+    if isinstance(rows, Part):
+        return forms.of(read_part(source.file, rows, source.columns if source.file.format == "csv" else forms.columns))
+    return forms.of(by_column(rows, forms.columns))
+
+
+@lru_cache(maxsize=1)
+def _forms(fields: FieldMap, name: str, country: str) -> Forms:
+    """One for each process and source: what it remembers from part to part is what makes it fast."""
+    return Forms(fields, name, country)

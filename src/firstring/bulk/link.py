@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from firstring.bulk.gathering import Gathered
 from firstring.bulk.pairs import Pairs
 from firstring.bulk.plan import Plan
+from firstring.bulk.sampling import observe, seen_pairs
 from firstring.errors import BadInput
 from firstring.identity.clustering import LIKELY, clusters, components
 from firstring.identity.columns import Table
@@ -46,15 +47,19 @@ class Linked(msgspec.Struct, frozen=True):
 
 
 def model_of(plan: Plan, table: Table, pairs: Pairs, spec: Spec, told: Progress) -> Model:
-    """Trains a model on the table's candidate pairs, which are gathered and compared afterwards.
+    """Trains a model on the pairs of all keys, or a sample of them; then the pairs of the plan are gathered and compared.
 
     Raises BadInput nothing_to_compare when no two records share any key.
     """
     comparisons = active(spec, table)
-    compare(plan, comparisons, table, pairs, told)
+    seen = seen_pairs(spec, table, told=lambda done, whole: told("sampling", done, whole))
+    if not len(seen.left):
+        raise _nothing_to_compare(table.rows, len(spec.keys))
+    observed = observe(comparisons, table, seen, lambda done, whole: told("comparing the sample", done, whole))
     told("training", 0, 1)
-    model = trained(spec, comparisons, table, pairs.observed())
+    model = trained(spec, comparisons, table, observed)
     told("training", 1, 1)
+    compare(plan, comparisons, table, pairs, told)
     return model
 
 
@@ -62,13 +67,17 @@ def compare(plan: Plan, comparisons: tuple[Comparison, ...], table: Table, pairs
     """Gathers and compares the candidate pairs."""
     pairs.gather(plan, table, lambda done, whole: told("pairs", done, whole))
     if not pairs.count:
-        raise BadInput(
-            "nothing_to_compare",
-            "No two records share anything by which they could be compared.",
-            where={"records": table.rows, "keys": len(plan.keys)},
-            hint="Check the map: are names, birth dates, phones, e-mail addresses mapped to their fields?",
-        )
+        raise _nothing_to_compare(table.rows, len(plan.keys))
     pairs.compare(comparisons, table, lambda done, whole: told("comparing", done, whole))
+
+
+def _nothing_to_compare(rows: int, keys: int) -> BadInput:
+    return BadInput(
+        "nothing_to_compare",
+        "No two records share anything by which they could be compared.",
+        where={"records": rows, "keys": keys},
+        hint="Check the map: are names, birth dates, phones, e-mail addresses mapped to their fields?",
+    )
 
 
 def persons(gathered: Gathered, pairs: Pairs, threshold: float) -> NDArray[np.int64]:

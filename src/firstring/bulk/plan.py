@@ -19,7 +19,7 @@ from firstring.identity.spec import BlockingKey, Spec
 Rows: TypeAlias = NDArray[np.int32]
 
 PAIRS_PER_RECORD: Final = 4
-"""Pairs that one key may make for each record. A key that would make more leaves out its larger blocks first."""
+"""Pairs that a key which is for training alone may make for each record; it leaves out its larger blocks first."""
 _SMALLEST_BLOCK: Final = 2
 _MIX: Final = np.uint64(0x9E3779B97F4A7C15)
 
@@ -47,27 +47,21 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 def make_plan(spec: Spec, table: Table) -> Plan:
-    """Counts the blocks of every key; nothing is compared."""
+    """Counts the blocks of every key that links; nothing is compared.
+
+    A value that more than `block_records` rows carry is hot and makes no pairs under its key. Nothing else is left out,
+    so that the pairs of two records depend on the values that they carry, and not on how large the data are.
+    """
     found = []
-    for key in spec.keys:
-        if not all(table.has(part) for part in key.parts):
-            continue
-        hashes, _ = key_rows(key, table)
-        _, counts = np.unique(hashes, return_counts=True)
-        found.append(_planned(key, counts[counts > 1], spec.block_records, PAIRS_PER_RECORD * table.rows))
+    for key in spec.linking:
+        if all(table.has(part) for part in key.parts):
+            hashes, _ = key_rows(key, table)
+            counts = np.unique(hashes, return_counts=True)[1]
+            within = counts[(counts >= _SMALLEST_BLOCK) & (counts <= spec.block_records)]
+            hot = counts[counts > spec.block_records]
+            made = int((within * (within - 1) // 2).sum())
+            found.append(KeyPlan(key, spec.block_records, len(within), made, len(hot), int(hot.sum())))
     return Plan(table.rows, tuple(found))
-
-
-def _planned(key: BlockingKey, counts: NDArray[np.int64], most: int, budget: int) -> KeyPlan:
-    """The largest bound on blocks, up to `most` records, under which the key stays within its budget of pairs."""
-    by_size = np.bincount(np.minimum(counts, most + 1), minlength=most + 2)
-    sizes = np.arange(most + 2)
-    pairs = np.cumsum(by_size * sizes * (sizes - 1) // 2)
-    bound = most
-    while bound > _SMALLEST_BLOCK and pairs[bound] > budget:
-        bound -= 1
-    hot = counts[counts > bound]
-    return KeyPlan(key, bound, int((counts <= bound).sum()), int(pairs[bound]), len(hot), int(hot.sum()))
 
 
 def key_rows(key: BlockingKey, table: Table) -> tuple[Hashes, Rows]:
@@ -99,8 +93,12 @@ def key_pairs(plan: KeyPlan, table: Table) -> Iterator[tuple[Rows, Rows]]:
     sizes = np.diff(np.append(begins, len(hashes)))
     size_of = np.repeat(sizes, sizes)
     keep = (size_of >= _SMALLEST_BLOCK) & (size_of <= plan.block_records)
-    hashes, rows = hashes[keep], rows[keep]
-    for apart in range(1, plan.block_records):
+    yield from block_pairs(hashes[keep], rows[keep])
+
+
+def block_pairs(hashes: Hashes, rows: Rows) -> Iterator[tuple[Rows, Rows]]:
+    """All pairs of rows that share a hash, in parts; hashes are sorted."""
+    for apart in range(1, len(hashes)):
         same = np.flatnonzero(hashes[apart:] == hashes[:-apart])
         if not len(same):
             return

@@ -14,7 +14,7 @@ from datetime import date
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, BinaryIO, Final, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -207,34 +207,43 @@ def _cut(text: str) -> str:
 
 
 def _read_jsonl(file: SourceFile) -> Iterator[Row | BadRow]:
-    for number, decoded in read_objects(file):
-        yield decoded if isinstance(decoded, BadRow) else _json_row(number, decoded)
+    with file.path.open("rb") as binary:
+        yield from json_rows(binary, 0)
 
 
 def read_objects(file: SourceFile) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
     """(line, object) of a JSONL file, nothing flattened."""
-    decode = msgspec.json.Decoder().decode
     with file.path.open("rb") as binary:
-        number = 0
-        while line := binary.readline(LINE_CHARS):
-            number += 1
-            if len(line) >= LINE_CHARS and not line.endswith(b"\n"):
-                while len(rest := binary.readline(LINE_CHARS)) >= LINE_CHARS and not rest.endswith(b"\n"):
-                    continue
-                yield number, BadRow(number, "line_too_long", f"The line has more than {LINE_CHARS} bytes.")
+        yield from _objects(binary, 0)
+
+
+def json_rows(binary: BinaryIO, lines_before: int) -> Iterator[Row | BadRow]:
+    """The rows of JSONL of which so many lines have been read elsewhere."""
+    for number, decoded in _objects(binary, lines_before):
+        yield decoded if isinstance(decoded, BadRow) else _json_row(number, decoded)
+
+
+def _objects(binary: BinaryIO, number: int) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
+    decode = msgspec.json.Decoder().decode
+    while line := binary.readline(LINE_CHARS):
+        number += 1
+        if len(line) >= LINE_CHARS and not line.endswith(b"\n"):
+            while len(rest := binary.readline(LINE_CHARS)) >= LINE_CHARS and not rest.endswith(b"\n"):
                 continue
-            line = line.removeprefix(b"\xef\xbb\xbf").strip() if number == 1 else line.strip()
-            if not line:
-                continue
-            try:
-                decoded = decode(line)
-            except (msgspec.DecodeError, RecursionError) as error:
-                yield number, BadRow(number, "malformed_json", f"Not JSON: {error}.", value=_cut(line.decode()))
-                continue
-            if isinstance(decoded, dict):
-                yield number, decoded
-            else:
-                yield number, BadRow(number, "malformed_json", "Not a JSON object.", value=_cut(line.decode()))
+            yield number, BadRow(number, "line_too_long", f"The line has more than {LINE_CHARS} bytes.")
+            continue
+        line = line.removeprefix(b"\xef\xbb\xbf").strip() if number == 1 else line.strip()
+        if not line:
+            continue
+        try:
+            decoded = decode(line)
+        except (msgspec.DecodeError, RecursionError) as error:
+            yield number, BadRow(number, "malformed_json", f"Not JSON: {error}.", value=_cut(line.decode()))
+            continue
+        if isinstance(decoded, dict):
+            yield number, decoded
+        else:
+            yield number, BadRow(number, "malformed_json", "Not a JSON object.", value=_cut(line.decode()))
 
 
 def _json_row(line: int, decoded: dict[str, Any]) -> Row | BadRow:

@@ -40,31 +40,101 @@ def compared(fields: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
 
     Where a date, address or number was refused, what it still shows is compared (`canonical.TRACES`).
     """
-    name = name_of(fields)
-    get = fields.get
-    country = get("country") or ""
-    postcode = get("postcode") or ""
-    single = {
-        "given": name.given_key,
-        "root": name.root,
-        "middle": name.middle,
-        "family": name.family_key or name.whole,
-        "suffix": name.suffix,
-        "gender": get("gender") or "",
-        "born": (get("birth_date") or "").replace("-", ""),
-        "address": address_key(get("street") or "", get("house_number") or "", get("address") or "", country),
-        "postcode": postcode_key(postcode) if postcode else "",
-        "city": fold(get("city") or ""),
-        "national_id": get("national_id") or "",
-    }
-    found: dict[str, tuple[str, ...]] = {column: (value,) for column, value in single.items() if value}
-    for column in SEVERAL:
-        values = get(column)
-        if values:
-            found[column] = tuple(sorted(values)) if not isinstance(values, str) else (values,)
-    for column, trace in (get(TRACES) or {}).items():
+    found: dict[str, tuple[str, ...]] = {}
+    for names, values_of in GROUPS:
+        if any(name in fields for name in names):
+            found |= values_of(fields)
+    for column, trace in (fields.get(TRACES) or {}).items():
         found.setdefault("born" if column == "birth_date" else column, (trace,))
     return found
+
+
+Values: TypeAlias = dict[str, tuple[str, ...]]
+
+
+def _name_values(fields: Mapping[str, Any]) -> Values:
+    name = name_of(fields)
+    single = (
+        ("given", name.given_key), ("root", name.root), ("middle", name.middle),
+        ("family", name.family_key or name.whole), ("suffix", name.suffix),
+    )  # fmt: skip
+    return {column: (value,) for column, value in single if value}
+
+
+def _address_values(fields: Mapping[str, Any]) -> Values:
+    get = fields.get
+    address = address_key(get("street") or "", get("house_number") or "", get("address") or "", get("country") or "")
+    return {"address": (address,)} if address else {}
+
+
+def _one(column: str, field: str, form: Callable[[str], str] = str) -> tuple[tuple[str, ...], Callable[..., Values]]:
+    def values_of(fields: Mapping[str, Any]) -> Values:
+        value = form(fields.get(field) or "")
+        return {column: (value,)} if value else {}
+
+    return (field,), values_of
+
+
+def _several(field: str) -> tuple[tuple[str, ...], Callable[..., Values]]:
+    def values_of(fields: Mapping[str, Any]) -> Values:
+        values = fields.get(field)
+        if not values:
+            return {}
+        return {field: tuple(sorted(values)) if not isinstance(values, str) else (values,)}
+
+    return (field,), values_of
+
+
+GROUPS: Final[tuple[tuple[tuple[str, ...], Callable[[Mapping[str, Any]], Values]], ...]] = (
+    (("full_name", "given_name", "middle_name", "family_name", "suffix"), _name_values),
+    _one("gender", "gender"),
+    _one("born", "birth_date", lambda value: value.replace("-", "")),
+    (("street", "house_number", "address"), _address_values),
+    _one("postcode", "postcode", postcode_key),
+    _one("city", "city", fold),
+    _one("national_id", "national_id"),
+    *(_several(name) for name in SEVERAL),
+)
+"""Fields whose values are brought to the compared form together, and what they become. No group depends on another."""
+
+
+def value_hashes(values: Sequence[str]) -> Hashes:
+    """64-bit hashes of values (BLAKE2b), never 0. Two of ten million values look alike in one of 400,000 data sets."""
+    blake2b = hashlib.blake2b
+    digests = b"".join([blake2b(value.encode("utf-8", "surrogatepass"), digest_size=8).digest() for value in values])
+    return np.frombuffer(digests, np.uint64) | np.uint64(1)
+
+
+def content_of_rows(columns: Mapping[str, tuple[Hashes, Codes, NDArray[np.int32]]], rows: int) -> Hashes:
+    """What stands for all that is compared of each row: the same for rows that state the same, 0 for those of nothing.
+
+    columns: name -> (hashes of its values, codes of each row in turn, how many each row has). Rows are put in order by
+    it, in bulk and online alike.
+    """
+    found = np.zeros(rows, np.uint64)
+    for name, (hashes, codes, held) in columns.items():
+        mixed = _mixed(hashes ^ value_hashes([name])[0])
+        sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(mixed[codes], dtype=np.uint64)])
+        ends = np.cumsum(held)
+        found += sums[ends] - sums[ends - held]
+    return found
+
+
+def content_of(row: Mapping[str, Sequence[str]]) -> int:
+    """content_of_rows for one record, as `compared` gives it."""
+    columns = {
+        name: (value_hashes(values), np.arange(len(values), dtype=np.int32), np.array([len(values)], np.int32))
+        for name, values in row.items()
+        if values
+    }
+    return int(content_of_rows(columns, 1)[0])
+
+
+def _mixed(hashes: Hashes) -> Hashes:
+    """The finaliser of SplitMix64 (Steele, Lea and Flood 2014), so that sums of hashes do not cancel out."""
+    hashes = (hashes ^ (hashes >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    hashes = (hashes ^ (hashes >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return hashes ^ (hashes >> np.uint64(31))
 
 
 class Column(NamedTuple):
@@ -87,10 +157,18 @@ class Table:
     same for a table of three records as for one of a million.
     """
 
-    def __init__(self, rows: int, columns: Mapping[str, Column], statistics: Statistics | None = None) -> None:
+    def __init__(
+        self,
+        rows: int,
+        columns: Mapping[str, Column],
+        statistics: Statistics | None = None,
+        hashes: Mapping[str, Hashes] | None = None,
+    ) -> None:
+        """hashes: of the values of columns (value_hashes), where they are known already."""
         self.rows = rows
         self.columns = dict(columns)
         self.statistics = statistics
+        self._given = dict(hashes or {})
         self._bands: dict[str, NDArray[np.uint8]] = {}
         self._derived: dict[str, Column] = {}
         self._hashes: dict[str, Hashes] = {}
@@ -162,9 +240,9 @@ class Table:
             return np.where((given != 0) & (family != 0), given + family, np.uint64(0))
         column = self.column(name)
         if name not in self._hashes:
-            digests = b"".join(hashlib.blake2b(value.encode(), digest_size=8).digest() for value in column.values)
+            known = self._given.get(name)
             # The last entry is what code -1 picks; no value hashes to it.
-            self._hashes[name] = np.append(np.frombuffer(digests, np.uint64) | np.uint64(1), np.uint64(0))
+            self._hashes[name] = np.append(value_hashes(column.values) if known is None else known, np.uint64(0))
         return self._hashes[name][column.codes]
 
     def named_in_email(self, name: str) -> NDArray[np.bool_]:
@@ -183,8 +261,9 @@ class Table:
         return self._named[name]
 
     def forget_parts(self) -> None:
-        """Gives back the memory of the hashes."""
+        """Gives back the memory of the hashes; they are made anew when asked for."""
         self._hashes.clear()
+        self._given.clear()
 
     def _home(self) -> Column:
         address, postcode = self.columns["address"], self.columns["postcode"]
@@ -196,7 +275,7 @@ class Table:
             f"{postcode.values[code % len(postcode.values)]} {address.values[code // len(postcode.values)]}"
             for code in distinct[shift:].tolist()
         ]
-        return _counted((codes - shift).astype(np.int32).reshape(-1, 1), values)
+        return counted((codes - shift).astype(np.int32).reshape(-1, 1), values)
 
     def _email_names(self) -> Column:
         """For each e-mail address, in counts, how many different given names use it."""
@@ -255,36 +334,40 @@ class Encoder:
             if name in self._single:
                 codes = np.array(self._single.pop(name), np.int32).reshape(-1, 1)
             else:
-                codes = _slots(self._several.pop(name), values, name, statistics)
-            columns[name] = _counted(codes[order], values)
+                rows = self._several.pop(name)
+                held = np.array([len(row) for row in rows], np.int32)
+                codes = slots_of(np.array([code for row in rows for code in row], np.int32), held, values, name, statistics)
+            columns[name] = counted(codes[order], values)
         return Table(len(order), columns, statistics)
 
 
-def _slots(rows: list[tuple[int, ...]], values: list[str], name: str, statistics: Statistics | None) -> Codes:
-    """Codes in slots; of a record with more values than there are slots the rarest by octave, ties by text."""
-    width = min(SLOTS, max(map(len, rows)))
-    codes = np.full((len(rows), width), -1, np.int32)
-    bands: NDArray[np.uint8] | None = None
-    for place, row in enumerate(rows):
-        if len(row) > width:
-            if bands is None:
-                bands = _bands_before(rows, values, name, statistics)
-            known = bands
-            row = tuple(sorted(row, key=lambda code: (-int(known[code]), values[code]))[:width])
-        codes[place, : len(row)] = row
-    return codes
+def slots_of(
+    codes: NDArray[np.int32], held: NDArray[np.int32], values: Sequence[str], name: str, statistics: Statistics | None = None
+) -> Codes:
+    """Codes in slots, out of the codes of all rows in turn and how many each row has.
+
+    Of a record with more values than there are slots, the rarest by octave take part, ties by text.
+    """
+    width = int(min(SLOTS, held.max(initial=1)))
+    begins = np.cumsum(held, dtype=np.int64) - held
+    found = np.full((len(held), width), -1, np.int32)
+    for slot in range(width):
+        there = np.flatnonzero(held > slot)
+        found[there, slot] = codes[begins[there] + slot]
+    many = np.flatnonzero(held > width)
+    if len(many):
+        if statistics is None:
+            bands = octave(np.bincount(codes, minlength=len(values)), int((held > 0).sum()))
+        else:
+            bands = statistics.bands(name, values)
+        for row in many.tolist():
+            its = codes[begins[row] : begins[row] + held[row]].tolist()
+            found[row] = sorted(its, key=lambda code: (-int(bands[code]), values[code]))[:width]
+    return found
 
 
-def _bands_before(
-    rows: list[tuple[int, ...]], values: list[str], name: str, statistics: Statistics | None
-) -> NDArray[np.uint8]:
-    if statistics is not None:
-        return statistics.bands(name, values)
-    held = np.bincount(np.fromiter((code for one in rows for code in one), np.int64), minlength=len(values))
-    return octave(held, sum(map(bool, rows)))
-
-
-def _counted(codes: Codes, values: list[str]) -> Column:
+def counted(codes: Codes, values: list[str]) -> Column:
+    """A column whose values are counted."""
     held = codes[codes >= 0]
     return Column(codes, values, np.bincount(held, minlength=len(values)).astype(np.int64))
 
@@ -299,7 +382,7 @@ def _derive(column: Column, derive: Callable[[str], str]) -> Column:
     if codes.shape[1] > 1:  # two values of a record may have become one
         codes = -np.sort(-codes, axis=1)
         codes[:, 1:][codes[:, 1:] == codes[:, :-1]] = -1
-    return _counted(codes, list(code_of))
+    return counted(codes, list(code_of))
 
 
 # --- derived values ----------------------------------------------------------------------------------------------
@@ -336,6 +419,7 @@ def sound(name: str) -> str:
 
 DERIVED: Final[dict[str, tuple[str, Callable[[str], str]]]] = {
     "initial": ("given", lambda value: value[:1]),
+    "family_initial": ("family", lambda value: value[:1]),
     "given_sound": ("given", sound),
     "family_sound": ("family", sound),
     "year": ("born", lambda value: value[:4]),

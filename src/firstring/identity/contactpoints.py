@@ -5,7 +5,8 @@ from __future__ import annotations
 import ipaddress
 import re
 import unicodedata
-from typing import Final
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 import phonenumbers
 from email_validator import EmailNotValidError, validate_email
@@ -16,6 +17,9 @@ from firstring.identity.text import Refused
 _EXTENSION = re.compile(r"[\s,;]*(?:ext(?:ension|n)?\.?|x|#|;ext=)[\s:=.]*\d{1,7}$", re.IGNORECASE)
 _PHONE = re.compile(r"\+?[\d\s().\-/‐‑–—\u00a0]+")
 _PHONE_PARTS: Final = ("tel:", "tel.", "tel", "phone:", "mobile:")
+_PLAIN_PHONE = re.compile(r"\+?[(]?[0-9][0-9 ().-]{6,22}", re.ASCII)
+_NOT_DIGIT = re.compile(r"[^0-9]+")
+_CALLING_CODES: Final = frozenset(phonenumbers.COUNTRY_CODE_TO_REGION_CODE)
 _TOO_SHORT = {phonenumbers.ValidationResult.TOO_SHORT, phonenumbers.ValidationResult.IS_POSSIBLE_LOCAL_ONLY}
 
 _ATOM: Final = r"[a-z0-9!#$%&'*+/=?^_`{|}~-]+"
@@ -34,6 +38,8 @@ def phone(text: str, country: str) -> str | Refused:
     The number must be possible (length and shape). It need not lie in an assigned range: ranges are assigned faster
     than any library learns them, and an identifier of an unknown range identifies as well.
     """
+    if (plain := _plain_phone(text, country)) is not None:
+        return plain
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text)
     bare = _EXTENSION.sub("", text.strip())
@@ -66,6 +72,65 @@ def phone(text: str, country: str) -> str | Refused:
     if placeholders.is_phone(str(number.national_number)):
         return Refused("placeholder", "is a number that stands for 'none'")
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+
+
+class _Numbering(NamedTuple):
+    """What the numbering plan of a region says of the length and the beginning of its numbers."""
+
+    code: str
+    abroad: re.Pattern[str] | None
+    trunk: re.Pattern[str] | None
+    lengths: frozenset[int]
+
+
+@lru_cache(maxsize=512)
+def _numbering(region: str) -> _Numbering | None:
+    """region: alpha-2, or a calling code as text. None where there is no such region."""
+    if region.isdigit():
+        code = int(region)
+        metadata = phonenumbers.PhoneMetadata.metadata_for_region_or_calling_code(
+            code, phonenumbers.region_code_for_country_code(code)
+        )
+    else:
+        metadata = phonenumbers.PhoneMetadata.metadata_for_region(region, None)
+    if metadata is None:
+        return None
+    abroad, trunk, possible = metadata.international_prefix, metadata.national_prefix_for_parsing, metadata.general_desc
+    lengths = () if possible is None else set(possible.possible_length) - set(possible.possible_length_local_only)
+    return _Numbering(
+        str(metadata.country_code),
+        re.compile(abroad) if abroad else None,
+        re.compile(trunk) if trunk else None,
+        frozenset(lengths),
+    )
+
+
+def _plain_phone(text: str, country: str) -> str | None:
+    """E.164 of a number that is plainly one, a tenth of the library's time: of a possible length, no prefix to be cut.
+
+    None is for the library to look at. What is found here is what the library finds.
+    """
+    if not _PLAIN_PHONE.fullmatch(text):
+        return None
+    digits = _NOT_DIGIT.sub("", text)
+    if text[0] == "+":
+        code = next((digits[:end] for end in (1, 2, 3) if int(digits[:end]) in _CALLING_CODES), "")
+        if not code or digits[0] == "0":
+            return None
+        national = digits[len(code) :]
+    else:
+        own = _numbering(country) if country else None
+        if own is None or digits.startswith(own.code) or (own.abroad and own.abroad.match(digits)):
+            return None
+        if len(digits) not in own.lengths or (own.trunk and own.trunk.match(digits)):
+            return None
+        code, national = own.code, digits
+    plan = _numbering(code)
+    if plan is None or len(national) not in plan.lengths or (plan.trunk and plan.trunk.match(national)):
+        return None
+    if placeholders.is_phone(digits) or placeholders.is_phone(national.lstrip("0")):
+        return None
+    return f"+{code}{national}"
 
 
 def email(text: str) -> str | Refused:
