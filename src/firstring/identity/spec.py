@@ -22,6 +22,9 @@ _TIED: Final = {"neighbour": "namesake", "junior": "household", "twin": "househo
 """Classes without shares of their own: in each comparison they have those of this class, or of the one that
 `Comparison.tied` names. So each costs one number to learn, how many pairs it has."""
 
+ATTRIBUTE: Final = "attribute."
+"""How the columns of free attributes begin."""
+
 Kind = Literal["names", "middle", "suffix", "code", "date", "place", "email", "identifier", "text"]
 Coarse = Literal["exact", "near", "different"]
 
@@ -97,6 +100,16 @@ class Spec(msgspec.Struct, frozen=True):
     block_records: int = 50
     """A value shared by more records than this is hot for its key and makes no pairs under it."""
     link_keys: tuple[str, ...] = ()
+
+    @property
+    def attributes(self) -> dict[str, str]:
+        """The columns of free attributes that comparisons or keys use, and the kind by which each is brought to its form."""
+        found = {column: one.kind for one in self.comparisons for column in one.columns if column.startswith(ATTRIBUTE)}
+        for key in self.keys:
+            for part in key.parts:
+                if part.startswith(ATTRIBUTE):
+                    found.setdefault(part, "identifier")
+        return {column: str(kind) for column, kind in found.items()}
 
     @property
     def linking(self) -> tuple[BlockingKey, ...]:
