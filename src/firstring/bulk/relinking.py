@@ -11,13 +11,11 @@ from numpy.typing import NDArray
 
 from firstring.bulk.link import Progress, working_folder
 from firstring.bulk.pairs import Pairs
-from firstring.bulk.plan import KeyPlan, Plan, key_rows
+from firstring.bulk.plan import make_plan
 from firstring.bulk.storelink import Stored
 from firstring.identity.clustering import LIKELY, connected
-from firstring.identity.columns import Table
 from firstring.identity.levels import patterns
 from firstring.identity.linking import Scored, Version, groups_of
-from firstring.identity.spec import Spec
 
 
 class Persons(NamedTuple):
@@ -34,19 +32,6 @@ class Persons(NamedTuple):
 
 Decided = Sequence[tuple[int, int]]
 """Pairs of records by their ids."""
-
-
-def linking_plan(spec: Spec, table: Table) -> Plan:
-    """The keys that link, each with all of its values that are not hot."""
-    found = []
-    for key in spec.linking:
-        if all(table.has(part) for part in key.parts):
-            counts = np.unique(key_rows(key, table)[0], return_counts=True)[1]
-            within = counts[(counts > 1) & (counts <= spec.block_records)]
-            hot = counts[counts > spec.block_records]
-            made = int((within * (within - 1) // 2).sum())
-            found.append(KeyPlan(key, spec.block_records, len(within), made, len(hot), int(hot.sum())))
-    return Plan(table.rows, tuple(found))
 
 
 def relink(stored: Stored, version: Version, must: Decided, cannot: Decided, *, memory_mb: int, told: Progress) -> Persons:
@@ -73,7 +58,7 @@ def _compared(
     with working_folder() as folder:
         pairs = Pairs(folder, memory_mb=memory_mb, threads=os.cpu_count() or 1)
         try:
-            pairs.gather(linking_plan(model.spec, table), table, lambda done, whole: told("pairs", done, whole))
+            pairs.gather(make_plan(model.spec, table), table, lambda done, whole: told("pairs", done, whole))
             count = pairs.count
             left = right = np.zeros(0, np.int32)
             if count:

@@ -32,6 +32,11 @@ def is_looked_up(key: bytes) -> bool:
     return len(key) == BLIND_INDEX_BYTES
 
 
+def glue_keys(link_keys: Sequence[bytes]) -> list[bytes]:
+    """Of a record's stored link keys those that glue: beside them may stand those of a model version that is rolled in."""
+    return [key for key in link_keys if len(key) in (BLIND_INDEX_BYTES, BLIND_INDEX_BYTES + _NARROW_BYTES)]
+
+
 class Change(msgspec.Struct, frozen=True):
     """What happens to records: links maps new and changed records to their link keys, gone are those deleted.
 

@@ -26,7 +26,7 @@ from firstring.store.linkindex import Part, link_state
 from firstring.store.linking import Arrival, Context, carriers, linking_context, relink
 from firstring.store.linking import Change as RecordsChange
 from firstring.store.linkwrite import note_persons, remember, write_relinked
-from firstring.store.partition import Change, Membership, bounds, narrow_index, settle, shared_keys
+from firstring.store.partition import Change, Membership, bounds, glue_keys, narrow_index, settle, shared_keys
 from firstring.store.queries import sql
 from firstring.store.ring import COMPOSITE
 from firstring.store.seal import TenantKeys
@@ -289,7 +289,7 @@ async def _resolve(connection: Connection, tenant: Tenant, change: Change, now: 
         statement = sql("records", "records_of_same_persons")
         for row in await connection.fetch(statement, tenant.tenant_id, list(membership.reached)):
             if row["record_id"] not in change.gone:
-                links[row["record_id"]] = row["link_keys"]
+                links[row["record_id"]] = glue_keys(row["link_keys"])
                 current[row["record_id"]] = row["person_id"]
     links.update(change.links)
     if membership.reached:
@@ -330,7 +330,7 @@ async def _look_around(
     }
     if missing:
         for row in await connection.fetch(sql("records", "links"), tenant.tenant_id, list(missing)):
-            outside[row["record_id"]] = row["link_keys"]
+            outside[row["record_id"]] = glue_keys(row["link_keys"])
 
 
 def _renamed(assignment: Assignment, name: dict[int, int]) -> Assignment:

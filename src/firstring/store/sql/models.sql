@@ -21,9 +21,203 @@ update identity_model set report = coalesce(report, '{}') || $3 where tenant_id 
 
 -- name: decisions
 -- Decisions in force of which both records are there.
-select d.kind, l.record_id as left_id, r.record_id as right_id
+select d.decision_id, d.kind, l.record_id as left_id, r.record_id as right_id
 from link_decision d
 join record l on l.tenant_id = d.tenant_id and l.source_id = d.left_source and l.external_key = d.left_key
 join record r on r.tenant_id = d.tenant_id and r.source_id = d.right_source and r.external_key = d.right_key
 where d.tenant_id = $1 and d.revoked_at is null
 order by d.decision_id
+
+-- --- rolling in ---------------------------------------------------------------------------------------------------
+
+-- name: try_rolling_lock
+-- One program at a time rolls a tenant's version in: held by a session, gone with it.
+select pg_try_advisory_lock(1179796034, $1::int)
+
+-- name: rolling
+select model_id from identity_model where tenant_id = $1 and state = 'rolling'
+
+-- name: copy_model
+-- The same version once more, as a candidate of its own threshold.
+insert into identity_model (tenant_id, version, state, model, wrapped_key, statistics, threshold, report, trained_at)
+select tenant_id, version, 'candidate', model, wrapped_key, statistics, $3, report - 'rolling', trained_at
+from identity_model where tenant_id = $1 and model_id = $2
+returning model_id
+
+-- name: drop_report
+update identity_model set report = report - $3::text where tenant_id = $1 and model_id = $2
+
+-- name: forget_records
+delete from rolled_record where tenant_id = $1
+
+-- name: forget_keys
+delete from rolled_key where tenant_id = $1
+
+-- name: forget_held
+delete from rolled_held where tenant_id = $1
+
+-- name: forget_touched
+delete from rolled_touched where tenant_id = $1
+
+-- name: touched_among
+select record_id from rolled_touched where tenant_id = $1 and record_id = any ($2::bigint[])
+
+-- name: count_touched
+select count(*) from rolled_touched where tenant_id = $1
+
+-- name: add_rolled_keys
+insert into rolled_key (tenant_id, record_id, link_keys)
+select $1, u.record_id, array_remove(array_agg(u.key), ''::bytea)
+from unnest($2::bigint[], $3::bytea[]) as u(record_id, key) group by u.record_id
+
+-- name: trim_copies
+-- Of records that follow as copies the copy key alone is kept.
+update rolled_key k
+set link_keys = array(select u.key from unnest(k.link_keys) as u(key) where octet_length(u.key) = 21)
+where k.tenant_id = $1 and k.record_id = any ($2::bigint[])
+
+-- name: add_rolled_records
+insert into rolled_record (tenant_id, record_id, first_id, component_id, is_copy)
+select $1, w.record_id, w.first_id, w.component_id, w.is_copy
+from unnest($2::bigint[], $3::bigint[], $4::bigint[], $5::boolean[]) as w(record_id, first_id, component_id, is_copy)
+
+-- name: add_rolled_held
+insert into rolled_held (tenant_id, left_id, right_id, guard, probability)
+select $1, w.left_id, w.right_id, w.guard, w.probability
+from unnest($2::bigint[], $3::bigint[], $4::text[], $5::real[]) as w(left_id, right_id, guard, probability)
+
+-- name: persons_now
+select record_id, person_id from record where tenant_id = $1
+
+-- name: rolled_records
+select record_id, first_id, component_id from rolled_record where tenant_id = $1
+
+-- name: rolled_key_ids
+-- Records that get other keys and were not touched, the next so many.
+select k.record_id from rolled_key k
+where k.tenant_id = $1 and k.record_id > $2
+  and not exists (select from rolled_touched t where t.tenant_id = $1 and t.record_id = k.record_id)
+order by k.record_id limit $3
+
+-- name: drop_other_keys
+-- Keys under another version that these records have and will not have.
+delete from record_key k
+using (
+  select r.record_id, u.key
+  from record r join rolled_key n on n.tenant_id = $1 and n.record_id = r.record_id
+  cross join lateral unnest(r.link_keys) as u(key)
+  where r.tenant_id = $1 and r.record_id = any ($2::bigint[]) and octet_length(u.key) in (12, 21)
+    and u.key <> all (n.link_keys)
+) old
+where k.tenant_id = $1 and k.key = old.key and k.record_id = old.record_id
+
+-- name: add_new_keys
+insert into record_key (tenant_id, key, record_id)
+select $1, u.key, r.record_id
+from record r join rolled_key n on n.tenant_id = $1 and n.record_id = r.record_id
+cross join lateral unnest(n.link_keys) as u(key)
+where r.tenant_id = $1 and r.record_id = any ($2::bigint[]) and u.key <> all (r.link_keys)
+order by u.key
+on conflict do nothing
+
+-- name: set_new_keys
+-- Keys of glue stay until the version is in force: they are what persons rest on so long.
+update record r
+set link_keys = array(select u.key from unnest(r.link_keys) as u(key) where octet_length(u.key) not in (12, 21)) || n.link_keys,
+    is_copy = coalesce(c.is_copy, false)
+from rolled_key n left join rolled_record c on c.tenant_id = $1 and c.record_id = n.record_id
+where r.tenant_id = $1 and n.tenant_id = $1 and n.record_id = r.record_id and r.record_id = any ($2::bigint[])
+
+-- name: drop_rolled_keys
+delete from rolled_key where tenant_id = $1 and record_id = any ($2::bigint[])
+
+-- name: touched
+-- Records that came, changed or went: as they are now, and as the version saw them.
+select t.record_id, t.external_key, t.link_keys as touched_keys, k.link_keys as rolled_keys,
+       c.record_id is not null as was_seen, c.component_id, c.is_copy as was_copy,
+       r.record_id is not null as is_there, r.person_id, r.content_key, r.link_keys, r.wrapped_key, r.sealed
+from rolled_touched t
+left join rolled_key k on k.tenant_id = $1 and k.record_id = t.record_id
+left join rolled_record c on c.tenant_id = $1 and c.record_id = t.record_id
+left join record r on r.tenant_id = $1 and r.record_id = t.record_id
+where t.tenant_id = $1
+order by t.record_id
+
+-- name: records_of_components
+select c.record_id from rolled_record c join record r on r.tenant_id = $1 and r.record_id = c.record_id
+where c.tenant_id = $1 and c.component_id = any ($2::bigint[])
+
+-- name: put_keys
+insert into record_key (tenant_id, key, record_id) select $1, w.key, w.record_id
+from unnest($2::bigint[], $3::bytea[]) as w(record_id, key) order by w.key
+on conflict do nothing
+
+-- name: cut_keys
+delete from record_key k using unnest($2::bigint[], $3::bytea[]) as w(record_id, key)
+where k.tenant_id = $1 and k.key = w.key and k.record_id = w.record_id
+
+-- name: set_linked
+-- What linking says of a record: its keys (in the order given), whether it follows as a copy, its person.
+update record r
+set link_keys = w.link_keys, is_copy = w.is_copy, person_id = w.person_id,
+    version = r.version + case when r.person_id = w.person_id then 0 else 1 end
+from (
+  select i.record_id, i.is_copy, i.person_id,
+         array(select u.key from unnest($5::bigint[], $6::bytea[]) as u(record_id, key)
+               where u.record_id = i.record_id) as link_keys
+  from unnest($2::bigint[], $3::boolean[], $4::bigint[]) as i(record_id, is_copy, person_id)
+) w
+where r.tenant_id = $1 and r.record_id = w.record_id
+
+-- name: components_now
+select person_id, component_id from person where tenant_id = $1 and component_id is not null
+
+-- name: drop_all_held
+delete from held_merge where tenant_id = $1
+
+-- name: keep_held
+insert into held_merge (tenant_id, left_person, right_person, guard, probability, found_at)
+select $1, least(l.person_id, r.person_id), greatest(l.person_id, r.person_id), min(h.guard), max(h.probability), $2
+from rolled_held h
+join record l on l.tenant_id = $1 and l.record_id = h.left_id
+join record r on r.tenant_id = $1 and r.record_id = h.right_id
+where h.tenant_id = $1 and l.person_id <> r.person_id
+group by 2, 3
+
+-- name: glued
+-- The next records that still have keys of glue.
+select record_id from record
+where tenant_id = $1 and record_id > $2
+  and exists (select from unnest(link_keys) as u(key) where octet_length(u.key) not in (12, 21))
+order by record_id limit $3
+
+-- name: drop_glue_keys
+delete from record_key k
+using (
+  select r.record_id, u.key from record r cross join lateral unnest(r.link_keys) as u(key)
+  where r.tenant_id = $1 and r.record_id = any ($2::bigint[]) and octet_length(u.key) not in (12, 21)
+) old
+where k.tenant_id = $1 and k.key = old.key and k.record_id = old.record_id
+
+-- name: set_no_glue
+update record r
+set link_keys = array(select u.key from unnest(r.link_keys) as u(key) where octet_length(u.key) in (12, 21))
+where r.tenant_id = $1 and r.record_id = any ($2::bigint[])
+
+-- name: tell_model
+-- Other processes hear that another version is in force.
+select tell($1, 'model', null, null, $2)
+
+-- name: count_keys
+select count(*) from rolled_key where tenant_id = $1
+
+-- name: decisions_then
+-- The decisions in force when all records were linked.
+select report -> 'decisions' from identity_model where tenant_id = $1 and model_id = $2
+
+-- name: records_decided
+select r.record_id
+from link_decision d
+join record r on r.tenant_id = $1 and ((r.source_id = d.left_source and r.external_key = d.left_key)
+                                       or (r.source_id = d.right_source and r.external_key = d.right_key))
+where d.tenant_id = $1 and d.decision_id = any ($2::bigint[])
