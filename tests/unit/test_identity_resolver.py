@@ -49,7 +49,7 @@ def test_one_person_behind_a_number_is_identified() -> None:
     assert (result.best.person_id, result.best.records) == (7, (1, 2))
     assert 0.9 < result.best.probability < 0.999
     assert result.household is None
-    assert result.another_in_household == 0
+    assert 0 < result.another_in_household < 0.05  # a relative may borrow it
     assert (result.basis, result.model_version) == ("prior", DEFAULT.version)
     assert result.reasons[0].text == NOT_CALIBRATED
 
@@ -186,7 +186,7 @@ def test_a_suffix_alone_is_a_claim() -> None:
 def test_a_claim_that_contradicts_the_records_makes_somebody_new_likelier() -> None:
     known = record(1, 1, birth_date="1971-06-24", postcode="02134")
     result = who(known, claims={"full_name": "Carl Young", "birth_date": "1990-01-02"})
-    assert result.someone_new > 0.9
+    assert result.someone_new > 0.8
     assert standing(result, 0.9) == "unknown"
 
 
@@ -202,7 +202,8 @@ def test_another_scorer_takes_the_seat() -> None:
     def even(*_: Any) -> tuple[float, tuple[Reason, ...]]:
         return 0.0, ()
 
-    evidence, read = Evidence(identifiers=(PHONE,)), Read(records=(record(1, 1),))
+    account = Identifier("account", "K1")
+    evidence, read = Evidence(identifiers=(account,)), Read(records=(record(1, 1, matched=(account,)),))
     result = resolve(evidence, read, weights=DEFAULT, now=NOW, score=even)
     assert result.someone_new == probability(result, 1) == 0.5
 

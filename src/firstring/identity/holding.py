@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from firstring.contact import Identifier, RecordRead, TouchRead
-from firstring.identity.comparison import claimed
+from firstring.identity.comparison import Place, claimed
 from firstring.identity.dates import instant
 from firstring.identity.weights import Weights
 
@@ -36,6 +36,10 @@ _SHOWN_ON: Final[Mapping[str, frozenset[str]]] = {
     "social": frozenset(("social", "messaging")),
 }
 """The channels on which a contact shows an identifier of the kind."""
+
+
+Traits: TypeAlias = frozenset[tuple[str, str]]
+"""(what, value): the family names and addresses of a person."""
 
 
 class Held(NamedTuple):
@@ -69,18 +73,20 @@ def holding(
     identifier: Identifier,
     holders: Mapping[int, Sequence[RecordRead]],
     people: int,
+    homes: Mapping[int, Traits],
     touches: Sequence[TouchRead],
     weights: Weights,
     now: datetime,
 ) -> Holding:
-    """The odds of each holder. holders: all records of each person who carries it; people: behind it in all (>= theirs).
+    """The odds of each holder. holders: all records of each person who carries it; people: behind it in all (>= theirs);
+    homes: their traits, needed where there are several.
 
     The order of holders, records and touches does not matter.
     """
     facts = {}
     seen = {person: _last_seen(identifier, records) for person, records in holders.items()}
     for person, records in holders.items():
-        given_on = len(holders) > 1 and _given_on(identifier, person, holders, seen[person])
+        given_on = len(holders) > 1 and _given_on(identifier, person, holders, homes, seen[person])
         facts[person] = _facts(identifier, person, records, seen[person], given_on, touches, weights, now)
     active = {person: fact.theirs * fact.use for person, fact in facts.items()}
     known = math.fsum(active.values())
@@ -124,16 +130,16 @@ def _facts(
         if any(record.fields.get("line_type") == "landline" for record in held) and _moved(records, held):
             theirs *= weights["moved"]
             notes.append("a landline, and they have moved")
-    use = math.pow(weights["further_record"], min(len(held) - 1, FURTHER_RECORDS))
+    floor = weights["recent_floor"]
+    faded = weights["age_unknown"] if days is None else math.pow(0.5, days / weights["recent_half_life"])
+    use = floor + (1.0 - floor) * faded
+    use *= math.pow(weights["further_record"], min(len(held) - 1, FURTHER_RECORDS))
     if any(record.verified_at is not None for record in held):
         use *= weights["verified_use"]
         notes.append("verified")
-    if _in_passing(identifier, records):
-        use *= weights["typed_in_passing"]
-        notes.append("their newest record states another")
     if made := [touch.occurred_at for touch in touches if touch.person_id == person and _shows(identifier, touch)]:
-        faded = math.fsum(math.pow(0.5, _days(at, now) / weights["use_half_life"]) for at in made)
-        use *= 1.0 + faded / weights["use_prior"]
+        recent = math.fsum(math.pow(0.5, _days(at, now) / weights["use_half_life"]) for at in made)
+        use *= 1.0 + recent / weights["use_prior"]
         notes.append(f"contacts like this: {len(made)}")
     return _Facts(theirs, use, tuple(notes))
 
@@ -155,15 +161,18 @@ def _last_seen(identifier: Identifier, records: Sequence[RecordRead]) -> datetim
 
 
 def _given_on(
-    identifier: Identifier, person: int, holders: Mapping[int, Sequence[RecordRead]], seen: datetime | None
+    identifier: Identifier,
+    person: int,
+    holders: Mapping[int, Sequence[RecordRead]],
+    homes: Mapping[int, Traits],
+    seen: datetime | None,
 ) -> bool:
     """Whether somebody of another home first showed up with it long enough after it was last seen with the person."""
     if seen is None:
         return False
     rested = seen + timedelta(days=RESTS_DAYS)
-    mine = traits(holders[person])
     for other, records in holders.items():
-        if other == person or not mine.isdisjoint(traits(records)):
+        if other == person or not homes[person].isdisjoint(homes[other]):
             continue
         first = [time for record in records if identifier in record.matched for time in _first_seen(record)]
         if first and min(first) > rested:
@@ -196,30 +205,24 @@ def _moved(records: Sequence[RecordRead], held: Sequence[RecordRead]) -> bool:
     return any(place and place not in there for place in (home(record.fields) for record in later))
 
 
-def _in_passing(identifier: Identifier, records: Sequence[RecordRead]) -> bool:
-    """Whether the newest record that states identifiers of the kind states others only."""
-    stating = [record for record in records if record.last_seen is not None and record.fields.get(identifier.kind)]
-    if not stating:
-        return False
-    newest = max(record.last_seen for record in stating if record.last_seen is not None)
-    return not any(identifier in record.matched for record in stating if record.last_seen == newest)
-
-
-def traits(records: Sequence[RecordRead]) -> set[tuple[str, str]]:
+def traits(records: Sequence[RecordRead]) -> Traits:
     """What people of one home share: a family name, an address."""
     found = set()
     for record in records:
-        family = claimed(record.fields).name.family
-        if family:
-            found.add(("family", family))
-        if place := home(record.fields):
+        stated = claimed(record.fields)
+        if stated.name.family:
+            found.add(("family", stated.name.family))
+        if place := _home(record.fields, stated.place):
             found.add(("home", place))
-    return found
+    return frozenset(found)
 
 
 def home(fields: Mapping[str, Any]) -> str:
     """An address that two people of one home share: street and number, or the whole address, with its place."""
-    place = claimed(fields).place
+    return _home(fields, claimed(fields).place)
+
+
+def _home(fields: Mapping[str, Any], place: Place) -> str:
     where = place.postcode or place.city
     numbered = fields.get("address") or fields.get("house_number")
     return f"{place.address} {where}" if place.address and where and numbered else ""

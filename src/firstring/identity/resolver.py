@@ -25,14 +25,18 @@ from firstring.contact import (
     Resolution,
 )
 from firstring.identity.comparison import Claimed, claimed
-from firstring.identity.holding import Holding, holding, traits
+from firstring.identity.holding import Holding, Traits, holding, traits
 from firstring.identity.question import Asked, question
+from firstring.identity.rules import DEFAULT as DEFAULT_RULES
+from firstring.identity.rules import Rules
 from firstring.identity.score import ScorePerson, best_outcomes, score_person
 from firstring.identity.survivorship import profile
 from firstring.identity.weights import SHARED_AT_HOME, Weights
 
 Standing = Literal["identified", "ambiguous", "household", "unknown"]
 
+LENT: Final = frozenset(("phone", "device", "cookie", "email"))
+"""What relatives use of one another, even where one person alone is on file with it."""
 MAX_LOG_ODDS: Final = 700.0
 """exp() of more overflows; the sums of the priors stay far below."""
 
@@ -58,23 +62,27 @@ def resolve(
     now: datetime,
     priors: Mapping[int, ContactPrior] = _NO_PRIORS,
     score: ScorePerson = score_person,
+    rules: Rules = DEFAULT_RULES,
 ) -> Resolution:
     """The probability of each person read, of another in the household, and of someone new; they sum to 1 (1e-9).
 
     Records are already found by the evidence's identifiers and composite key (RecordRead.matched, .composite).
     Persons ruled out never appear, and take no share of an identifier. Hot identifiers speak for nobody.
     priors: why persons may be in contact just now (journey.attention); they never make anybody a candidate.
+    rules: which values a profile has (survivorship); what providers appended is in it, and is no evidence.
     """
     hot = _hot(evidence, read)
     pointed_at = _persons(evidence, read, hot)
     unnamed = _unnamed(evidence, pointed_at)
     persons = {person: records for person, records in pointed_at.items() if person not in unnamed}
     people_behind = _people_behind(evidence, read, hot, persons, unnamed)
+    homes = {person: traits(records) for person, records in persons.items()} if len(persons) > 1 else {}
     held = {
         identifier: holding(
             identifier,
             {person: records for person, records in persons.items() if _carries(records, identifier)},
             people,
+            homes,
             read.touches,
             weights,
             now,
@@ -93,20 +101,23 @@ def resolve(
         )
         for person, records in persons.items()
     }
-    shared = _shared(persons, people_behind, held, claim, weights)
+    shared = _shared(persons, people_behind, homes, held, claim, weights)
     log_odds = {person: min(MAX_LOG_ODDS, odds) for person, (odds, _) in scored.items()}
     top = max(0.0, *log_odds.values()) if log_odds else 0.0
     mass = {person: math.exp(odds - top) for person, odds in log_odds.items()}
     new_mass = math.exp(-top)
     another_mass = shared.another_odds * new_mass if shared else 0.0
     total = math.fsum((*mass.values(), new_mass, another_mass))
+    appended: dict[int, list[RecordRead]] = {}
+    for one in read.enrichments:
+        appended.setdefault(one.person_id, []).append(one)
     candidates = sorted(
         (
             Candidate(
                 person_id=person,
                 probability=mass[person] / total,
                 reasons=scored[person][1],
-                profile=profile(records),
+                profile=profile([*records, *appended.get(person, ())], now=now, rules=rules),
                 records=tuple(sorted(record.record_id for record in records)),
             )
             for person, records in persons.items()
@@ -193,8 +204,11 @@ def _unnamed(evidence: Evidence, persons: Mapping[int, Sequence[RecordRead]]) ->
 
 def _says_who(record: RecordRead) -> bool:
     """Whether a record says anything of a person beside identifiers: a name, a birth date."""
-    said = claimed(record.fields)
-    return bool(said.name.given or said.name.family or said.born or record.composite)
+    fields = record.fields
+    if fields.get("given_name") or fields.get("family_name") or fields.get("birth_date") or record.composite:
+        return True
+    said = claimed(fields)
+    return bool(said.name.given or said.name.family or said.born)
 
 
 def _people_behind(
@@ -229,36 +243,40 @@ def _carries(records: Sequence[RecordRead], identifier: Identifier) -> bool:
 def _shared(
     persons: Mapping[int, Sequence[RecordRead]],
     people_behind: Mapping[Identifier, int],
+    homes: Mapping[int, Traits],
     held: Mapping[Identifier, Holding],
     claim: Claimed,
     weights: Weights,
 ) -> _Shared | None:
-    """The identifier with several people behind it that says most about them as a whole, or None."""
-    found: list[tuple[float, Identifier, tuple[int, ...], float, frozenset[int]]] = []
+    """The identifier that says most about the people behind it as a whole, or None where none is known."""
+    found: list[tuple[bool, float, Identifier, tuple[int, ...], float, frozenset[int]]] = []
     for identifier, people in people_behind.items():
-        if people < 2:
-            continue
         one = held[identifier]
         # People behind the identifier who were not read (the read is bounded) are as likely as those who were.
         another = one.unread
-        at_home = _at_home({person: persons[person] for person in one.of})
-        if at_home:
+        at_home = _at_home(one.of, homes) if people > 1 else frozenset(one.of)
+        if at_home and (people > 1 or identifier.kind in LENT):
             listed = math.fsum(one.of[person].odds for person in at_home)
             everyone = [record for person in sorted(at_home) for record in persons[person]]
-            another += weights["unlisted_relative"] * listed * math.exp(_home_claims(claim, everyone, weights))
-        found.append((one.total, identifier, tuple(one.of), another, at_home))
+            share = weights["unlisted_relative" if people > 1 else "relative_borrows"]
+            another += share * listed * math.exp(_home_claims(claim, everyone, weights))
+        found.append((people < 2, -one.total, identifier, tuple(one.of), another, at_home))
     if not found:
         return None
-    _, identifier, members, another, at_home = min(found, key=lambda one: (-one[0], one[1]))
+    # One that several people have says most about them as a whole; else that which says most.
+    alone, _, identifier, members, another, at_home = min(found, key=lambda one: one[:3])
+    at_home = frozenset() if alone else at_home
     return _Shared(identifier, members, another, at_home)
 
 
-def _at_home(people: Mapping[int, Sequence[RecordRead]]) -> frozenset[int]:
-    """Those of the people who share a family name or an address with another one."""
+def _at_home(people: Collection[int], homes: Mapping[int, Traits]) -> frozenset[int]:
+    """Those of the people who share a family name or an address with another one of them."""
+    if len(people) < 2:
+        return frozenset()
     first: dict[tuple[str, str], int] = {}
     found: set[int] = set()
-    for person, records in people.items():
-        for trait in traits(records):
+    for person in people:
+        for trait in homes[person]:
             other = first.setdefault(trait, person)
             if other != person:
                 found |= {person, other}

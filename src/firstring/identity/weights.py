@@ -55,7 +55,8 @@ TABLE: Final[dict[str, Prior]] = {
     "use_half_life": Prior(730.0, "days", "judgement: habits change with jobs and children"),
     "verified_use": Prior(2.0, "factor", "judgement: whose it was found to be has it in hand rather than who wrote it down"),
     "further_record": Prior(1.25, "factor", "judgement: for each further record that states it, up to three"),
-    "typed_in_passing": Prior(0.6, "factor", "judgement: their newest record states another one of the kind, not this"),
+    "recent_half_life": Prior(730.0, "days", "judgement: of those who hold a number, who was seen of late is in touch"),
+    "recent_floor": Prior(0.3, "rate", "judgement: what is left of the use of one not seen for very long"),
     "given_on": Prior(
         0.1, "factor", "FCC: a number rests 45 days or more; who shows up with it after that is its new holder"
     ),
@@ -107,6 +108,10 @@ TABLE: Final[dict[str, Prior]] = {
     "nobody_pointed_at": Prior(-13.0, "nats", "one of about 500,000 people on file, before their claims are compared"),
     "confirmed": Prior(12.0, "nats", "judgement: an agent picked this person"),
     "unlisted_relative": Prior(0.1, "rate", "judgement: 1 in 11 calls out of a known household is by one not on file"),
+    "relative_borrows": Prior(
+        0.03, "rate", "judgement: of contacts by what one person alone holds, a relative makes 1 in 30"
+    ),
+    "journey_weight": Prior(1.0, "factor", "the journey's prior counts in full"),
 }
 
 

@@ -1,0 +1,155 @@
+"""`firstring bench who`: who is ringing, from the number alone, beside "whoever was seen last".
+
+Calls are simulated (bench/ringing), their truth is known. Measured: how often the true person stands first among those
+who share the number, and whether what is stated at p is right p of the time; without and with the journey as a prior.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import Final, NamedTuple
+
+from rich.console import Console
+
+from firstring.bench.measures import Measure, quantile, table
+from firstring.bench.ringing import Ring, Town
+from firstring.contact import Read, Resolution
+from firstring.identity.resolver import resolve
+from firstring.identity.weights import DEFAULT, Weights
+from firstring.journey.attention import contact_priors
+
+BINS: Final = (0.0, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95, 0.98, 1.0)
+ENOUGH: Final = 200
+"""A bin of fewer statements shows nothing."""
+_NEVER: Final = datetime.min.replace(tzinfo=UTC)
+
+
+class Answer(NamedTuple):
+    """What was stated of one call: probability of each person, "another" and "new"; and the truth."""
+
+    stated: Mapping[int | str, float]
+    truth: int | str
+    shared: bool
+    took_us: float
+
+    @property
+    def first(self) -> int | str | None:
+        """The person listed first."""
+        people = [(probability, -one, one) for one, probability in self.stated.items() if isinstance(one, int)]
+        return max(people)[2] if people else None
+
+
+def stated(resolution: Resolution) -> dict[int | str, float]:
+    """Person (or "another", "new") -> probability."""
+    found: dict[int | str, float] = {one.person_id: one.probability for one in resolution.candidates}
+    return {**found, "another": resolution.another_in_household, "new": resolution.someone_new}
+
+
+def answered(rings: Iterable[Ring], weights: Weights, *, journey: bool) -> list[Answer]:
+    """Resolves each call."""
+    found = []
+    for ring in rings:
+        began = time.perf_counter()
+        people = {record.person_id for record in ring.read.records}
+        priors = contact_priors(people, ring.read.touches, now=ring.at) if journey else {}
+        resolution = resolve(ring.evidence, ring.read, weights=weights, now=ring.at, priors=priors)
+        took_us = (time.perf_counter() - began) * 1e6
+        found.append(Answer(stated(resolution), ring.truth, len(people) > 1, took_us))
+    return found
+
+
+def seen_last(read: Read, *, touches: bool) -> int:
+    """The rival: whichever holder of the number was seen last, by records alone or by touches too. Ties: smallest id."""
+    seen: dict[int, datetime] = {record.person_id: _NEVER for record in read.records}
+    for record in read.records:
+        if record.matched and record.last_seen is not None:
+            seen[record.person_id] = max(seen[record.person_id], record.last_seen)
+    if touches:
+        for touch in read.touches:
+            if touch.person_id in seen:
+                seen[touch.person_id] = max(seen[touch.person_id], touch.occurred_at)
+    return max(seen, key=lambda person: (seen[person], -person))
+
+
+def log_loss(answers: Sequence[Answer]) -> float:
+    """Mean of -ln of what was stated of the truth, in nats."""
+    return -math.fsum(math.log(max(one.stated.get(one.truth, 0.0), 1e-12)) for one in answers) / len(answers)
+
+
+def calibration(answers: Iterable[Answer], bins: Sequence[float] = BINS) -> list[tuple[float, float, int, float, float]]:
+    """(from, to, statements, mean stated, share right) of every statement about a person, each bin that has any."""
+    pairs = [
+        (probability, one == answer.truth)
+        for answer in answers
+        for one, probability in answer.stated.items()
+        if isinstance(one, int)
+    ]
+    rows = []
+    for low, high in pairwise(bins):
+        inside = [pair for pair in pairs if low <= pair[0] < high or pair[0] == high == bins[-1]]
+        if inside:
+            mean = math.fsum(pair[0] for pair in inside) / len(inside)
+            rows.append((low, high, len(inside), mean, sum(pair[1] for pair in inside) / len(inside)))
+    return rows
+
+
+def worst(rows: Sequence[tuple[float, float, int, float, float]]) -> float:
+    """The largest difference of stated and right over bins with enough statements."""
+    return max((abs(mean - right) for _, _, count, mean, right in rows if count >= ENOUGH), default=0.0)
+
+
+def measures_of(rings: Sequence[Ring], weights: Weights, name: str) -> list[Measure]:
+    """First place among those who share a number, calibration, log loss and time, without and with the journey."""
+    at_stake = [place for place, ring in enumerate(rings) if isinstance(ring.truth, int) and _shared(ring)]
+    rivals = {touches: _share(seen_last(rings[p].read, touches=touches) == rings[p].truth for p in at_stake)
+              for touches in (False, True)}  # fmt: skip
+    note = f"{len(at_stake):,} calls from numbers of several people"
+    found = [
+        Measure(f"{name}: last seen first, by records", "true", rivals[False], note=note),
+        Measure(f"{name}: last seen first, by records and touches", "true", rivals[True], note=note),
+    ]
+    for journey, label in ((False, "number alone"), (True, "with the journey")):
+        answers = answered(rings, weights, journey=journey)
+        first = _share(answers[place].first == answers[place].truth for place in at_stake)
+        found.append(Measure(f"{name}: {label}, true person first", "true", first, rivals[journey], "higher"))
+        rows = calibration(answers)
+        for low, high, count, mean, right in rows:
+            found.append(
+                Measure(f"{name}: {label}, stated {low}-{high}", "true", right, note=f"{count:,}, stated {mean:.3f}")
+            )
+        for other in ("another", "new"):
+            mean = math.fsum(answer.stated[other] for answer in answers) / len(answers)
+            right = _share(answer.truth == other for answer in answers)
+            found.append(Measure(f"{name}: {label}, {other}", "true", right, note=f"stated {mean:.3f} on average"))
+        found.append(
+            Measure(f"{name}: {label}, worst bin", "", worst(rows), 0.05, note=f"of those with {ENOUGH} statements")
+        )
+        found.append(Measure(f"{name}: {label}, log loss", "nats", log_loss(answers)))
+        found.append(Measure(f"{name}: {label}, time p50", "us", quantile([one.took_us for one in answers], 0.5)))
+    return found
+
+
+def _shared(ring: Ring) -> bool:
+    return len({record.person_id for record in ring.read.records if record.matched}) > 1
+
+
+def _share(facts: Iterable[bool]) -> float:
+    known = list(facts)
+    return sum(known) / max(1, len(known))
+
+
+def run_bench(*, households: int, calls: int, seed: int, as_json: bool, console: Console) -> list[Measure]:
+    """Measures and prints."""
+    rings = list(Town(seed, households).rings(calls))
+    found = measures_of(rings, DEFAULT, "named priors")
+    if as_json:
+        sys.stdout.write(json.dumps([one.as_json() for one in found]) + "\n")
+    else:
+        console.print(table(f"who is ringing, seed {seed}", found))
+    return found
