@@ -36,7 +36,7 @@ async def linked_tenant(
     tenant = await database.add_tenant(f"t-{secrets.token_hex(6)}", NOW)
     assert tenant is not None
     model = model_by_hand(msgspec.structs.replace(PERSON, block_records=block_records), records=records)
-    rows = [compared(one.fields) for one in sample] or [{"given": ("nobody",)}]
+    rows = [compared(one.fields) for one in sample] or [{"city": ("nowhere",)}]
     statistics = table_of(rows).frozen(COLUMNS, statistics_key(tenant.keys, model.version))
     async with database.transaction(tenant.tenant_id) as connection:
         model_id = await add_model(connection, tenant, model, statistics, THRESHOLD, trained_at=NOW)

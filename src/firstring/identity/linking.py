@@ -114,14 +114,29 @@ def likely_partners(
     entries: Mapping[int, Entry], new: AbstractSet[int], hot: AbstractSet[bytes], version: Version
 ) -> set[int]:
     """The records outside `new` that are a likely pair with one of it."""
+    return {record for pair in _likely(entries, new, hot, version) for record in pair} - new
+
+
+def likely_between(
+    entries: Mapping[int, Entry], some: AbstractSet[int], hot: AbstractSet[bytes], version: Version
+) -> list[tuple[int, int]]:
+    """The likely pairs of a record of `some` and one that is not, in that order; in canonical order of records."""
+    pairs = _likely(entries, some, hot, version)
+    return [(one, other) if one in some else (other, one) for one, other in pairs if (one in some) != (other in some)]
+
+
+def _likely(
+    entries: Mapping[int, Entry], some: AbstractSet[int], hot: AbstractSet[bytes], version: Version
+) -> list[tuple[int, int]]:
+    """The likely pairs with a record of `some` at least."""
     records = sorted(entries, key=lambda record: entries[record][:2])
     rows = [entries[record] for record in records]
-    inside = np.array([record in new for record in records], bool)
+    inside = np.array([record in some for record in records], bool)
     met, by_profile = meetings(rows, hot, inside)
     scored = _scored(rows, met, by_profile, version)
     strong = np.flatnonzero(scored.log_odds >= min(LIKELY, version.log_odds))
-    found = {*scored.left[strong].tolist(), *scored.right[strong].tolist()}
-    return {records[row] for row in found} - new
+    lefts, rights = scored.left[strong].tolist(), scored.right[strong].tolist()
+    return [(records[left], records[right]) for left, right in zip(lefts, rights, strict=True)]
 
 
 def meetings(

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypeAlias
 import msgspec
 
 from firstring import limits
+from firstring.errors import BadInput
 from firstring.identity.blocking import composite_key, identifier_keys, link_guards, link_keys
 from firstring.identity.canonical import CanonicalRecord
 from firstring.identity.clusters import Assignment
@@ -246,6 +247,31 @@ async def delete_records(
         parts = {row["record_id"]: _part(row) for row in rows}
         merged, split = await delete_in(connection, tenant, parts, f"records deleted from {source}", now=now)
     return Applied(deleted=len(parts), merged=merged, split=split)
+
+
+async def withdraw_source(
+    database: Database, tenant: Tenant, source: str, *, clock: Callable[[], datetime], told: Callable[[int], None]
+) -> Applied:
+    """Deletes all records of a source, with their events, in batches of limits.IMPORT_BATCH_RECORDS.
+
+    What only they held together comes apart. Safe to repeat after an interruption. told: how many are deleted so far.
+    Raises BadInput unknown_source (404).
+    """
+    deleted = merged = split = 0
+    while True:
+        async with database.transaction(tenant.tenant_id) as connection:
+            in_source = await connection.fetchval(sql("records", "source"), tenant.tenant_id, source)
+            if in_source is None:
+                raise BadInput("unknown_source", "There is no such source.", where={"source": source}, http_status=404)
+            await connection.execute(sql("records", "lock_applier"), tenant.tenant_id)
+            statement, most = sql("linking", "some_of_source"), limits.IMPORT_BATCH_RECORDS
+            rows = await connection.fetch(statement, tenant.tenant_id, in_source, most)
+            parts = {row["record_id"]: _part(row) for row in rows}
+            done = await delete_in(connection, tenant, parts, f"{source} withdrawn", now=clock())
+        deleted, merged, split = deleted + len(parts), merged + done[0], split + done[1]
+        told(deleted)
+        if len(parts) < limits.IMPORT_BATCH_RECORDS:
+            return Applied(deleted=deleted, merged=merged, split=split)
 
 
 async def delete_in(

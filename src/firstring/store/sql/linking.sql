@@ -120,3 +120,54 @@ from (
 join link_decision d on d.tenant_id = $1 and d.decision_id = f.decision_id
 left join record l on l.tenant_id = $1 and l.source_id = d.left_source and l.external_key = d.left_key
 left join record r on r.tenant_id = $1 and r.source_id = d.right_source and r.external_key = d.right_key
+
+-- name: record_by_key
+select record_id, person_id, external_key, content_key, link_keys, is_copy, source_id from record
+where tenant_id = $1 and source_id = $2 and external_key = $3
+
+-- name: record_by_id
+select record_id, person_id, external_key, content_key, link_keys, is_copy, source_id from record
+where tenant_id = $1 and record_id = $2
+
+-- name: add_decision
+insert into link_decision (tenant_id, kind, left_source, left_key, right_source, right_key, made_by, reason, made_at)
+select $1, d.kind, d.left_source, d.left_key, d.right_source, d.right_key, $7, $8, $9
+from unnest($2::text[], $3::int[], $4::bytea[], $5::int[], $6::bytea[]) as d(kind, left_source, left_key, right_source, right_key)
+returning decision_id
+
+-- name: decisions_of_keys
+-- Living decisions that name one of these records; the other records need not be there.
+select decision_id, kind, left_key, right_key, made_by, made_at from link_decision
+where tenant_id = $1 and revoked_at is null and (left_key = any ($2::bytea[]) or right_key = any ($2::bytea[]))
+order by decision_id
+
+-- name: decision
+select decision_id, left_source, left_key, right_source, right_key, revoked_at from link_decision
+where tenant_id = $1 and decision_id = $2
+
+-- name: revoke_decision
+update link_decision set revoked_by = $3, revoked_reason = $4, revoked_at = $5
+where tenant_id = $1 and decision_id = $2
+
+-- name: decisions
+-- The newest first; $2: of records of this person only, $3: revoked ones too.
+select d.decision_id, d.kind, ls.name as left_source, l.record_id as left_record, rs.name as right_source,
+       r.record_id as right_record, d.made_by, d.reason, d.made_at, d.revoked_by, d.revoked_reason, d.revoked_at
+from link_decision d
+join source ls on ls.tenant_id = $1 and ls.source_id = d.left_source
+join source rs on rs.tenant_id = $1 and rs.source_id = d.right_source
+left join record l on l.tenant_id = $1 and l.source_id = d.left_source and l.external_key = d.left_key
+left join record r on r.tenant_id = $1 and r.source_id = d.right_source and r.external_key = d.right_key
+where d.tenant_id = $1 and ($2::bigint is null or $2 in (l.person_id, r.person_id)) and ($3 or d.revoked_at is null)
+order by d.decision_id desc limit $4
+
+-- name: records_of_person
+select record_id, person_id, external_key, content_key, link_keys, is_copy, source_id from record
+where tenant_id = $1 and person_id = $2
+
+-- name: persons_of
+select record_id, person_id from record where tenant_id = $1 and record_id = any ($2::bigint[])
+
+-- name: some_of_source
+select record_id, person_id, external_key, content_key, link_keys, is_copy from record
+where tenant_id = $1 and source_id = $2 limit $3
