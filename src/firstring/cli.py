@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from firstring import __version__
+from firstring.bulk.modelcli import register as add_commands_of_models
 from firstring.contact import Resolution
 from firstring.errors import BadInput, FirstringError, Retryable
 from firstring.ports import SystemClock
@@ -223,6 +224,7 @@ def link(
     output: Annotated[Path | None, typer.Option("--out", help="CSV or Parquet: record_id, person_id.")] = None,
     pairs: Annotated[Path | None, typer.Option(help="CSV or Parquet: pairs with probability and weights.")] = None,
     model: Annotated[Path | None, typer.Option(help="A model of `train`; without one it trains itself first.")] = None,
+    spec: Annotated[Path | None, typer.Option(help="TOML: what is compared (firstring spec prints the default).")] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Shows keys, pairs and hot values, and stops.")] = False,
     memory_mb: Annotated[int, typer.Option(help="Memory of the pairs; beyond it they go to disk.", min=100)] = 1_000,
     country: Annotated[str, typer.Option(help="Of national phone numbers, where the map names none.")] = "",
@@ -234,7 +236,7 @@ def link(
     os.nice(NICENESS)
     run_link(
         files, map_file, country=country or load().country, threshold=threshold, out=output, pairs_path=pairs,
-        model_path=model, plan_only=plan, memory_mb=memory_mb, console=err,
+        model_path=model, spec_path=spec, plan_only=plan, memory_mb=memory_mb, console=err,
     )  # fmt: skip
 
 
@@ -245,13 +247,15 @@ def train(
     map_file: Annotated[Path | None, typer.Option("--map", help="TOML: [fields] column = field.")] = None,
     memory_mb: Annotated[int, typer.Option(help="Memory of the pairs; beyond it they go to disk.", min=100)] = 1_000,
     country: Annotated[str, typer.Option(help="Of national phone numbers, where the map names none.")] = "",
+    spec: Annotated[Path | None, typer.Option(help="TOML: what is compared (firstring spec prints the default).")] = None,
 ) -> None:
     """Learns from records, without labels, what says that two are one person. The model holds no value of anybody."""
     from firstring.bulk.linking import run_train
     from firstring.bulk.load import NICENESS
 
     os.nice(NICENESS)
-    run_train(files, map_file, output, country=country or load().country, memory_mb=memory_mb, console=err)
+    settings_country = country or load().country
+    run_train(files, map_file, output, country=settings_country, memory_mb=memory_mb, spec_path=spec, console=err)
 
 
 @app.command()
@@ -411,6 +415,8 @@ def bench_identity(
 
     run_bench(records=records or [20_000], data_folder=data, seed=seed, splink=splink, as_json=as_json, console=err)
 
+
+add_commands_of_models(app)
 
 if __name__ == "__main__":
     main()

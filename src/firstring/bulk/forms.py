@@ -20,9 +20,11 @@ from firstring.bulk.parts import Cells
 from firstring.bulk.read import Cell
 from firstring.contact import Reason
 from firstring.errors import BadInput
+from firstring.identity.attributes import attribute_columns
 from firstring.identity.canonical import TRACES, canonical, canonical_list, canonical_record, traces
 from firstring.identity.columns import GROUPS, SEVERAL, Hashes, Values, compared, content_of_rows, value_hashes
 from firstring.identity.fields import SOCIAL_PREFIX
+from firstring.identity.spec import ATTRIBUTE
 
 _KNOWN_MOST: Final = 100_000
 """Distinct cells of a group remembered from part to part."""
@@ -56,7 +58,8 @@ class Formed(NamedTuple):
 class Forms:
     """The forms of the rows of one source. Remembers a bounded number of cells; what it gives does not depend on them."""
 
-    def __init__(self, fields: FieldMap, name: str, country: str) -> None:
+    def __init__(self, fields: FieldMap, name: str, country: str, attributes: Mapping[str, str] | None = None) -> None:
+        """attributes: the columns of free attributes that are compared (see `Spec.attributes`)."""
         self._name = name
         self._country = country
         self._groups: list[tuple[FieldMap, _Measure, _Known]] = []
@@ -66,6 +69,11 @@ class Forms:
             chosen = self._of(fields, lambda field, names=names: field in names or _is_network(field, names))  # type: ignore[misc]
             if chosen.choices:
                 self._groups.append((chosen, _measure(names, values_of), {}))
+        for column, kind in (attributes or {}).items():
+            name_of_it = column.removeprefix(ATTRIBUTE)
+            chosen = self._of(fields, lambda field, name=name_of_it: field == name)  # type: ignore[misc]
+            if chosen.choices:
+                self._groups.append((chosen, partial(_attribute, column, kind), {}))
 
     @staticmethod
     def _of(fields: FieldMap, wanted: Callable[[str], bool]) -> FieldMap:
@@ -215,6 +223,10 @@ def _several(raw: dict[str, Any], country: str, _stated: bool) -> Values:
         return {name: tuple(sorted(values[: limits.IDENTIFIERS_PER_RECORD]))}
     shown = traces(raw, {}, dropped) if dropped else {}
     return {column: (trace,) for column, trace in shown.items()} or _NOTHING
+
+
+def _attribute(column: str, kind: str, raw: dict[str, Any], _country: str, _stated: bool) -> Values:
+    return attribute_columns(raw, {column: kind})
 
 
 def _social(raw: dict[str, Any], country: str, _stated: bool) -> Values:

@@ -22,7 +22,8 @@ from firstring.bulk.mapping import FieldMap, guess_map, load_map
 from firstring.bulk.parts import Batch, Part, Uneven, batches, by_column, cut, read_part
 from firstring.bulk.read import sample
 from firstring.errors import BadInput
-from firstring.identity.columns import COLUMNS, SINGLE, Column, Hashes, Table, counted, slots_of
+from firstring.identity.columns import COLUMNS, SEVERAL, Column, Hashes, Table, counted, slots_of
+from firstring.identity.spec import PERSON, Spec
 
 COPIES: Final = 4
 """Copies of one row that are compared; they show what to do with the others."""
@@ -37,6 +38,8 @@ class Source(NamedTuple):
     fields: FieldMap
     name: str
     columns: tuple[str, ...]
+    attributes: tuple[tuple[str, str], ...] = ()
+    """The columns of free attributes that are compared, with their kinds (`Spec.attributes`)."""
 
 
 class Gathered(NamedTuple):
@@ -57,9 +60,13 @@ class Gathered(NamedTuple):
     unusable: dict[str, int]
 
 
-def sources(files: Sequence[Path], map_path: Path | None) -> list[Source]:
-    """Examines the files. Raises BadInput as files.examine and mapping.load_map do, or file_twice."""
+def sources(files: Sequence[Path], map_path: Path | None, spec: Spec = PERSON) -> list[Source]:
+    """Examines the files. spec: what is going to be compared.
+
+    Raises BadInput as files.examine and mapping.load_map do, or file_twice.
+    """
     found: list[Source] = []
+    attributes = tuple(spec.attributes.items())
     for path in files:
         file = examine(path)
         columns, rows = sample(file)
@@ -68,7 +75,7 @@ def sources(files: Sequence[Path], map_path: Path | None) -> list[Source]:
         if any(file.path.resolve() == other.file.path.resolve() for other in found):
             raise BadInput("file_twice", "The file is given twice.", where={"file": str(path)}, hint="Name it once.")
         stems = [other.file.path.stem for other in found]
-        found.append(Source(file, fields, path.stem if path.stem not in stems else path.name, tuple(columns)))
+        found.append(Source(file, fields, path.stem if path.stem not in stems else path.name, tuple(columns), attributes))
     return found
 
 
@@ -144,7 +151,7 @@ def _table(parts: list[dict[str, Encoded]], sizes: Sequence[int], order: NDArray
     """The columns of all parts under common codes, rows as `order` says. The parts are used up."""
     columns: dict[str, Column] = {}
     hashes: dict[str, Hashes] = {}
-    for name in COLUMNS:
+    for name in dict.fromkeys((*COLUMNS, *(name for part in parts for name in sorted(part)))):
         pieces = [part.pop(name, None) for part in parts]
         if any(pieces):
             columns[name], hashes[name] = _column(name, pieces, sizes, order)
@@ -168,7 +175,7 @@ def _column(
     piece_of = np.searchsorted(ends, first, side="right")
     within = first - np.append(0, ends)[piece_of]
     values = [given[piece].values[place] for piece, place in zip(piece_of.tolist(), within.tolist(), strict=True)]
-    if name in SINGLE:
+    if name not in SEVERAL:
         single = np.full(len(held), -1, np.int32)
         single[held > 0] = codes
         return counted(single[order].reshape(-1, 1), values), hashes
@@ -229,13 +236,13 @@ def _begin() -> None:
 
 def _work(job: _Job) -> Formed:
     source, country, rows = job
-    forms = _forms(source.fields, source.name, country)
+    forms = _forms(source.fields, source.name, country, source.attributes)
     if isinstance(rows, Part):
         return forms.of(read_part(source.file, rows, source.columns if source.file.format == "csv" else forms.columns))
     return forms.of(by_column(rows, forms.columns))
 
 
 @lru_cache(maxsize=1)
-def _forms(fields: FieldMap, name: str, country: str) -> Forms:
+def _forms(fields: FieldMap, name: str, country: str, attributes: tuple[tuple[str, str], ...]) -> Forms:
     """One for each process and source: what it remembers from part to part is what makes it fast."""
-    return Forms(fields, name, country)
+    return Forms(fields, name, country, dict(attributes))

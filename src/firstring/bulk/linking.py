@@ -29,7 +29,8 @@ from firstring.bulk.plan import Plan, make_plan
 from firstring.bulk.suspects import show_suspects
 from firstring.errors import BadInput
 from firstring.identity.model import Model, as_json, from_json
-from firstring.identity.spec import PERSON
+from firstring.identity.spec import PERSON, Spec
+from firstring.identity.specfile import spec_of
 from firstring.ports import Clock, SystemClock
 
 _LINE_EVERY_S: Final = 5.0
@@ -46,6 +47,7 @@ def run_link(
     out: Path | None,
     pairs_path: Path | None,
     model_path: Path | None,
+    spec_path: Path | None = None,
     plan_only: bool,
     memory_mb: int,
     console: Console,
@@ -59,18 +61,19 @@ def run_link(
     for path in (out, pairs_path):
         if path is not None:
             check_output(path)
-    model = _model(model_path) if model_path else None
+    model = model_in(model_path) if model_path else None
+    spec = _spec(spec_path, model)
     told = Told(console, clock or SystemClock())
     with told:
-        gathered, plan = _gathered(files, map_path, country, model, console, told)
+        gathered, plan = _gathered(files, map_path, country, spec, console, told)
         if plan_only:
-            show_suspects(console, gathered.table, (model.spec if model else PERSON).block_records)
+            show_suspects(console, gathered.table, spec.block_records)
             return None
         with working_folder() as folder:
             pairs = Pairs(folder, memory_mb=memory_mb, threads=os.cpu_count() or 1)
             try:
                 if model is None:
-                    model = model_of(plan, gathered.table, pairs, PERSON, told)
+                    model = model_of(plan, gathered.table, pairs, spec, told)
                 else:
                     compare(plan, model.comparisons(), gathered.table, pairs, told)
                 pairs.score(model, gathered.table.rows)
@@ -99,18 +102,20 @@ def run_train(
     country: str,
     memory_mb: int,
     console: Console,
+    spec_path: Path | None = None,
     clock: Clock | None = None,
 ) -> Model:
     """Trains a model on files and writes it as JSON."""
     if not out.parent.is_dir():
         raise BadInput("output_folder", "The output's folder is not there.", where={"file": str(out)}, hint="Make it first.")
+    spec = _spec(spec_path, None)
     told = Told(console, clock or SystemClock())
     with told:
-        gathered, plan = _gathered(files, map_path, country, None, console, told)
+        gathered, plan = _gathered(files, map_path, country, spec, console, told)
         with working_folder() as folder:
             pairs = Pairs(folder, memory_mb=memory_mb, threads=os.cpu_count() or 1)
             try:
-                model = model_of(plan, gathered.table, pairs, PERSON, told)
+                model = model_of(plan, gathered.table, pairs, spec, told)
             finally:
                 pairs.close()
     part = out.with_name(f".{out.name}.{os.getpid()}")
@@ -125,7 +130,28 @@ def run_train(
     return model
 
 
-def _model(path: Path) -> Model:
+def _spec(path: Path | None, model: Model | None) -> Spec:
+    """What is compared: as a file says, as the model was made, or the default."""
+    if path is None:
+        return model.spec if model else PERSON
+    if model is not None:
+        message = "A model has its own spec."
+        raise BadInput("argument_invalid", message, where={"argument": "spec"}, hint="Leave out --spec or --model.")
+    return spec_in(path)
+
+
+def spec_in(path: Path) -> Spec:
+    """A spec in a TOML file. Raises BadInput as specfile.spec_of does, and spec_unreadable."""
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        where = {"file": str(path)}
+        raise BadInput("spec_unreadable", f"The spec cannot be read: {error}.", where=where, hint="It is TOML.") from error
+    return spec_of(text, str(path))
+
+
+def model_in(path: Path) -> Model:
+    """A model in a file. Raises BadInput as model.from_json does, and model_missing."""
     try:
         return from_json(path.read_bytes())
     except OSError as error:
@@ -138,13 +164,13 @@ def _model(path: Path) -> Model:
 
 
 def _gathered(
-    files: Sequence[Path], map_path: Path | None, country: str, model: Model | None, console: Console, told: Told
+    files: Sequence[Path], map_path: Path | None, country: str, spec: Spec, console: Console, told: Told
 ) -> tuple[Gathered, Plan]:
-    given = sources(files, map_path)
+    given = sources(files, map_path, spec)
     for source in given:
         show_map(console, source.file, source.fields)
     gathered = gather(given, country=country, told=lambda done, whole: told("reading", done, whole))
-    plan = make_plan(model.spec if model else PERSON, gathered.table)
+    plan = make_plan(spec, gathered.table)
     told.settle()
     for code, count in sorted(gathered.unusable.items()):
         console.print(f"{count:,} rows hold nothing to compare ({code}): each is a person of its own", highlight=False)

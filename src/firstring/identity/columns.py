@@ -13,8 +13,9 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from firstring.identity.canonical import TRACES
 from firstring.identity.addresses import address_key
+from firstring.identity.attributes import attribute_columns, attribute_names
+from firstring.identity.canonical import ATTRIBUTES, TRACES
 from firstring.identity.codes import postcode_key
 from firstring.identity.names import name_of
 from firstring.identity.statistics import Statistics, frozen, octave
@@ -32,13 +33,16 @@ SEVERAL: Final = ("phone", "email", "account", "device", "cookie", "social")
 COLUMNS: Final = (*SINGLE, *SEVERAL)
 
 EITHER_ORDER: Final = {"names": ("root", "family"), "sounds": ("given_sound", "family_sound")}
+EITHER_NAME: Final = {"name_initial": ("initial", "family_initial"), "name_sound": ("given_sound", "family_sound")}
+"""Parts of keys that are said of the given name and of the family name: a record has both, whichever is written where."""
 _NAMED_LETTERS: Final = 4
 
 
-def compared(fields: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+def compared(fields: Mapping[str, Any], attributes: Mapping[str, str] | None = None) -> dict[str, tuple[str, ...]]:
     """The values that are compared, by column, out of canonical fields. A column without a value is left out.
 
-    Where a date, address or number was refused, what it still shows is compared (`canonical.TRACES`).
+    Where a date, address or number was refused, what it still shows is compared (`canonical.TRACES`). attributes: the
+    columns of free attributes that a spec compares (`Spec.attributes`).
     """
     found: dict[str, tuple[str, ...]] = {}
     for names, values_of in GROUPS:
@@ -46,6 +50,8 @@ def compared(fields: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
             found |= values_of(fields)
     for column, trace in (fields.get(TRACES) or {}).items():
         found.setdefault("born" if column == "birth_date" else column, (trace,))
+    if attributes and (stated := fields.get(ATTRIBUTES)):
+        found |= attribute_columns(stated, attributes)
     return found
 
 
@@ -192,6 +198,8 @@ class Table:
         """Whether any record states the column or what it is derived from."""
         if name in EITHER_ORDER:
             return all(self.has(one) for one in EITHER_ORDER[name])
+        if name in EITHER_NAME:
+            return any(self.has(one) for one in EITHER_NAME[name])
         if name == "home":
             return self.has("address") and self.has("postcode")
         base = DERIVED[name][0] if name in DERIVED else name
@@ -238,6 +246,10 @@ class Table:
         if name in EITHER_ORDER:
             given, family = (self.part(one) for one in EITHER_ORDER[name])
             return np.where((given != 0) & (family != 0), given + family, np.uint64(0))
+        if name in EITHER_NAME:
+            both = np.concatenate([self.part(one) for one in EITHER_NAME[name] if self.has(one)], axis=1)
+            both[:, 1:][both[:, 1:] == both[:, :-1]] = 0
+            return both
         column = self.column(name)
         if name not in self._hashes:
             known = self._given.get(name)
@@ -295,7 +307,7 @@ class Table:
 
 def table_of(rows: Sequence[Mapping[str, Sequence[str]]], statistics: Statistics | None = None) -> Table:
     """A table of records given as `compared` gives them, in their order; for small sets."""
-    encoder = Encoder()
+    encoder = Encoder(attribute_names(rows))
     for row in rows:
         encoder.add(row)
     return encoder.table(np.arange(len(rows)), statistics)
@@ -304,20 +316,22 @@ def table_of(rows: Sequence[Mapping[str, Sequence[str]]], statistics: Statistics
 class Encoder:
     """Turns rows into columns as they come; the memory it needs is that of the distinct values and the codes."""
 
-    def __init__(self) -> None:
-        self._code_of: dict[str, dict[str, int]] = {name: {} for name in COLUMNS}
-        self._single: dict[str, list[int]] = {name: [] for name in SINGLE}
+    def __init__(self, attributes: Sequence[str] = ()) -> None:
+        """attributes: columns of free attributes that rows may have."""
+        self._names = (*COLUMNS, *attributes)
+        self._code_of: dict[str, dict[str, int]] = {name: {} for name in self._names}
+        self._single: dict[str, list[int]] = {name: [] for name in (*SINGLE, *attributes)}
         self._several: dict[str, list[tuple[int, ...]]] = {name: [] for name in SEVERAL}
         self.rows = 0
 
     def add(self, row: Mapping[str, Sequence[str]]) -> None:
-        for name in SINGLE:
+        for name, single in self._single.items():
             values = row.get(name)
             if values:
                 codes = self._code_of[name]
-                self._single[name].append(codes.setdefault(values[0], len(codes)))
+                single.append(codes.setdefault(values[0], len(codes)))
             else:
-                self._single[name].append(-1)
+                single.append(-1)
         for name in SEVERAL:
             codes = self._code_of[name]
             several = row.get(name, ())
@@ -327,7 +341,7 @@ class Encoder:
     def table(self, order: NDArray[np.int64], statistics: Statistics | None = None) -> Table:
         """The table of the given rows in that order. The encoder is empty afterwards."""
         columns: dict[str, Column] = {}
-        for name in COLUMNS:
+        for name in self._names:
             values = list(self._code_of.pop(name))
             if not values:
                 continue

@@ -23,13 +23,20 @@ from firstring.identity.columns import Column, Table
 from firstring.identity.spec import Comparison
 
 _TEST = re.compile(r"(?:(?P<column>[^\s]+) )?(?:equal|(?P<measure>[a-z_]+) (?P<op><=|>=) (?P<number>\d+(?:\.\d+)?))")
-_SIMILARITIES: Final[dict[str, Any]] = {"jaro_winkler": JaroWinkler.normalized_similarity, "jaro": Jaro.normalized_similarity}
-_EDITS: Final[dict[str, Any]] = {"levenshtein": Levenshtein.distance, "damerau": DamerauLevenshtein.distance, "osa": OSA.distance}
+_SIMILARITIES: Final[dict[str, Any]] = {
+    "jaro_winkler": JaroWinkler.normalized_similarity,
+    "jaro": Jaro.normalized_similarity,
+}
+_EDITS: Final[dict[str, Any]] = {
+    "levenshtein": Levenshtein.distance,
+    "damerau": DamerauLevenshtein.distance,
+    "osa": OSA.distance,
+}
 MEASURES: Final = (*_SIMILARITIES, *_EDITS, "days")
 _NEVER: Final = 1 << 20
 
 
-class Test(NamedTuple):
+class LevelTest(NamedTuple):
     """One test. column "": the comparison's first; measure "": equality. number: similarity, edits or days."""
 
     column: str
@@ -38,7 +45,7 @@ class Test(NamedTuple):
 
 
 @lru_cache(maxsize=1024)
-def test_of(text: str) -> Test:
+def read_test(text: str) -> LevelTest:
     """Raises ValueError where the text is no test."""
     match = _TEST.fullmatch(text)
     if match is None:
@@ -48,7 +55,7 @@ def test_of(text: str) -> Test:
         raise ValueError(f"'{measure}' is no measure: one of {', '.join(MEASURES)}")
     if measure and (match["op"] == ">=") != (measure in _SIMILARITIES):
         raise ValueError(f"'{text}': a similarity is tested with >=, edits and days with <=")
-    return Test(match["column"] or "", measure, float(match["number"] or 0))
+    return LevelTest(match["column"] or "", measure, float(match["number"] or 0))
 
 
 def compared_freely(
@@ -66,7 +73,7 @@ def compared_freely(
     bands = np.zeros(len(left), np.uint8)
     passed = []
     for level in comparison.levels[:-1]:
-        test = test_of(level.test)
+        test = read_test(level.test)
         name = test.column or comparison.columns[0]
         found = np.zeros(len(left), bool)
         if table.has(name):
@@ -76,7 +83,7 @@ def compared_freely(
 
 
 def _passed(
-    test: Test, column: Column, band_of: NDArray[np.uint8], left: NDArray[np.int64], right: NDArray[np.int64],
+    test: LevelTest, column: Column, band_of: NDArray[np.uint8], left: NDArray[np.int64], right: NDArray[np.int64],
     bands: NDArray[np.uint8],
 ) -> NDArray[np.bool_]:  # fmt: skip
     ones, others = column.codes[left], column.codes[right]
@@ -95,7 +102,7 @@ def _passed(
     return found
 
 
-def _distinct(test: Test, column: Column, left: NDArray[np.int32], right: NDArray[np.int32]) -> NDArray[np.bool_]:
+def _distinct(test: LevelTest, column: Column, left: NDArray[np.int32], right: NDArray[np.int32]) -> NDArray[np.bool_]:
     """Each distinct pair of values is measured once."""
     low, high = np.minimum(left, right).astype(np.int64), np.maximum(left, right)
     distinct, inverse = np.unique(low << 32 | high, return_inverse=True)
@@ -104,7 +111,7 @@ def _distinct(test: Test, column: Column, left: NDArray[np.int32], right: NDArra
     return _measured(test, ones, others)[inverse]
 
 
-def _measured(test: Test, ones: list[str], others: list[str]) -> NDArray[np.bool_]:
+def _measured(test: LevelTest, ones: list[str], others: list[str]) -> NDArray[np.bool_]:
     if test.measure == "days":
         return np.array([days_between(one, other) <= test.number for one, other in zip(ones, others, strict=True)], bool)
     if test.measure in _SIMILARITIES:
