@@ -59,12 +59,18 @@ def commands() -> str:
 def _commands(command: Any, name: str) -> Iterator[str]:
     for sub, its in command.commands.items():
         if getattr(its, "commands", None):
+            if its.invoke_without_command:
+                yield from _command(its, f"{name} {sub}")
             yield from _commands(its, f"{name} {sub}")
             continue
-        yield f"#### `{name} {sub}`\n\n{its.help.strip()}\n"
-        rows = [_option(parameter) for parameter in its.params if parameter.name != "help"]
-        if rows:
-            yield "| option | default | what |\n|---|---|---|\n" + "\n".join(rows) + "\n"
+        yield from _command(its, f"{name} {sub}")
+
+
+def _command(its: Any, name: str) -> Iterator[str]:
+    yield f"#### `{name}`\n\n{its.help.strip()}\n"
+    rows = [_option(parameter) for parameter in its.params if parameter.name != "help"]
+    if rows:
+        yield "| option | default | what |\n|---|---|---|\n" + "\n".join(rows) + "\n"
 
 
 def _option(parameter: Any) -> str:

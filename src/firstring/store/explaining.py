@@ -178,8 +178,8 @@ async def why_pair(connection: Connection, tenant: Tenant, one: str, other: str)
     unknown_record, argument_invalid.
     """
     version = await active_model(connection, tenant)
-    sides = [await _asked(connection, tenant, text) for text in (one, other)]
-    left, right = _best(version, *sides)
+    sides = [await asked(connection, tenant, text) for text in (one, other)]
+    left, right = best_pair(version, *sides)
     if left.record_id == right.record_id:
         raise BadInput("same_record", "Both are the same record.", hint="Name two records, or two persons.")
     together = left.person_id == right.person_id
@@ -249,13 +249,14 @@ def linked(version: ActiveModel | None, records: list[Looked], decisions: Sequen
     return _Graph(version, records, met, links)
 
 
-async def _asked(connection: Connection, tenant: Tenant, text: str) -> list[Looked]:
+async def asked(connection: Connection, tenant: Tenant, text: str) -> list[Looked]:
+    """The records that SOURCE:RECORD_ID or a person's number names. Raises BadInput as why_pair does."""
     if is_number(text):
         return await records_of_person(connection, tenant, await living(connection, tenant, int(text)))
     return await records_by_id(connection, tenant, [await record_named(connection, tenant, text)])
 
 
-def _best(version: ActiveModel | None, ones: list[Looked], others: list[Looked]) -> tuple[Looked, Looked]:
+def best_pair(version: ActiveModel | None, ones: list[Looked], others: list[Looked]) -> tuple[Looked, Looked]:
     """The pair that speaks the most for being one, among two lists of records (of different persons or single)."""
     if not ones or not others:
         raise BadInput("unknown_record", "Nothing is left of it.", http_status=404)

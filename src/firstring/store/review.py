@@ -282,13 +282,8 @@ async def undo_answer(connection: Connection, tenant: Tenant, answer_id: int | N
 
     Raises BadInput unknown_answer (404). The decision made of it, if any, is for the caller to revoke.
     """
-    if answer_id is None:
-        answer_id = await connection.fetchval(sql("review", "last_answer"), tenant.tenant_id, by)
-    row = await connection.fetchrow(sql("review", "answer"), tenant.tenant_id, answer_id)
-    if row is None or row["undone_at"] is not None:
-        where = {} if answer_id is None else {"answer": answer_id}
-        raise BadInput("unknown_answer", "There is no such answer.", where=where, http_status=404)
-    await connection.execute(sql("review", "undo_answer"), tenant.tenant_id, answer_id, by, now)
+    row = await answer_to_undo(connection, tenant, answer_id, by)
+    await connection.execute(sql("review", "undo_answer"), tenant.tenant_id, row["answer_id"], by, now)
     ids = []
     for side in ("left", "right"):
         found = await connection.fetchval(
@@ -302,6 +297,17 @@ async def undo_answer(connection: Connection, tenant: Tenant, answer_id: int | N
         row["sampling_probability"], row["pool_pairs"], row["cell"], "asked again", now, by,
     )  # fmt: skip
     return Undone(row["answer_id"], question_id, row["decision_id"])
+
+
+async def answer_to_undo(connection: Connection, tenant: Tenant, answer_id: int | None, by: str) -> Any:
+    """The row of an answer, or of the last one of `by`. Raises BadInput unknown_answer (404)."""
+    if answer_id is None:
+        answer_id = await connection.fetchval(sql("review", "last_answer"), tenant.tenant_id, by)
+    row = await connection.fetchrow(sql("review", "answer"), tenant.tenant_id, answer_id)
+    if row is None or row["undone_at"] is not None:
+        where = {} if answer_id is None else {"answer": answer_id}
+        raise BadInput("unknown_answer", "There is no such answer.", where=where, http_status=404)
+    return row
 
 
 async def effect(connection: Connection, tenant: Tenant) -> Effect:

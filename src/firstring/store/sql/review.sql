@@ -61,6 +61,9 @@ join source r on r.tenant_id = $1 and r.source_id = d.right_source
 where d.tenant_id = $1 and ($2 or d.revoked_at is null)
 order by d.decision_id desc limit $3
 
+-- name: newest_decision
+select coalesce(max(decision_id), 0) from link_decision where tenant_id = $1
+
 -- name: held_merges
 select left_person, right_person, guard, probability, found_at from held_merge
 where tenant_id = $1 and ($2::bigint is null or left_person = $2 or right_person = $2)
