@@ -35,6 +35,7 @@ from firstring.desk.pops import Pops
 from firstring.desk.signin import page_handlers
 from firstring.dispatch import Dispatcher
 from firstring.errors import BadInput, FirstringError
+from firstring.identity.rules import RULES_FILE, rules_from_file
 from firstring.identity.weights import Weights
 from firstring.nextbest.actions import BUILT_IN
 from firstring.observe import Metrics
@@ -43,6 +44,7 @@ from firstring.routing.policy import RoutingPolicy, policy_from_toml
 from firstring.settings import Settings
 from firstring.store.contacts import Contacts
 from firstring.store.database import Database, Tenant
+from firstring.store.hygiene import Hygiene
 from firstring.store.notices import Notice, Notices
 from firstring.store.opening import OpenStore, open_database
 from firstring.store.ring import RingStore, warm
@@ -76,6 +78,7 @@ def models_of(settings: Settings) -> Models:
         actions=BUILT_IN,
         routing=policy,
         identify_threshold=settings.identify_threshold,
+        survivorship=rules_from_file(settings.home / RULES_FILE),
     )
 
 
@@ -160,8 +163,11 @@ async def running(
         pops = Pops(services)
         server = Server(services, pops)
         log = ContactLog(database, ring, contacts, clock, country=settings.country, threshold=settings.identify_threshold)
+        hygiene = Hygiene(
+            database, clock, models.survivorship, country=settings.country, per_s=settings.hygiene_persons_per_s
+        )
         dispatcher = Dispatcher(
-            contacts, ring, decider, clock, database.tenants, routed, [log.write], _restart_embedded(opened)
+            contacts, ring, decider, clock, database.tenants, routed, [log.write, hygiene.chore], _restart_embedded(opened)
         )
 
         redirected = RedirectWaits(server)

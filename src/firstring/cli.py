@@ -25,6 +25,7 @@ from firstring.contact import Resolution
 from firstring.errors import BadInput, FirstringError, Retryable
 from firstring.ports import SystemClock
 from firstring.settings import load
+from firstring.steward import persons as persons_commands
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -40,6 +41,7 @@ app.add_typer(database_app, name="db")
 app.add_typer(staff_app, name="staff")
 app.add_typer(agent_app, name="agent")
 app.add_typer(bench_app, name="bench")
+persons_commands.register(app)
 
 out = Console()
 err = Console(stderr=True)
@@ -197,16 +199,25 @@ def import_records(
     rejects: Annotated[Path | None, typer.Option(help="Where rejected rows go (default: FILE.rejects.jsonl).")] = None,
     dry_run: Annotated[bool, typer.Option(help="Shows the map and stops.")] = False,
     events: Annotated[bool, typer.Option(help="The file holds events, not records.")] = False,
+    enrich: Annotated[
+        str, typer.Option(help="Appends to the records of this source, by its record_id; - matches by identifiers.")
+    ] = "",
 ) -> None:
     """Loads customer records, or the events of customers. Interrupted and run again, it goes on where it stopped."""
     from firstring.bootstrap import database_only
+    from firstring.bulk.enriching import enrich_file
     from firstring.bulk.load import run_events_import, run_import
 
     async def work() -> None:
         settings = load()
         async with database_only(settings, _say) as database:
             its_tenant = await database.tenant_named(settings.tenant)
-            if events:
+            if enrich:
+                await enrich_file(
+                    file, source, enrich, map_file, database=database, tenant=its_tenant, settings=settings, console=err,
+                    rejects_path=rejects, dry_run=dry_run,
+                )  # fmt: skip
+            elif events:
                 await run_events_import(file, source, database, its_tenant, settings, console=err, rejects=rejects)
             else:
                 await run_import(

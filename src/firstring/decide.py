@@ -34,6 +34,8 @@ from firstring.contact import (
 )
 from firstring.identity.blocking import composite_key
 from firstring.identity.resolver import resolve
+from firstring.identity.rules import DEFAULT as DEFAULT_RULES
+from firstring.identity.rules import Rules
 from firstring.identity.weights import Weights
 from firstring.journey import attention, timeline
 from firstring.journey.attention import contact_priors
@@ -62,11 +64,13 @@ class Models(msgspec.Struct, frozen=True):
     routing: RoutingPolicy
     identify_threshold: float = 0.9
     """A candidate at least this probable counts as identified."""
+    survivorship: Rules = DEFAULT_RULES
+    """Which of several values a profile shows."""
 
     def versions(self) -> Versions:
         return Versions(
             code=__version__,
-            identity=self.weights.version,
+            identity=self.weights.version + ("" if self.survivorship is DEFAULT_RULES else f"+{self.survivorship.version}"),
             trust=self.trust.version,
             journey=f"{timeline.VERSION}+{attention.VERSION}",
             actions=self.actions.version,
@@ -92,7 +96,7 @@ def derive(
     memo: makes whom quicker and changes nothing.
     """
     # who: probability of each person, of another in the household, of someone new
-    resolution = who(evidence, read, weights=models.weights, now=now)
+    resolution = who(evidence, read, weights=models.weights, now=now, rules=models.survivorship)
 
     # why: what each of them has been through, what is open, why they are probably calling
     people = [candidate.person_id for candidate in resolution.candidates]
@@ -139,10 +143,10 @@ def derive(
     return Derived(resolution, assurances, journeys, action, routing, models.versions())
 
 
-def who(evidence: Evidence, read: Read, *, weights: Weights, now: datetime) -> Resolution:
+def who(evidence: Evidence, read: Read, *, weights: Weights, now: datetime, rules: Rules = DEFAULT_RULES) -> Resolution:
     """Who it is. The journey says who of those behind a number has a reason to call just now. Pure."""
     priors = contact_priors({record.person_id for record in read.records}, read.touches, now=now)
-    return resolve(evidence, read, weights=weights, now=now, priors=priors)
+    return resolve(evidence, read, weights=weights, now=now, priors=priors, rules=rules)
 
 
 def _with_traces(read: Read, resolution: Resolution) -> tuple[Sequence[TouchRead], Sequence[int]]:

@@ -143,6 +143,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         limits.IMPORT_BATCH_RECORDS
     )
 
+    # --- hygiene ---
+    hygiene_persons_per_s: Annotated[
+        int,
+        _setting(
+            "Persons that a server looks after in a second, in the background; 0: none.", unit="persons/s", ge=0, le=500
+        ),
+    ] = 25
+
     @property
     def key_file(self) -> Path:
         """Where the master key is kept."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import secrets
+import time
 import uuid
+from datetime import timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
@@ -25,7 +28,10 @@ ROUTES: dict[tuple[str, str], set[str]] = {
     ("post", "/v1/contacts/{contact_id}/events"): {"adapter"},
     ("post", "/v1/contacts/{contact_id}/evidence"): {"adapter"},
     ("post", "/v1/resolve"): {"read", "adapter"},
-    ("get", "/v1/persons/{person_id}"): {"read"},
+    ("get", "/v1/persons/{person_id}"): {"read", "steward"},
+    ("get", "/v1/conflicts"): {"read", "steward"},
+    ("post", "/v1/conflicts/{conflict_id}"): {"steward"},
+    ("get", "/v1/hygiene"): {"read", "steward"},
     ("post", "/v1/records"): {"import"},
     ("post", "/v1/events"): {"events", "write_key"},
     ("get", "/v1/agents"): set(),
@@ -48,7 +54,7 @@ def call(rig: Rig, method: str, path: str, token: str = "", **options: Any) -> h
 
 
 def filled(path: str) -> str:
-    values = {"contact_id": NOBODY, "revision": 1, "person_id": 10**9, "agent_id": 10**9}
+    values = {"contact_id": NOBODY, "revision": 1, "person_id": 10**9, "agent_id": 10**9, "conflict_id": 10**9}
     return path.format(**values)
 
 
@@ -279,6 +285,46 @@ def test_a_merged_person_leads_to_the_living_one(api: Rig) -> None:
     found = call(api, "get", redirected.headers["location"], api.tokens["read"])
     assert found.json()["person_id"] == living
     assert found.headers["cache-control"] == "no-store"
+
+
+def test_a_person_now_and_at_a_past_moment(api: Rig) -> None:
+    token, own, source = api.tokens["administrator"], name(), name()
+    email = f"{name()}@example.com"
+    record = {"record_id": own, "email": email, "full_name": "Di Orr", "tier": "gold"}
+    call(api, "post", "/v1/records", token, json={"source": source, "records": [record]})
+    found = call(api, "post", "/v1/resolve", token, json={"fields": {"email": email}}).json()
+    path = f"/v1/persons/{found['candidates'][0]['person_id']}"
+    then = call(api, "get", "/v1/contacts", token).headers["date"]
+    time.sleep(1.1)  # the header counts seconds
+    call(api, "post", "/v1/records", token, json={"source": source, "records": [{**record, "tier": "vip"}]})
+
+    view = call(api, "get", path, api.tokens["read"]).json()
+    assert view["profile"]["tier"] == "vip"
+    assert view["golden"]["fields"]["tier"]["values"][0]["said_by"][0]["source"] == source
+    assert own not in call(api, "get", path, api.tokens["read"]).text, "the sources' own ids are for administrators"
+    assert own in call(api, "get", path, token).text
+    past = call(api, "get", path, api.tokens["read"], params={"at": _iso(then, 1)}).json()
+    assert (past["profile"]["tier"], past["records"][0]["source"], past["gone"]) == ("gold", source, [])
+    assert own not in str(past)
+    early = call(api, "get", path, api.tokens["read"], params={"at": "2020-01-01"})
+    assert (early.status_code, error_of(early)["code"]) == (404, "person_not_yet")
+    wrong = call(api, "get", path, api.tokens["read"], params={"at": "2020-13-45T99:00"})
+    assert (wrong.status_code, error_of(wrong)["code"]) == (400, "time_invalid")
+
+
+def _iso(header: str, later_s: int) -> str:
+    """A moment after that of a Date header."""
+    return (parsedate_to_datetime(header) + timedelta(seconds=later_s)).isoformat()
+
+
+def test_conflicts_and_hygiene_over_http(api: Rig) -> None:
+    token = api.tokens["administrator"]
+    unknown = call(
+        api, "post", f"/v1/conflicts/{10**9}", token, json={"value": "1970-05-06", "by": "Eve", "because": "asked"}
+    )
+    assert (unknown.status_code, error_of(unknown)["code"]) == (404, "unknown_conflict")
+    assert isinstance(call(api, "get", "/v1/conflicts", api.tokens["read"]).json(), list)
+    assert set(call(api, "get", "/v1/hygiene", api.tokens["read"]).json()) == {"last", "under_way", "ask_again"}
 
 
 # --- tenants -----------------------------------------------------------------------------------------------------

@@ -71,7 +71,7 @@ def test_the_examples_are_taken(api: Rig) -> None:
         body = document["paths"][path][method].get("requestBody")
         if body is None:
             continue
-        filled = path.format(contact_id="00000000-0000-4000-8000-000000000000", agent_id=10**6)
+        filled = path.format(contact_id="00000000-0000-4000-8000-000000000000", agent_id=10**6, conflict_id=10**6)
         for kind, media in body["content"].items():
             seen += 1
             options = {"data": media["example"]} if kind.endswith("urlencoded") else {"json": media["example"]}
@@ -108,7 +108,7 @@ POSTS = sorted((method, path) for method, path in ROUTES if method != "get")
 @given(route=st.sampled_from(POSTS), body=BODIES, kind=KINDS)
 def test_hostile_bodies_are_refused_in_the_one_shape(api: Rig, route: tuple[str, str], body: bytes, kind: str) -> None:
     method, path = route
-    filled = path.format(contact_id="00000000-0000-4000-8000-000000000000", agent_id=10**6)
+    filled = path.format(contact_id="00000000-0000-4000-8000-000000000000", agent_id=10**6, conflict_id=10**6)
     headers = {"Authorization": f"Bearer {api.tokens['administrator']}", "Content-Type": kind}
     answer: httpx.Response = api.client.request(method, filled, content=body, headers=headers)
     assert answer.status_code < 500, answer.text

@@ -20,6 +20,7 @@ from firstring.api.document import complete, openapi_config
 from firstring.api.errors import HANDLERS
 from firstring.api.operating import OperatingController
 from firstring.api.people import PeopleController
+from firstring.api.persons import PersonsController
 from firstring.api.services import Services
 from firstring.api.voice import ROUTE_WAIT_MAX_MS, VoiceController
 from firstring.channels.deadline import by_deadline
@@ -43,6 +44,7 @@ def create_app(
             VoiceController,
             ContactsController,
             PeopleController,
+            PersonsController,
             AgentsController,
             *pages,
         ],

@@ -71,6 +71,7 @@ _EXAMPLES: Final[dict[tuple[str, str], Any]] = {
     ("/v1/contacts/{contact_id}/events", "post"): {"what": "finished", "outcome": "resolved"},
     ("/v1/contacts/{contact_id}/evidence", "post"): {"fields": {"account": "4711-0042"}, "intent": "refund"},
     ("/v1/resolve", "post"): {"fields": {"phone": "+12025550123", "full_name": "Jon Smith"}},
+    ("/v1/conflicts/{conflict_id}", "post"): {"value": "1970-05-06", "by": "Eve Fox", "because": "passport seen"},
     ("/v1/records", "post"): {
         "source": "crm",
         "records": [
@@ -151,7 +152,7 @@ def _errors(path: str, operation: Operation) -> None:
     possible = [500] if path in OPEN_PATHS else [*_ALWAYS]
     if "{" in path:
         possible.append(404)
-    if path.endswith("/evidence"):
+    if path.endswith("/evidence") or path == "/v1/conflicts/{conflict_id}":
         possible.append(409)
     if path == "/v1/decide" or operation.request_body is not None:
         possible.append(413)

@@ -1,28 +1,24 @@
-"""People over HTTP: resolve who somebody is, read a person, hand in records and events."""
+"""People over HTTP: resolve who somebody is, hand in records and events."""
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any, Final
 
 import msgspec
-from litestar import Controller, Response, get, post
+from litestar import Controller, post
 from litestar.di import NamedDependency
-from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import JSONBody, Parameter
 from msgspec import Meta
 
 from firstring import limits
 from firstring.api.access import Caller, allow
 from firstring.api.services import Services
-from firstring.contact import Journey, Resolution
+from firstring.contact import Resolution
 from firstring.decide import looked_up, who
 from firstring.errors import BadInput
 from firstring.identity.canonical import CanonicalRecord, canonical_record
 from firstring.identity.evidence import gather
-from firstring.identity.survivorship import profile
 from firstring.journey.events import Event, parse_event
-from firstring.journey.timeline import journey
 from firstring.store.events import ingest
 from firstring.store.records import apply_records
 
@@ -87,30 +83,6 @@ class RecordsResult(msgspec.Struct, frozen=True):
     left_out: list[Rejected]
 
 
-class RecordView(msgspec.Struct, frozen=True):
-    """A source record of a person."""
-
-    record_id: int
-    source: str
-    last_seen: datetime | None
-
-
-class PersonView(msgspec.Struct, frozen=True):
-    """A person: the newest value of each field, the newest source records behind it, and what they have been through."""
-
-    person_id: int
-    profile: dict[str, Any]
-    records: list[RecordView]
-    journey: Journey
-
-
-class Merged(msgspec.Struct, frozen=True):
-    """A person that was merged into another one."""
-
-    person_id: int
-    merged_into: int
-
-
 class PeopleController(Controller):
     path = "/v1"
     tags = ("people",)
@@ -122,26 +94,6 @@ class PeopleController(Controller):
         evidence = gather(data.fields, country=services.settings.country)
         read = await services.ring.read(caller.tenant, looked_up(evidence), None)
         return who(evidence, read, weights=services.decider.models_of(caller.tenant).weights, now=services.clock.now())
-
-    @get(
-        "/persons/{person_id:int}",
-        guards=[allow("read")],
-        summary="A person: profile, records, journey",
-        responses={308: ResponseSpec(Merged, generate_examples=False, description="Merged into another person.")},
-    )
-    async def person(
-        self, person_id: PersonId, services: NamedDependency[Services], caller: NamedDependency[Caller]
-    ) -> Response[PersonView | Merged]:
-        """308 with the living person's address where this one was merged."""
-        read = await services.ring.read(caller.tenant, (), None, persons=(person_id,))
-        if not read.records:
-            raise BadInput("unknown_person", "There is no such person.", where={"person": person_id}, http_status=404)
-        living = read.records[0].person_id
-        if living != person_id:
-            return Response(Merged(person_id, living), status_code=308, headers={"Location": f"/v1/persons/{living}"})
-        lived = journey(living, read.touches, now=services.clock.now(), issues_cut=living in read.issues_cut)
-        records = [RecordView(record.record_id, record.source, record.last_seen) for record in read.records]
-        return Response(PersonView(living, profile(read.records), records, lived))
 
     @post("/records", status_code=200, guards=[allow("import")], summary="Source records, stored before the answer")
     async def records(

@@ -62,6 +62,8 @@ _LIST_ORDER: Final = ("first_party", "verified", "newest", "placed", "trusted", 
 _FIXED_ORDER: Final = ("first_party", "verified", "trusted", "frequent", "newest", "complete")
 _YEAR: Final = 365.0
 DAYS_MAX: Final = 36_525.0
+RULES_FILE: Final = "survivorship.toml"
+"""In the home directory."""
 
 
 class FieldRule(msgspec.Struct, frozen=True):

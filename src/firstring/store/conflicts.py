@@ -30,6 +30,14 @@ class Conflict(msgspec.Struct, frozen=True):
     values: tuple[GoldenValue, ...]
 
 
+class Open(msgspec.Struct, frozen=True):
+    """An open conflict of a person that is at hand."""
+
+    conflict_id: int
+    field: str
+    found_at: datetime
+
+
 class Decided(msgspec.Struct, frozen=True):
     """A steward's choice: it stands with one record of a source, through merges and splits."""
 
@@ -73,6 +81,13 @@ async def open_conflicts(
         if field is not None:
             found.append(Conflict(row["conflict_id"], row["person_id"], row["field"], row["found_at"], _values(field)))
     return found
+
+
+async def conflicts_of(database: Database, tenant: Tenant, person_id: int) -> list[Open]:
+    """Conflicts of one person that are queued."""
+    async with database.transaction(tenant.tenant_id) as connection:
+        rows = await connection.fetch(sql("persons", "conflicts_of"), tenant.tenant_id, person_id)
+    return [Open(**dict(row)) for row in rows]
 
 
 def _in_conflict(of: Person, field: str, rules: Rules, now: datetime) -> GoldenField | None:

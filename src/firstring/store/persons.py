@@ -12,6 +12,7 @@ from firstring import limits
 from firstring.contact import RecordRead
 from firstring.errors import BadInput
 from firstring.identity.blocking import identifier_keys
+from firstring.identity.dates import instant, timestamp
 from firstring.identity.golden import Golden, golden
 from firstring.identity.rules import Rules
 from firstring.store.database import Connection, Database, Tenant
@@ -24,6 +25,7 @@ RECORDS_MAX: Final = 1_000
 SHARED_KEYS_MAX: Final = 64
 """Identifiers of one person by which others of the household are looked for."""
 CHANGES_SHOWN: Final = 50
+TIME_CHARS: Final = 40
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -61,6 +63,16 @@ class Person(msgspec.Struct, frozen=True):
     def golden(self, now: datetime, rules: Rules) -> Golden:
         """The golden record; of a past person as of then."""
         return golden([*self.records, *self.enrichments], now=self.at or now, rules=rules)
+
+
+def moment(text: str) -> datetime:
+    """A past moment as people write it: RFC 3339, or a date (its midnight, UTC). Raises BadInput time_invalid."""
+    found = timestamp(text.strip()) if len(text) <= TIME_CHARS else ""
+    if not isinstance(found, str) or not found:
+        raise BadInput(
+            "time_invalid", "That is no time.", where={"field": "at"}, hint="Write 2026-03-01T12:00:00Z, or a date."
+        )
+    return instant(found)
 
 
 async def person(database: Database, tenant: Tenant, person_id: int) -> Person:
