@@ -64,6 +64,7 @@ async def roll_in(
     async with _alone(database, tenant):
         version = await _begin(database, tenant, named, threshold, again, clock)
         if version.state == "active":
+            await cut_glue(database, tenant, told)  # an earlier run may have been ended before it came to this
             return RolledIn(version, None, True)
         async with database.transaction(tenant.tenant_id) as connection:
             active = await model_of(connection, tenant, version.number)
