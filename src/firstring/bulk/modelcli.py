@@ -32,6 +32,51 @@ def show_spec(
     typer.echo(toml_of(spec_in(check) if check else PERSON), nl=False)
 
 
+@model_app.command("import-splink")
+def import_splink(
+    file: Annotated[Path, typer.Argument(help="A model that Splink saved as JSON.")],
+    output: Annotated[Path, typer.Option("--out", help="The model, JSON.")],
+    records: Annotated[int, typer.Option(help="How many records Splink trained it on.", min=2)],
+    column: Annotated[list[str] | None, typer.Option(help="SPLINK_COLUMN=FIELD, where the name does not say it.")] = None,
+) -> None:
+    """Makes a model of Splink's: every level that maps keeps its weight, every other one is listed."""
+    from rich.table import Table
+
+    from firstring.bulk.synonyms import SYNONYMS, bare
+    from firstring.identity.fields import FIELDS
+    from firstring.identity.model import as_json
+    from firstring.identity.splinkmodel import COLUMN_OF_FIELD, imported
+
+    stated: dict[str, str] = {}
+    for one in column or []:
+        name, equals, field = one.partition("=")
+        if not equals or field not in FIELDS:
+            message = "Write SPLINK_COLUMN=FIELD, with a field of the vocabulary."
+            raise BadInput("argument_invalid", message, where={"argument": one[:80]}, hint="docs/importing.md lists them.")
+        stated[name] = field
+
+    def column_of(name: str) -> str | None:
+        return COLUMN_OF_FIELD.get(stated.get(name) or SYNONYMS.get(bare(name), ""))
+
+    found = imported(_content(file), records, column_of)
+    written_whole(output, as_json(found.model))
+    shown = Table("comparison", "level", "state", "why")
+    for row in found.told:
+        shown.add_row(row.comparison, row.level, row.state, row.reason)
+    _err.print(shown)
+    states = [row.state for row in found.told if row.comparison != "blocking"]
+    said = ", ".join(f"{states.count(state)} {state}" for state in ("mapped", "approximated", "left out"))
+    _err.print(f"{found.model.version}: levels {said}", highlight=False)
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        message = f"The file cannot be read: {error.strerror}."
+        raise BadInput("file_unreadable", message, where={"file": str(path)}, hint="Check its name.") from error
+
+
 def written_whole(path: Path, content: bytes) -> None:
     """Writes a file that is there whole or not at all. Raises BadInput output_folder where its folder is not there."""
     if not path.parent.is_dir():

@@ -7,7 +7,9 @@ the records came. Codes are int32, -1 where a record has no value; a column of s
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
@@ -431,6 +433,15 @@ def sound(name: str) -> str:
     return kept[:6]
 
 
+_BRITISH = re.compile(r"[A-Z]{1,2}[0-9][A-Z0-9]?[0-9][A-Z]{2}")
+_LETTERS_UPPER: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+def _of_british(end: int, postcode: str) -> str:
+    """A British postcode without its last letters: -2 leaves the sector, -3 the district."""
+    return postcode[:end] if _BRITISH.fullmatch(postcode) else ""
+
+
 DERIVED: Final[dict[str, tuple[str, Callable[[str], str]]]] = {
     "initial": ("given", lambda value: value[:1]),
     "family_initial": ("family", lambda value: value[:1]),
@@ -443,5 +454,8 @@ DERIVED: Final[dict[str, tuple[str, Callable[[str], str]]]] = {
     "email_prefix": ("email", lambda value: email_local(value)[:7] if len(email_local(value)) > 6 else ""),
     "email_host": ("email", lambda value: value.rpartition("@")[2]),
     "outward": ("postcode", outward),
+    "postcode_sector": ("postcode", partial(_of_british, -2)),
+    "postcode_district": ("postcode", partial(_of_british, -3)),
+    "postcode_area": ("postcode", lambda value: value[: len(value) - len(value.lstrip(_LETTERS_UPPER))][:2]),
 }
 """Derived columns: the column they come from, and how a value is derived ("" for none)."""
