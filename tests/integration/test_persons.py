@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
+import secrets
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
+import msgspec
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from firstring.contact import Identifier
 from firstring.errors import BadInput
 from firstring.identity.canonical import CanonicalRecord, canonical_record
+from firstring.identity.golden import Golden
 from firstring.identity.rules import DEFAULT, rules_of
 from firstring.identity.survivorship import profile
 from firstring.store.conflicts import note, open_conflicts, renew_choices, resolve
 from firstring.store.database import Database, Tenant
 from firstring.store.enrichment import enrich
-from firstring.store.persons import Person, changes, household, person, person_at
+from firstring.store.persons import Person, changes, household, people, person, person_at
 from firstring.store.records import apply_records, delete_records
 from firstring.store.ring import RingStore
 
@@ -307,3 +314,69 @@ async def test_a_source_is_ones_own_or_a_providers(store: Store) -> None:
     with pytest.raises(BadInput) as refused:
         await enrich(store.database, store.tenant, "broker", [row("1", tier="x")], of="none", now=now)
     assert refused.value.code == "unknown_source"
+
+
+# --- any order ---------------------------------------------------------------------------------------------------
+
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
+values = st.fixed_dictionaries(
+    {"given_name": st.sampled_from(["Ann", "ANN", "Bob"]), "account": st.sampled_from(["A-1", "A-2"])},
+    optional={
+        "tier": st.sampled_from(["vip", "gold"]),
+        "city": st.sampled_from(["Delft", "Gouda"]),
+        "email": st.sampled_from(["a@lee.org", "b@lee.org"]),
+        "last_seen": st.sampled_from(["2026-01-01T00:00:00Z", "2025-01-01T00:00:00Z"]),
+    },
+)
+
+
+def comparable(made: Golden) -> Any:
+    """A golden record without the store's numbers."""
+    plain = msgspec.to_builtins(made)
+    for field in (*plain["fields"].values(), *plain["attributes"].values()):
+        for one in (*field["values"], *field.get("losers", ())):
+            one["said_by"] = [(said["source"], said["own_id"]) for said in one["said_by"]]
+    return plain
+
+
+async def goldens(database: Database, tenant: Tenant) -> Any:
+    """Every person's golden record, by the sources' own ids of their records."""
+    async with database.transaction(tenant.tenant_id) as connection:
+        ids = [row["person_id"] for row in await connection.fetch("select distinct person_id from record")]
+        found = await people(connection, tenant, ids)
+    return {
+        frozenset((one.source, one.fields["record_id"]) for one in of.records): comparable(of.golden(NOW, DEFAULT))
+        for of in found.values()
+    }
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@given(said=st.lists(values, min_size=2, max_size=8), order=st.randoms(use_true_random=False), at_once=st.booleans())
+async def test_golden_records_do_not_depend_on_order_batches_or_concurrency(
+    database: Database, said: list[dict[str, Any]], order: random.Random, at_once: bool
+) -> None:
+    records = [
+        ("crm" if number % 2 else "shop", row(str(number), family_name="Lee", **one)) for number, one in enumerate(said)
+    ]
+
+    async def stored(batches: list[list[tuple[str, CanonicalRecord]]], concurrently: bool) -> Any:
+        tenant = await database.add_tenant(f"t-{secrets.token_hex(6)}", NOW)
+        assert tenant is not None
+
+        async def put(batch: list[tuple[str, CanonicalRecord]]) -> None:
+            for source in ("crm", "shop"):
+                of_source = [record for its, record in batch if its == source]
+                await apply_records(database, tenant, source, of_source, now=NOW)
+
+        if concurrently:
+            await asyncio.gather(*map(put, batches))
+        else:
+            for batch in batches:
+                await put(batch)
+        return await goldens(database, tenant)
+
+    shuffled = list(records)
+    order.shuffle(shuffled)
+    cut = order.randint(0, len(shuffled))
+    assert await stored([[one] for one in shuffled], at_once) == await stored([shuffled[:cut], shuffled[cut:]], False)
+    assert await stored([records], False) == await stored([[one] for one in shuffled], True)
