@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import combinations
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, TypeAlias
 
 import msgspec
 import numpy as np
@@ -66,6 +66,17 @@ class Linked(NamedTuple):
     held: list[tuple[int, int, str, float]]
 
 
+Known: TypeAlias = dict[tuple[int, int], tuple[int, float]]
+"""Pairs of records, in canonical order: their pattern and log-odds."""
+
+
+class Met(NamedTuple):
+    """Pairs of rows as left * n + right, left < right, in order; whether they meet under a profile key."""
+
+    pairs: NDArray[np.int64]
+    by_profile: NDArray[np.bool_]
+
+
 class Scored(NamedTuple):
     """Pairs of rows, left < right, in order."""
 
@@ -87,16 +98,17 @@ def link(
     *,
     must: Iterable[tuple[int, int]] = (),
     cannot: Iterable[tuple[int, int]] = (),
+    known: Known | None = None,
 ) -> Linked:
     """The persons of records that no other record is likely to be one with.
 
-    hot: keys that make no pairs. must, cannot: decisions about records; those about others are passed over.
+    hot: keys that make no pairs. must, cannot: decisions about records; those about others are passed over. known: pairs
+    that were scored before, under the same keys.
     """
     ordered = sorted(entries, key=lambda record: entries[record][:2])
     row_of = {record: row for row, record in enumerate(ordered)}
     rows = [entries[record] for record in ordered]
-    met, by_profile = meetings(rows, hot)
-    scored = _scored(rows, met, by_profile, version)
+    scored = _scored(ordered, rows, meetings(rows, hot), version, {} if known is None else known)
     joined = _rows_of(must, row_of)
     likely = scored.log_odds >= min(LIKELY, version.log_odds)
     left = [*scored.left[likely].tolist(), *(one for one, _ in joined)]
@@ -111,38 +123,35 @@ def link(
 
 
 def likely_partners(
-    entries: Mapping[int, Entry], new: AbstractSet[int], hot: AbstractSet[bytes], version: Version
+    entries: Mapping[int, Entry], new: AbstractSet[int], hot: AbstractSet[bytes], version: Version, known: Known
 ) -> set[int]:
-    """The records outside `new` that are a likely pair with one of it."""
-    return {record for pair in _likely(entries, new, hot, version) for record in pair} - new
+    """The records outside `new` that are a likely pair with one of it. What is scored goes to `known`."""
+    return {record for pair in _likely(entries, new, hot, version, known) for record in pair} - new
 
 
 def likely_between(
     entries: Mapping[int, Entry], some: AbstractSet[int], hot: AbstractSet[bytes], version: Version
 ) -> list[tuple[int, int]]:
     """The likely pairs of a record of `some` and one that is not, in that order; in canonical order of records."""
-    pairs = _likely(entries, some, hot, version)
+    pairs = _likely(entries, some, hot, version, {})
     return [(one, other) if one in some else (other, one) for one, other in pairs if (one in some) != (other in some)]
 
 
 def _likely(
-    entries: Mapping[int, Entry], some: AbstractSet[int], hot: AbstractSet[bytes], version: Version
+    entries: Mapping[int, Entry], some: AbstractSet[int], hot: AbstractSet[bytes], version: Version, known: Known
 ) -> list[tuple[int, int]]:
     """The likely pairs with a record of `some` at least."""
     records = sorted(entries, key=lambda record: entries[record][:2])
     rows = [entries[record] for record in records]
-    inside = np.array([record in some for record in records], bool)
-    met, by_profile = meetings(rows, hot, inside)
-    scored = _scored(rows, met, by_profile, version)
+    inside = [record in some for record in records]
+    scored = _scored(records, rows, meetings(rows, hot, inside), version, known)
     strong = np.flatnonzero(scored.log_odds >= min(LIKELY, version.log_odds))
     lefts, rights = scored.left[strong].tolist(), scored.right[strong].tolist()
     return [(records[left], records[right]) for left, right in zip(lefts, rights, strict=True)]
 
 
-def meetings(
-    rows: Sequence[Entry], hot: AbstractSet[bytes], new: NDArray[np.bool_] | None = None
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """The pairs of rows that share a key which is not hot, as left * n + right in order; and whether by a profile key.
+def meetings(rows: Sequence[Entry], hot: AbstractSet[bytes], new: Sequence[bool] | None = None) -> Met:
+    """The pairs of rows that share a key which is not hot.
 
     new: only pairs with one such row at least.
     """
@@ -154,26 +163,39 @@ def meetings(
     contact: list[int] = []
     profile: list[int] = []
     for key, members in carrying.items():
-        if len(members) > 1 and key not in hot:
-            found = profile if key[0] & PROFILE else contact
+        if len(members) < 2 or key in hot:
+            continue
+        found = profile if key[0] & PROFILE else contact
+        if new is None:
             found += [left * size + right for left, right in combinations(members, 2)]
+        else:
+            for one in members:
+                if new[one]:
+                    found += [min(one, other) * size + max(one, other) for other in members if other != one]
     by_profile = np.unique(np.array(profile, np.int64))
     met = np.union1d(np.array(contact, np.int64), by_profile)
-    if new is not None and len(met):
-        met = met[new[met // size] | new[met % size]]
-    return met, np.isin(met, by_profile, assume_unique=True)
+    return Met(met, np.isin(met, by_profile, assume_unique=True))
 
 
-def _scored(rows: Sequence[Entry], met: NDArray[np.int64], by_profile: NDArray[np.bool_], version: Version) -> Scored:
-    if not len(met):
-        none = np.zeros(0, np.int64)
-        return Scored(none, none, none, np.zeros(0, np.float64))
-    left, right = met // len(rows), met % len(rows)
-    there = np.unique(np.concatenate((left, right)))
-    table = table_of([rows[row].values for row in there.tolist()], version.statistics)
-    model = version.model
-    found = patterns(model.comparisons(), table, np.searchsorted(there, left), np.searchsorted(there, right))
-    return Scored(left, right, found, score(model, found, by_profile, model.records).log_odds)
+def _scored(records: Sequence[int], rows: Sequence[Entry], met: Met, version: Version, known: Known) -> Scored:
+    """The pairs with their patterns and log-odds; what is not known is compared, and known then."""
+    size = max(1, len(rows))
+    left, right = met.pairs // size, met.pairs % size
+    names = [(records[one], records[other]) for one, other in zip(left.tolist(), right.tolist(), strict=True)]
+    unknown = np.array([place for place, name in enumerate(names) if name not in known], np.int64)
+    if len(unknown):
+        ones, others = left[unknown], right[unknown]
+        there = np.unique(np.concatenate((ones, others)))
+        table = table_of([rows[row].values for row in there.tolist()], version.statistics)
+        model = version.model
+        found = patterns(model.comparisons(), table, np.searchsorted(there, ones), np.searchsorted(there, others))
+        log_odds = score(model, found, met.by_profile[unknown], model.records).log_odds
+        for place, pattern, odds in zip(unknown.tolist(), found.tolist(), log_odds.tolist(), strict=True):
+            known[names[place]] = (pattern, odds)
+    shown = [known[name] for name in names]
+    return Scored(
+        left, right, np.array([one[0] for one in shown], np.int64), np.array([one[1] for one in shown], np.float64)
+    )
 
 
 def groups_of(

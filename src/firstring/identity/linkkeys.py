@@ -11,7 +11,7 @@ from itertools import product
 from typing import Final, NamedTuple
 
 from firstring.identity.columns import DERIVED, EITHER_ORDER, SEVERAL, SLOTS
-from firstring.identity.spec import BlockingKey, Spec
+from firstring.identity.spec import Spec
 from firstring.identity.statistics import Statistics
 
 Values = Mapping[str, Sequence[str]]
@@ -47,31 +47,40 @@ def link_keys_of(spec: Spec, values: Values, statistics: Statistics | None = Non
     statistics: of the version. Of a column with more than SLOTS values, the rarest take part, as in a table; without
     statistics all do.
     """
-    known = tags(spec)
-    parts: dict[str, tuple[str, ...]] = {}
-    found: list[LinkKey] = []
-    for key in spec.linking:
-        for text in _texts(key, values, parts, statistics):
-            found.append(LinkKey(key.name, known[key.name], text, key.profile))
-    return found
+    return KeyMaker(spec, statistics).keys_of(values)
 
 
-def _texts(
-    key: BlockingKey, values: Values, parts: dict[str, tuple[str, ...]], statistics: Statistics | None
-) -> dict[str, None]:
-    slots: list[tuple[str, ...]] = []
-    for name in key.parts:
-        if name not in parts:
-            parts[name] = _part(name, values, statistics)
-        if not parts[name]:
-            return {}
-        slots.append(parts[name])
-    if len(slots) == 1:
-        return dict.fromkeys(slots[0])
-    return dict.fromkeys(_SEPARATOR.join(one) for one in product(*slots))
+class KeyMaker:
+    """`link_keys_of` for many records of one version."""
+
+    def __init__(self, spec: Spec, statistics: Statistics | None = None) -> None:
+        known = tags(spec)
+        self._keys = [(key.name, known[key.name], key.parts, key.profile) for key in spec.linking]
+        self._statistics = statistics
+
+    def keys_of(self, values: Values) -> list[LinkKey]:
+        """The linking keys of one record, none twice."""
+        part_of: dict[str, Sequence[str]] = {}
+        found: list[LinkKey] = []
+        for name, tag, parts, profile in self._keys:
+            slots = []
+            for part in parts:
+                texts = part_of.get(part)
+                if texts is None:
+                    texts = part_of[part] = _part(part, values, self._statistics)
+                if not texts:
+                    break
+                slots.append(texts)
+            else:
+                if len(slots) == 1:
+                    found += [LinkKey(name, tag, text, profile) for text in dict.fromkeys(slots[0])]
+                else:
+                    joined = dict.fromkeys(_SEPARATOR.join(one) for one in product(*slots))
+                    found += [LinkKey(name, tag, text, profile) for text in joined]
+        return found
 
 
-def _part(name: str, values: Values, statistics: Statistics | None) -> tuple[str, ...]:
+def _part(name: str, values: Values, statistics: Statistics | None) -> Sequence[str]:
     """The texts of one part: several where the column has several values."""
     if name in EITHER_ORDER:
         given, family = (_part(one, values, statistics) for one in EITHER_ORDER[name])
@@ -81,11 +90,12 @@ def _part(name: str, values: Values, statistics: Statistics | None) -> tuple[str
         return (f"{postcode[0]} {address[0]}",) if address and postcode else ()
     base, derive = DERIVED.get(name, (name, None))
     stated = values.get(base, ())
-    if base not in SEVERAL:
-        stated = stated[:1]
-    elif len(stated) > SLOTS and statistics is not None:
-        stated = rarest(base, stated, statistics)
-    return tuple(stated) if derive is None else tuple(text for value in stated if (text := derive(value)))
+    if len(stated) > 1:
+        if base not in SEVERAL:
+            stated = stated[:1]
+        elif len(stated) > SLOTS and statistics is not None:
+            stated = rarest(base, stated, statistics)
+    return stated if derive is None else tuple(text for value in stated if (text := derive(value)))
 
 
 def rarest(column: str, values: Sequence[str], statistics: Statistics) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from firstring.identity.columns import compared
 from firstring.identity.linking import Entry, content_of
-from firstring.identity.linkkeys import COPY_TAG, Values, link_keys_of
+from firstring.identity.linkkeys import COPY_TAG, Values
 from firstring.store.database import Connection, Tenant
 from firstring.store.models import ActiveModel
 from firstring.store.queries import sql
@@ -60,11 +60,9 @@ def keys_in(link_keys: Iterable[bytes]) -> list[bytes]:
 
 def link_state(keys: TenantKeys, active: ActiveModel, values: Values, external_key: bytes) -> LinkState:
     """The linking keys of a record under a version."""
-    spec = active.model.spec
-    domain = {key.name: "link:" + "+".join(key.parts) for key in spec.linking}
+    blind, domain = keys.blind, active.domains
     found = tuple(
-        bytes((key.tag,)) + keys.blind(domain[key.name], key.text)[:_INDEX_BYTES]
-        for key in link_keys_of(spec, values, active.statistics)
+        [bytes((tag,)) + blind(domain[name], text)[:_INDEX_BYTES] for name, tag, text, _ in active.keys.keys_of(values)]
     )
     content = content_of(values)
     if not found:

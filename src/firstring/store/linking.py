@@ -13,7 +13,7 @@ from itertools import count
 from typing import Any, NamedTuple
 
 from firstring.identity.clusters import Assignment, assign
-from firstring.identity.linking import Entry, Linked, likely_partners, link
+from firstring.identity.linking import Entry, Known, Linked, likely_partners, link
 from firstring.identity.linkkeys import Values
 from firstring.store.copies import Followed, Ranking, Region, follow, ranking
 from firstring.store.database import Connection, Tenant
@@ -150,6 +150,7 @@ class _Relinking:
         self._hot: set[bytes] = set()
         self._settled: set[bytes] = set()
         """Keys of which it is known whether they are hot."""
+        self._known: Known = {}
         self._current: dict[int, int] = {}
         self._component: dict[int, int | None] = {}
 
@@ -159,7 +160,8 @@ class _Relinking:
         if self._any_decision:
             self._decided = await self._decisions({entry.order for entry in region.values()})
         await self._find_hot(region)
-        linked = link(region, self._hot, self._active, must=self._decided.must, cannot=self._decided.cannot)
+        must, cannot = self._decided.must, self._decided.cannot
+        linked = link(region, self._hot, self._active, must=must, cannot=cannot, known=self._known)
         return await self._settle(region, linked, now)
 
     async def _decisions(self, external_keys: Collection[bytes]) -> Decided:
@@ -218,7 +220,7 @@ class _Relinking:
         parts = await parts_of(self._connection, self._tenant, candidates - reached)
         if parts:
             met = await entries_of(self._connection, self._tenant, parts.values())
-            reached |= likely_partners({**met, **self._entries}, self._entries.keys(), self._hot, self._active)
+            reached |= likely_partners({**met, **self._entries}, self._entries.keys(), self._hot, self._active, self._known)
         return reached - (self._arrivals.keys() - self._before.keys())
 
     async def _meet(self, touched: Mapping[bytes, int], reached: set[int]) -> set[int]:

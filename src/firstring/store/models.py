@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from firstring.errors import BadInput
+from firstring.identity.linkkeys import KeyMaker
 from firstring.identity.model import Model, as_json, from_json
 from firstring.identity.statistics import Statistics
 from firstring.store.database import Connection, Tenant
@@ -28,7 +29,10 @@ _DIGITS: Final = 6
 
 
 class ActiveModel(msgspec.Struct, frozen=True):
-    """One version: what decides which records are one person. threshold: a probability; log_odds: the same in nats."""
+    """One version: what decides which records are one person. threshold: a probability; log_odds: the same in nats.
+
+    keys, domains: what makes the linking keys of a record, and the domain of each one's blind index; out of the rest.
+    """
 
     model_id: int
     version: str
@@ -36,6 +40,8 @@ class ActiveModel(msgspec.Struct, frozen=True):
     statistics: Statistics
     threshold: float
     log_odds: float
+    keys: KeyMaker
+    domains: dict[str, str]
 
 
 def statistics_key(keys: TenantKeys, version: str) -> bytes:
@@ -97,4 +103,7 @@ def _opened(tenant: Tenant, model_id: int, row: Any) -> ActiveModel:
     )
     threshold = round(row["threshold"], _DIGITS)
     odds = math.log(threshold / (1.0 - threshold))
-    return ActiveModel(model_id, row["version"], from_json(row["model"]), statistics, threshold, odds)
+    model = from_json(row["model"])
+    domains = {key.name: "link:" + "+".join(key.parts) for key in model.spec.linking}
+    keys = KeyMaker(model.spec, statistics)
+    return ActiveModel(model_id, row["version"], model, statistics, threshold, odds, keys, domains)
