@@ -21,11 +21,13 @@ from rich.table import Table
 
 from firstring import __version__
 from firstring.bulk.modelcli import register as add_commands_of_models
+from firstring.bulk.versioncli import train_on_store
 from firstring.contact import Resolution
 from firstring.errors import BadInput, FirstringError, Retryable
 from firstring.ports import SystemClock
 from firstring.settings import load
 from firstring.steward import persons as persons_commands
+from firstring.steward.cli import register as add_commands_of_stewards
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -98,7 +100,7 @@ def upgrade() -> None:
 
 @app.command()
 def token(
-    role: Annotated[str, typer.Option(help="administrator, adapter, import, events, write_key or read.")] = "read",
+    role: Annotated[str, typer.Option(help="administrator, adapter, import, events, write_key, read or steward.")] = "read",
     name: Annotated[str, typer.Option(help="What the token is for.")] = "unnamed",
     tenant: Annotated[str, typer.Option(help="Tenant (default: the settings').")] = "",
     list_all: Annotated[bool, typer.Option("--list", help="Lists the tokens instead.")] = False,
@@ -253,8 +255,14 @@ def link(
 
 @app.command()
 def train(
-    files: Annotated[list[Path], typer.Argument(help="CSV, JSONL or Parquet.")],
-    output: Annotated[Path, typer.Option("--out", help="The model, JSON.")],
+    files: Annotated[list[Path] | None, typer.Argument(help="CSV, JSONL or Parquet.")] = None,
+    output: Annotated[Path | None, typer.Option("--out", help="The model, JSON.")] = None,
+    store: Annotated[
+        bool, typer.Option("--store", help="Learns from the records of the store and keeps the version there.")
+    ] = False,
+    threshold: Annotated[
+        float, typer.Option(help="With --store: from which probability on two records are one person.")
+    ] = 0.95,
     map_file: Annotated[Path | None, typer.Option("--map", help="TOML: [fields] column = field.")] = None,
     memory_mb: Annotated[int, typer.Option(help="Memory of the pairs; beyond it they go to disk.", min=100)] = 1_000,
     country: Annotated[str, typer.Option(help="Of national phone numbers, where the map names none.")] = "",
@@ -265,6 +273,17 @@ def train(
     from firstring.bulk.load import NICENESS
 
     os.nice(NICENESS)
+    if store:
+        if files or map_file:
+            raise BadInput(
+                "argument_conflict", "The store's records are read as they are.", hint="Leave out files and --map."
+            )
+        train_on_store(output, spec, threshold, memory_mb)
+        return
+    if not files or output is None:
+        raise BadInput(
+            "argument_missing", "What shall it learn from, and where to?", hint="Give files and --out, or --store."
+        )
     settings_country = country or load().country
     run_train(files, map_file, output, country=settings_country, memory_mb=memory_mb, spec_path=spec, console=err)
 
@@ -428,6 +447,24 @@ def bench_identity(
 
 
 add_commands_of_models(app)
+add_commands_of_stewards(app)
+
+
+@bench_app.command("who")
+def bench_who(
+    households: Annotated[int, typer.Option(help="Households of the town that rings.", min=100)] = 6_000,
+    calls: Annotated[int, typer.Option(help="Calls measured.", min=100)] = 20_000,
+    outcomes: Annotated[
+        int, typer.Option(help="Calls of another town that the priors are fitted to; 0: none.", min=0)
+    ] = 3_000,
+    seed: Annotated[int, typer.Option(help="Seed of the generator.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Prints the result as JSON.")] = False,
+) -> None:
+    """Who is ringing, by the number alone and with the journey, beside whoever was seen last; calibration."""
+    from firstring.bench.who import run_bench
+
+    run_bench(households=households, calls=calls, outcomes=outcomes, seed=seed, as_json=as_json, console=err)
+
 
 if __name__ == "__main__":
     main()

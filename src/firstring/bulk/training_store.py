@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import os
 from datetime import datetime
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
@@ -21,7 +20,7 @@ from firstring.bulk.plan import make_plan
 from firstring.bulk.storelink import FROZEN, Stored, read_store
 from firstring.errors import BadInput
 from firstring.identity.drift import Profile, level_counts, profile
-from firstring.identity.model import Model, as_json, score
+from firstring.identity.model import Model, score
 from firstring.identity.spec import PERSON, Spec
 from firstring.identity.statistics import Statistics
 from firstring.store.database import Database, Tenant
@@ -88,13 +87,6 @@ def _fitted(
     linked = found >= np.log(threshold / (1.0 - threshold))
     levels = level_counts(model.comparisons(), observed.patterns[linked], observed.counts[linked].astype(np.int64))
     return model, statistics, profile(table, stored.sources[stored.kept], stored.names, statistics, levels)
-
-
-def write_model(path: Path, model: Model) -> None:
-    """The model as JSON; the file is there when it is whole."""
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.write_bytes(as_json(model))
-    part.replace(path)
 
 
 def say_trained(console: Console, trained: Trained) -> None:

@@ -157,13 +157,11 @@ def say_version(console: Console, version: Version, active: ActiveModel) -> None
     console.print("weights in nats: +2.3 makes one person ten times as likely", highlight=False)
 
 
-def say_difference(console: Console, one: ActiveModel, other: ActiveModel) -> None:
+def say_difference(console: Console, left: Model, right: Model) -> None:
     """Where two versions weigh otherwise."""
-    left, right = one.model, other.model
-    console.print(f"{one.version} -> {other.version}", highlight=False)
+    console.print(f"{left.version} -> {right.version}", highlight=False)
     figures: list[tuple[str, float, float]] = [
         ("records", left.records, right.records),
-        ("threshold", one.threshold, other.threshold),
         *((f"pairs of {name} a record", left.pairs_per_record[name], right.pairs_per_record[name]) for name in CLASSES[:2]),
     ]
     for name, was, now in figures:
