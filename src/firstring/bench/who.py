@@ -17,16 +17,22 @@ from typing import Final, NamedTuple
 
 from rich.console import Console
 
+from firstring.bench import people
 from firstring.bench.measures import Measure, quantile, table
 from firstring.bench.ringing import Ring, Town
 from firstring.contact import Read, Resolution
+from firstring.identity.outcomes import FITTED, Outcome, fit
 from firstring.identity.resolver import resolve
-from firstring.identity.weights import DEFAULT, Weights
+from firstring.identity.weights import DEFAULT, TABLE, Weights
 from firstring.journey.attention import contact_priors
 
 BINS: Final = (0.0, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95, 0.98, 1.0)
 ENOUGH: Final = 200
 """A bin of fewer statements shows nothing."""
+OFF: Final = 0.05
+"""What is stated and what is true may lie so far apart in a bin."""
+OTHER_TOWN: Final = 1_000
+"""What is fitted to has a seed so far from what is measured."""
 _NEVER: Final = datetime.min.replace(tzinfo=UTC)
 
 
@@ -35,7 +41,6 @@ class Answer(NamedTuple):
 
     stated: Mapping[int | str, float]
     truth: int | str
-    shared: bool
     took_us: float
 
     @property
@@ -56,11 +61,11 @@ def answered(rings: Iterable[Ring], weights: Weights, *, journey: bool) -> list[
     found = []
     for ring in rings:
         began = time.perf_counter()
-        people = {record.person_id for record in ring.read.records}
-        priors = contact_priors(people, ring.read.touches, now=ring.at) if journey else {}
+        persons = {record.person_id for record in ring.read.records}
+        priors = contact_priors(persons, ring.read.touches, now=ring.at) if journey else {}
         resolution = resolve(ring.evidence, ring.read, weights=weights, now=ring.at, priors=priors)
         took_us = (time.perf_counter() - began) * 1e6
-        found.append(Answer(stated(resolution), ring.truth, len(people) > 1, took_us))
+        found.append(Answer(stated(resolution), ring.truth, took_us))
     return found
 
 
@@ -104,34 +109,33 @@ def worst(rows: Sequence[tuple[float, float, int, float, float]]) -> float:
     return max((abs(mean - right) for _, _, count, mean, right in rows if count >= ENOUGH), default=0.0)
 
 
-def measures_of(rings: Sequence[Ring], weights: Weights, name: str) -> list[Measure]:
-    """First place among those who share a number, calibration, log loss and time, without and with the journey."""
+def measures_of(rings: Sequence[Ring], weights: Weights, name: str, *, calibrated: bool) -> list[Measure]:
+    """First place among those who share a number, calibration, log loss and time, without and with the journey.
+
+    calibrated: whether the bins have a goal.
+    """
     at_stake = [place for place, ring in enumerate(rings) if isinstance(ring.truth, int) and _shared(ring)]
-    rivals = {touches: _share(seen_last(rings[p].read, touches=touches) == rings[p].truth for p in at_stake)
-              for touches in (False, True)}  # fmt: skip
-    note = f"{len(at_stake):,} calls from numbers of several people"
-    found = [
-        Measure(f"{name}: last seen first, by records", "true", rivals[False], note=note),
-        Measure(f"{name}: last seen first, by records and touches", "true", rivals[True], note=note),
-    ]
+    found = []
     for journey, label in ((False, "number alone"), (True, "with the journey")):
+        rival = _share(seen_last(rings[p].read, touches=journey) == rings[p].truth for p in at_stake)
         answers = answered(rings, weights, journey=journey)
         first = _share(answers[place].first == answers[place].truth for place in at_stake)
-        found.append(Measure(f"{name}: {label}, true person first", "true", first, rivals[journey], "higher"))
+        what = "records and touches" if journey else "records"
+        note = f"seen last first, by {what}: {rival:.3f}; {len(at_stake):,} calls from shared numbers"
+        found.append(Measure(f"{name}, {label}: true person first", "true", first, rival, "higher", note))
         rows = calibration(answers)
         for low, high, count, mean, right in rows:
             found.append(
-                Measure(f"{name}: {label}, stated {low}-{high}", "true", right, note=f"{count:,}, stated {mean:.3f}")
+                Measure(f"{name}, {label}: stated {low}-{high}", "true", right, note=f"{count:,}, stated {mean:.3f}")
             )
         for other in ("another", "new"):
             mean = math.fsum(answer.stated[other] for answer in answers) / len(answers)
             right = _share(answer.truth == other for answer in answers)
-            found.append(Measure(f"{name}: {label}, {other}", "true", right, note=f"stated {mean:.3f} on average"))
-        found.append(
-            Measure(f"{name}: {label}, worst bin", "", worst(rows), 0.05, note=f"of those with {ENOUGH} statements")
-        )
-        found.append(Measure(f"{name}: {label}, log loss", "nats", log_loss(answers)))
-        found.append(Measure(f"{name}: {label}, time p50", "us", quantile([one.took_us for one in answers], 0.5)))
+            found.append(Measure(f"{name}, {label}: {other}", "true", right, note=f"stated {mean:.3f} on average"))
+        bins = f"of bins with {ENOUGH} statements"
+        found.append(Measure(f"{name}, {label}: worst bin", "off", worst(rows), OFF if calibrated else None, note=bins))
+        found.append(Measure(f"{name}, {label}: log loss", "nats", log_loss(answers)))
+        found.append(Measure(f"{name}, {label}: time p50", "us", quantile([one.took_us for one in answers], 0.5)))
     return found
 
 
@@ -144,12 +148,29 @@ def _share(facts: Iterable[bool]) -> float:
     return sum(known) / max(1, len(known))
 
 
-def run_bench(*, households: int, calls: int, seed: int, as_json: bool, console: Console) -> list[Measure]:
-    """Measures and prints."""
+def outcomes_of(rings: Iterable[Ring]) -> list[Outcome]:
+    """The calls as outcomes to fit to."""
+    found = []
+    for ring in rings:
+        persons = {record.person_id for record in ring.read.records}
+        priors = contact_priors(persons, ring.read.touches, now=ring.at)
+        found.append(Outcome(ring.evidence, ring.read, priors, ring.at, ring.truth))
+    return found
+
+
+def run_bench(*, households: int, calls: int, outcomes: int, seed: int, as_json: bool, console: Console) -> list[Measure]:
+    """Measures and prints: named priors, and priors fitted to `outcomes` calls of another town. 0 fits none."""
     rings = list(Town(seed, households).rings(calls))
-    found = measures_of(rings, DEFAULT, "named priors")
+    found = measures_of(rings, DEFAULT, "named priors", calibrated=False)
+    if outcomes:
+        known = outcomes_of(Town(seed + OTHER_TOWN, households).rings(outcomes))
+        fitted = fit(known, DEFAULT, told=lambda number, loss: console.print(f"fit {number}: {loss:.4f}", style="dim"))
+        found += measures_of(rings, fitted, f"fitted to {outcomes:,} calls", calibrated=True)
+        for name in FITTED:
+            note = f"named {DEFAULT[name]:.3g}"
+            found.append(Measure(f"fitted: {name}", TABLE[name].unit, fitted[name], note=note))
     if as_json:
         sys.stdout.write(json.dumps([one.as_json() for one in found]) + "\n")
     else:
-        console.print(table(f"who is ringing, seed {seed}", found))
+        console.print(table(f"who is ringing, seed {seed}, {people.VERSION}", found))
     return found

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from firstring.contact import Identifier, RecordRead, TouchRead
+from firstring.contact import Identifier, RecordRead
 from firstring.identity.comparison import Place, claimed
 from firstring.identity.dates import instant
 from firstring.identity.weights import Weights
@@ -22,21 +22,11 @@ RESTS_DAYS: Final = 45
 """How long a number rests at the least before somebody else gets it (FCC, 47 CFR 52.15: 45 days at the least)."""
 LONG_AGO_DAYS: Final = 730
 """An identifier not seen for so long is said to be."""
-FURTHER_RECORDS: Final = 3
 NAMES: Final = {
     "phone": "telephone number", "email": "e-mail address", "account": "account", "national_id": "national id",
     "device": "device", "cookie": "browser", "social": "social handle", "given": "given name", "family": "family name",
     "middle": "middle name", "birth_date": "birth date", "place": "address",
 }  # fmt: skip
-_SHOWN_ON: Final[Mapping[str, frozenset[str]]] = {
-    "phone": frozenset(("voice", "messaging")),
-    "email": frozenset(("email",)),
-    "device": frozenset(("web", "mobile", "chat")),
-    "cookie": frozenset(("web", "mobile", "chat")),
-    "social": frozenset(("social", "messaging")),
-}
-"""The channels on which a contact shows an identifier of the kind."""
-
 
 Traits: TypeAlias = frozenset[tuple[str, str]]
 """(what, value): the family names and addresses of a person."""
@@ -74,20 +64,19 @@ def holding(
     holders: Mapping[int, Sequence[RecordRead]],
     people: int,
     homes: Mapping[int, Traits],
-    touches: Sequence[TouchRead],
     weights: Weights,
     now: datetime,
 ) -> Holding:
     """The odds of each holder. holders: all records of each person who carries it; people: behind it in all (>= theirs);
     homes: their traits, needed where there are several.
 
-    The order of holders, records and touches does not matter.
+    The order of holders and records does not matter.
     """
     facts = {}
     seen = {person: _last_seen(identifier, records) for person, records in holders.items()}
     for person, records in holders.items():
         given_on = len(holders) > 1 and _given_on(identifier, person, holders, homes, seen[person])
-        facts[person] = _facts(identifier, person, records, seen[person], given_on, touches, weights, now)
+        facts[person] = _facts(identifier, records, seen[person], given_on, weights, now)
     active = {person: fact.theirs * fact.use for person, fact in facts.items()}
     known = math.fsum(active.values())
     unread = known / len(active) * (people - len(active))
@@ -103,11 +92,9 @@ def holding(
 
 def _facts(
     identifier: Identifier,
-    person: int,
     records: Sequence[RecordRead],
     seen: datetime | None,
     given_on: bool,
-    touches: Sequence[TouchRead],
     weights: Weights,
     now: datetime,
 ) -> _Facts:
@@ -133,31 +120,18 @@ def _facts(
     floor = weights["recent_floor"]
     faded = weights["age_unknown"] if days is None else math.pow(0.5, days / weights["recent_half_life"])
     use = floor + (1.0 - floor) * faded
-    use *= math.pow(weights["further_record"], min(len(held) - 1, FURTHER_RECORDS))
     if any(record.verified_at is not None for record in held):
         use *= weights["verified_use"]
         notes.append("verified")
-    if made := [touch.occurred_at for touch in touches if touch.person_id == person and _shows(identifier, touch)]:
-        recent = math.fsum(math.pow(0.5, _days(at, now) / weights["use_half_life"]) for at in made)
-        use *= 1.0 + recent / weights["use_prior"]
-        notes.append(f"contacts like this: {len(made)}")
     return _Facts(theirs, use, tuple(notes))
-
-
-def _shows(identifier: Identifier, touch: TouchRead) -> bool:
-    return touch.channel in _SHOWN_ON.get(identifier.kind, ())
 
 
 def _last_seen(identifier: Identifier, records: Sequence[RecordRead]) -> datetime | None:
     """When the identifier was last seen with the person, or found to be theirs."""
-    times = [
-        time
-        for record in records
-        if identifier in record.matched
-        for time in (record.last_seen, record.verified_at)
-        if time is not None
-    ]
-    return max(times, default=None)
+    held = [record for record in records if identifier in record.matched]
+    return max(
+        (time for record in held for time in (record.last_seen, record.verified_at) if time is not None), default=None
+    )
 
 
 def _given_on(

@@ -83,7 +83,6 @@ def resolve(
             {person: records for person, records in persons.items() if _carries(records, identifier)},
             people,
             homes,
-            read.touches,
             weights,
             now,
         )

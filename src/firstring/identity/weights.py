@@ -51,10 +51,7 @@ TABLE: Final[dict[str, Prior]] = {
     "age_floor": Prior(0.05, "rate", "judgement: what is left of the oldest identifier"),
     "age_unknown": Prior(0.5, "rate", "judgement: one half-life, when nobody knows when it was last seen"),
     # Who of several holders of an identifier has it in hand: factors on the share of one of them.
-    "use_prior": Prior(1.0, "contacts", "judgement: gamma-Poisson; one contact made doubles the share of who made none"),
-    "use_half_life": Prior(730.0, "days", "judgement: habits change with jobs and children"),
     "verified_use": Prior(2.0, "factor", "judgement: whose it was found to be has it in hand rather than who wrote it down"),
-    "further_record": Prior(1.25, "factor", "judgement: for each further record that states it, up to three"),
     "recent_half_life": Prior(730.0, "days", "judgement: of those who hold a number, who was seen of late is in touch"),
     "recent_floor": Prior(0.3, "rate", "judgement: what is left of the use of one not seen for very long"),
     "given_on": Prior(
