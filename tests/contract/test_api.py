@@ -29,6 +29,19 @@ ROUTES: dict[tuple[str, str], set[str]] = {
     ("post", "/v1/contacts/{contact_id}/evidence"): {"adapter"},
     ("post", "/v1/resolve"): {"read", "adapter"},
     ("get", "/v1/persons/{person_id}"): {"read", "steward"},
+    ("get", "/v1/persons/{person_id}/why"): {"steward"},
+    ("post", "/v1/persons/{person_id}/unmerge"): {"steward"},
+    ("get", "/v1/why"): {"steward"},
+    ("get", "/v1/guards"): {"steward"},
+    ("get", "/v1/held"): {"steward"},
+    ("post", "/v1/held"): {"steward"},
+    ("get", "/v1/decisions/links"): {"steward"},
+    ("post", "/v1/decisions/links"): {"steward"},
+    ("post", "/v1/decisions/links/{decision_id}/revoke"): {"steward"},
+    ("get", "/v1/review/next"): {"steward"},
+    ("post", "/v1/review/answers"): {"steward"},
+    ("post", "/v1/review/answers/undo"): {"steward"},
+    ("get", "/v1/review/effect"): {"steward"},
     ("get", "/v1/conflicts"): {"read", "steward"},
     ("post", "/v1/conflicts/{conflict_id}"): {"steward"},
     ("get", "/v1/hygiene"): {"read", "steward"},
@@ -54,8 +67,8 @@ def call(rig: Rig, method: str, path: str, token: str = "", **options: Any) -> h
 
 
 def filled(path: str) -> str:
-    values = {"contact_id": NOBODY, "revision": 1, "person_id": 10**9, "agent_id": 10**9, "conflict_id": 10**9}
-    return path.format(**values)
+    numbers = dict.fromkeys(("person_id", "agent_id", "conflict_id", "decision_id"), 10**9)
+    return path.format(contact_id=NOBODY, revision=1, **numbers)
 
 
 def document(rig: Rig) -> dict[str, Any]:

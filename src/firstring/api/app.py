@@ -21,6 +21,7 @@ from firstring.api.errors import HANDLERS
 from firstring.api.operating import OperatingController
 from firstring.api.people import PeopleController
 from firstring.api.persons import PersonsController
+from firstring.api.review import ReviewController
 from firstring.api.services import Services
 from firstring.api.voice import ROUTE_WAIT_MAX_MS, VoiceController
 from firstring.channels.deadline import by_deadline
@@ -45,6 +46,7 @@ def create_app(
             ContactsController,
             PeopleController,
             PersonsController,
+            ReviewController,
             AgentsController,
             *pages,
         ],

@@ -47,6 +47,12 @@ _ERRORS: Final = {
     500: "Something failed here: an operator has to look.",
     503: "Not now: the same call may succeed later.",
 }
+_CONFLICTING: Final = (
+    "/evidence", "/revoke", "/unmerge", "/held", "/decisions/links", "/review/next", "/review/answers", "/review/effect",
+)  # fmt: skip
+"""Ends of paths that the present state may forbid."""
+_NAMING: Final = ("/v1/why", "/v1/held", "/v1/decisions/links", "/v1/review/answers", "/v1/review/answers/undo")
+"""Paths whose body or query names something that may not be there."""
 _ALWAYS: Final = (400, 401, 403, 500, 503)
 _ERROR_EXAMPLE: Final = {
     "error": {
@@ -72,6 +78,18 @@ _EXAMPLES: Final[dict[tuple[str, str], Any]] = {
     ("/v1/contacts/{contact_id}/evidence", "post"): {"fields": {"account": "4711-0042"}, "intent": "refund"},
     ("/v1/resolve", "post"): {"fields": {"phone": "+12025550123", "full_name": "Jon Smith"}},
     ("/v1/conflicts/{conflict_id}", "post"): {"value": "1970-05-06", "by": "Eve Fox", "because": "passport seen"},
+    ("/v1/review/answers", "post"): {"question_id": 17, "answer": "household", "by": "Eve Fox"},
+    ("/v1/review/answers/undo", "post"): {"by": "Eve Fox"},
+    ("/v1/held", "post"): {"left_person": 4, "right_person": 9, "accept": False, "by": "Eve Fox", "because": "a namesake"},
+    ("/v1/decisions/links", "post"): {
+        "kind": "cannot",
+        "left": "crm:1001",
+        "right": "crm:1002",
+        "by": "Eve Fox",
+        "because": "twins",
+    },
+    ("/v1/decisions/links/{decision_id}/revoke", "post"): {"by": "Eve Fox", "because": "a mistake"},
+    ("/v1/persons/{person_id}/unmerge", "post"): {"record": "crm:1002", "by": "Eve Fox", "because": "not hers"},
     ("/v1/records", "post"): {
         "source": "crm",
         "records": [
@@ -150,9 +168,9 @@ def _errors(path: str, operation: Operation) -> None:
         del responses[status]
     responses.pop("400", None)
     possible = [500] if path in OPEN_PATHS else [*_ALWAYS]
-    if "{" in path:
+    if "{" in path or path in _NAMING:
         possible.append(404)
-    if path.endswith("/evidence") or path == "/v1/conflicts/{conflict_id}":
+    if path.endswith(_CONFLICTING) or path == "/v1/conflicts/{conflict_id}":
         possible.append(409)
     if path == "/v1/decide" or operation.request_body is not None:
         possible.append(413)
