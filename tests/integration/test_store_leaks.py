@@ -19,15 +19,19 @@ from tests.making import agent_profile, contact, decision, new_id
 
 from firstring.contact import Evidence, FanOut, Identifier, Reason, RecordRead, TouchRead
 from firstring.identity.canonical import canonical_record
+from firstring.identity.rules import DEFAULT
 from firstring.ports import SystemClock
 from firstring.settings import Settings
 from firstring.store import embedded
 from firstring.store.access import Access
+from firstring.store.conflicts import open_conflicts, resolve
 from firstring.store.contacts import Contacts
 from firstring.store.database import Database, Tenant, connect
+from firstring.store.enrichment import enrich
+from firstring.store.hygiene import Hygiene
 from firstring.store.notices import Notices
 from firstring.store.opening import OpenStore, initialise, open_database
-from firstring.store.records import apply_records
+from firstring.store.records import apply_records, delete_records
 from firstring.store.ring import RingStore
 
 CHUNK_BYTES = 16 << 20
@@ -121,6 +125,18 @@ async def plant(database: Database, tenant: Tenant, planted: Planted) -> None:
     changed = canonical_record({**raw, "note": planted.note + "!"}, country="US")
     assert (await apply_records(database, tenant, "crm", [changed, changed], now=now)).record_ids == applied.record_ids * 2
     [record_id] = applied.record_ids
+    other = canonical_record({**raw, "record_id": planted.phone, "birth_date": "1980-01-02", "account": None}, country="US")
+    bought = canonical_record({"record_id": planted.account, "note": planted.note, "hobby": planted.street}, country="US",
+                              findable=False)  # fmt: skip
+    assert (await enrich(database, tenant, "broker", [bought], of="crm", now=now)).added == 1
+    await apply_records(database, tenant, "crm", [other], now=now)
+    await Hygiene(database, SystemClock(), DEFAULT, country="US").once(tenant)
+    [conflict] = await open_conflicts(database, tenant, DEFAULT, now)
+    await resolve(
+        database, tenant, conflict.conflict_id, str(conflict.values[0].value), made_by="eve", reason="asked", rules=DEFAULT,
+        now=now,
+    )  # fmt: skip
+    await delete_records(database, tenant, "crm", [planted.phone], now=now)
     identifiers = [Identifier("phone", planted.phone), Identifier("email", planted.email)]
     async with database.transaction(tenant.tenant_id) as connection:
         wrapped, sealed = keys.seal({"name": "Order Shipped", "properties": {"to": planted.street, "note": planted.note}})
@@ -251,7 +267,9 @@ async def test_no_planted_value_can_be_found(store: OpenStore, planted: Planted,
 
     # Had one been stored in the open, this search would have found it, in a table and in the write-ahead log.
     async with database.transaction(tenant.tenant_id) as connection:
-        await connection.execute("update source set name = $2 where tenant_id = $1", tenant.tenant_id, planted.street)
+        await connection.execute(
+            "update source set name = $2 where tenant_id = $1 and name = 'crm'", tenant.tenant_id, planted.street
+        )
     superuser = await connect(running.dsn(embedded.SUPERUSER))
     try:
         await superuser.execute("checkpoint")
