@@ -11,7 +11,7 @@ from firstring.identity.explain import held_together
 from firstring.identity.review import Answer
 from firstring.store import decisions, review
 from firstring.store.database import Connection, Database, Tenant
-from firstring.store.decisions import Kind, decide_in
+from firstring.store.decisions import Kind, decide_all, decide_in
 from firstring.store.explaining import asked, best_pair, linked
 from firstring.store.looking import Looked, living, record_named, records_of_person
 from firstring.store.models import active_model
@@ -187,10 +187,5 @@ async def _decide(
     because: str,
     now: datetime,
 ) -> Made:
-    ids: list[int] = []
-    merged = split = 0
-    for pair in pairs:
-        done = await decide_in(connection, tenant, kind, pair, by=by, reason=because, now=now)
-        ids += done.decision_ids
-        merged, split = merged + done.merged, split + done.split
-    return Made(tuple(ids), merged, split)
+    done = await decide_all(connection, tenant, kind, pairs, by=by, reason=because, now=now)
+    return Made(done.decision_ids, done.merged, done.split)

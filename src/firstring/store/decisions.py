@@ -94,19 +94,39 @@ async def decide_in(
     now: datetime,
 ) -> Decided:
     """As decide_link, for records by their ids, in a transaction that holds the applier's lock."""
+    return await decide_all(connection, tenant, kind, [records], by=by, reason=reason, now=now)
+
+
+async def decide_all(
+    connection: Connection,
+    tenant: Tenant,
+    kind: Kind,
+    pairs: Sequence[tuple[int, int]],
+    *,
+    by: str,
+    reason: str,
+    now: datetime,
+) -> Decided:
+    """As decide_in, for several pairs at once: what rests on them is linked anew once."""
     _say_who_and_why(by, reason)
-    one, other = [await _by_id(connection, tenant, record) for record in records]
-    if one.part.record_id == other.part.record_id:
-        raise BadInput("decision_same_record", "A record is always one person with itself.", hint="Name two records.")
-    pair = {one.part.external_key, other.part.external_key}
-    living = await _living(connection, tenant, pair)
-    same = [row for row in living if row["kind"] == kind and {row["left_key"], row["right_key"]} == pair]
-    if same:
-        return Decided((same[0]["decision_id"],))
-    await _refuse_contradiction(connection, tenant, kind, one.part.external_key, other.part.external_key)
-    ids = await _add(connection, tenant, kind, [(one, other)], by, reason, now)
-    cause = f"decision {ids[0]}: {kind}"
-    return Decided(ids, *await _relink(connection, tenant, [one.part, other.part], cause, now))
+    ids: list[int] = []
+    parts: dict[int, Part] = {}
+    for records in pairs:
+        one, other = [await _by_id(connection, tenant, record) for record in records]
+        if one.part.record_id == other.part.record_id:
+            raise BadInput("decision_same_record", "A record is always one person with itself.", hint="Name two records.")
+        pair = {one.part.external_key, other.part.external_key}
+        living = await _living(connection, tenant, pair)
+        same = [row for row in living if row["kind"] == kind and {row["left_key"], row["right_key"]} == pair]
+        if same:
+            ids.append(same[0]["decision_id"])
+            continue
+        await _refuse_contradiction(connection, tenant, kind, one.part.external_key, other.part.external_key)
+        ids += await _add(connection, tenant, kind, [(one, other)], by, reason, now)
+        parts |= {named.part.record_id: named.part for named in (one, other)}
+    if not parts:
+        return Decided(tuple(ids))
+    return Decided(tuple(ids), *await _relink(connection, tenant, list(parts.values()), f"decision {ids[0]}: {kind}", now))
 
 
 async def revoke_decision(
