@@ -38,9 +38,9 @@ VISITS: Final[Mapping[str, Sign]] = {
 1,000; who was cut off calls again."""
 FADES: Final = 1.5
 """The times between what people do one after the other have a heavy tail (Barabasi 2005): no half-life fits it."""
-QUIET: Final = 0.7
-"""Judgement: three calls in ten have a reason that is on file."""
-IN_TOUCH_A_YEAR: Final = 6.0
+QUIET: Final = 0.8
+"""Judgement: two calls in ten have a reason that is on file."""
+IN_TOUCH_A_YEAR: Final = 2.0
 """Visits, chats and calls of an average customer, of those that are on file."""
 IN_TOUCH_PRIOR: Final = 2.0
 """How many of them an estimate of one's own pace starts with (gamma-Poisson)."""
@@ -59,7 +59,7 @@ _ORDERS: Final = frozenset(("Order Completed", "Order Shipped", "Order Delivered
 
 
 def contact_priors(persons: Iterable[int], touches: Iterable[TouchRead], *, now: datetime) -> dict[int, ContactPrior]:
-    """A prior for each of the persons.
+    """A prior for each of the persons; none where nothing is on file of any of them: no events are no sign of quiet.
 
     A function of the set of events: neither their order nor duplicates matter. Events to come count as just now.
     """
@@ -67,6 +67,8 @@ def contact_priors(persons: Iterable[int], touches: Iterable[TouchRead], *, now:
     for touch in touches:
         if touch.person_id in by_person:
             by_person[touch.person_id].append(touch)
+    if not any(by_person.values()):
+        return {}
     return {person: _prior(own, now) for person, own in by_person.items()}
 
 
