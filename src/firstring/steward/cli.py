@@ -84,7 +84,8 @@ def _say_made(made: Made) -> None:
 
 
 def _came_to(made: Made) -> str:
-    parts = [f"{count:,} persons {what}" for count, what in ((made.merged, "merged"), (made.split, "split off")) if count]
+    known = ((made.merged, "merged"), (made.split, "split off"))
+    parts = [f"{count:,} person{'s' if count > 1 else ''} {what}" for count, what in known if count]
     return f": {', '.join(parts)}" if parts else ""
 
 
