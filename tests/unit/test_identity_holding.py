@@ -14,8 +14,8 @@ from firstring.identity.weights import DEFAULT
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 PHONE = Identifier("phone", "+12025550123")
-HOME = {"street": "High Street", "house_number": "3", "postcode": "02134"}
-AWAY = {"street": "Elm Street", "house_number": "9", "postcode": "99501"}
+HOME: dict[str, Any] = {"street": "High Street", "house_number": "3", "postcode": "02134"}
+AWAY: dict[str, Any] = {"street": "Elm Street", "house_number": "9", "postcode": "99501"}
 
 
 def at(days: float) -> str:
