@@ -44,6 +44,15 @@ class Metrics:
             registry=self.registry,
         )
         self._events = Counter("firstring_events_total", "Events taken in, by result.", ["result"], registry=self.registry)
+        self._drift = Gauge(
+            "firstring_drift",
+            "Drift of the model in force as the elected process found it last: 0 steady, 1 watch, 2 alarm.",
+            ["tenant"],
+            registry=self.registry,
+        )
+        self._drift_measures = Gauge(
+            "firstring_drift_measures", "Measures of drift over their bound.", ["tenant"], registry=self.registry
+        )
         self.desks = Gauge("firstring_desks", "Desks that listen for pops.", registry=self.registry)
         self.adapters = Gauge(
             "firstring_adapter_connected", "1 while the voice adapter is connected.", ["adapter"], registry=self.registry
@@ -65,6 +74,11 @@ class Metrics:
     def events(self, result: str, count: int) -> None:
         if count:
             self._events.labels(result).inc(count)
+
+    def drift(self, tenant: str, state: int, measures: int) -> None:
+        """state: 0 steady, 1 watch, 2 alarm; measures: how many are over their bound."""
+        self._drift.labels(tenant).set(state)
+        self._drift_measures.labels(tenant).set(measures)
 
     def text(self) -> bytes:
         """Prometheus' text format."""

@@ -172,3 +172,28 @@ def retire_version(version: _VERSION) -> None:
         _out.print(f"{done.version} (number {done.number}) is retired", highlight=False)
 
     with_store(work)
+
+
+@model_app.command("drift")
+def show_drift(
+    since: Annotated[int, typer.Option(help="Records that came or changed in the last so many days.", min=1)] = 30,
+    as_json: Annotated[bool, typer.Option("--json", help="Prints the result as JSON.")] = False,
+) -> None:
+    """Does what arrives now look like what the version in force was trained on? Exit status 1 on an alarm."""
+    import msgspec
+
+    from firstring.bulk.drifting import look_for_drift, say_drift
+    from firstring.bulk.load import NICENESS
+
+    os.nice(NICENESS)
+
+    async def work(database: Database, tenant: Tenant, _settings: Settings) -> Any:
+        return await look_for_drift(database, tenant, now=SystemClock().now(), since_days=since)
+
+    found = with_store(work)
+    if as_json:
+        typer.echo(msgspec.json.encode(found).decode())
+    else:
+        say_drift(_out, found)
+    if found.state == "alarm":
+        raise typer.Exit(1)

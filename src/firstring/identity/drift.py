@@ -92,6 +92,10 @@ class Drift(msgspec.Struct, frozen=True):
     def state(self) -> State:
         return max((one.state for one in self.measures), key=STATES.index, default="steady")
 
+    def worst_first(self) -> Drift:
+        order = sorted(self.measures, key=lambda one: (-STATES.index(one.state), -one.index, one.kind, one.source, one.name))
+        return Drift(tuple(order))
+
 
 def profile(
     table: Table,
@@ -166,8 +170,7 @@ def compared_profiles(was: Profile, now: Profile) -> Drift:
             share = counts.records / max(sum(one.records for one in now.sources.values()), 1)
             text = f"source {source} is new: the version was trained without it"
             found.append(Measure("source", source, source, "watch", 0.0, share, 0.0, counts.records, text))
-    found.sort(key=lambda one: (-STATES.index(one.state), -one.index, one.kind, one.source, one.name))
-    return Drift(tuple(found))
+    return Drift(tuple(found)).worst_first()
 
 
 _Test: TypeAlias = tuple[Kind, str, str, NDArray[np.float64], NDArray[np.float64]]
@@ -295,5 +298,4 @@ def calibration(stated: NDArray[np.float64], same: NDArray[np.bool_]) -> Drift:
         state: State = "alarm" if over and off >= _ALARM_OFF else "watch" if over and off >= _WATCH_OFF else "steady"
         text = f"pairs stated {low:g} to {high:g}: {true:.1%} of {n:,} answers say one person, {expected:.1%} were expected"
         found.append(Measure("calibration", f"{low:g}-{high:g}", "", state, expected, true, off, n, text))
-    found.sort(key=lambda one: (-STATES.index(one.state), -one.index))
-    return Drift(tuple(found))
+    return Drift(tuple(found)).worst_first()
