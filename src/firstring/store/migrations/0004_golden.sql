@@ -73,24 +73,23 @@ create table record_history (            -- states that records were in; the pre
   verified_at   timestamptz,
   primary key (tenant_id, history_id)
 );
-create index record_history_record on record_history (tenant_id, record_id, valid_to);
+create index record_history_record on record_history (tenant_id, record_id);
+alter table record add column since timestamptz;  -- when its present state began; null: when it came
 create index record_history_person on record_history (tenant_id, person_id, valid_to);
 
 -- Nothing on insert: a fresh record has no past. app.now, where the program set it, is the time of the change.
 create function keep_history() returns trigger
 language plpgsql as $$
 declare
-  since timestamptz;
+  since timestamptz := coalesce(old.since, old.created_at);
   until timestamptz := coalesce(nullif(current_setting('app.now', true), '')::timestamptz, now());
 begin
-  select h.valid_to into since from record_history h
-  where h.tenant_id = old.tenant_id and h.record_id = old.record_id order by h.valid_to desc limit 1;
-  since := coalesce(since, old.created_at);
   if tg_op = 'UPDATE' then
     if new.updated_at > old.updated_at then until := new.updated_at; end if;
+    new.since := greatest(since, until);
     insert into record_history (tenant_id, record_id, source_id, person_id, valid_from, valid_to, was, wrapped_key, sealed,
                                 last_seen, verified_at)
-    values (old.tenant_id, old.record_id, old.source_id, old.person_id, since, greatest(since, until),
+    values (old.tenant_id, old.record_id, old.source_id, old.person_id, since, new.since,
             case when new.content_key = old.content_key then 'moved' else 'changed' end,
             old.wrapped_key, old.sealed, old.last_seen, old.verified_at);
     return new;

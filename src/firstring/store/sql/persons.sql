@@ -53,9 +53,7 @@ from (
   union all
   select r.record_id, r.version, r.person_id, r.source_id, r.wrapped_key, r.sealed, r.last_seen, r.verified_at
   from record r
-  where r.tenant_id = $1 and r.person_id = $2 and r.created_at <= $3
-    and not exists (select from record_history h
-                    where h.tenant_id = $1 and h.record_id = r.record_id and h.valid_to > $3)
+  where r.tenant_id = $1 and r.person_id = $2 and coalesce(r.since, r.created_at) <= $3
 ) m
 join source s on s.tenant_id = $1 and s.source_id = m.source_id
 order by m.last_seen desc nulls last, m.record_id limit $4
