@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import structlog
 
-from firstring.bulk.drifting import Found, last_found, look_for_drift
-from firstring.bulk.versions import versions
 from firstring.identity.drift import STATES
 from firstring.ports import Clock
 from firstring.store.database import Database, Tenant
+from firstring.store.queries import sql
+
+if TYPE_CHECKING:
+    from firstring.bulk.drifting import Found
 
 _log = structlog.get_logger("firstring.drift")
 
@@ -40,10 +42,16 @@ class DriftWatch:
             return
         self._look_s[tenant.name] = now_s + _LOOK_S
         async with self._database.transaction(tenant.tenant_id) as connection:
-            active = [one for one in await versions(connection, tenant) if one.state == "active"]
-        if not active or "profile" not in active[0].report:
+            number = await connection.fetchval(sql("linking", "active_model"), tenant.tenant_id)
+            if number is None:
+                return
+            from firstring.bulk.drifting import last_found, look_for_drift  # a server without a model does not pay
+            from firstring.bulk.versions import find_version
+
+            version = await find_version(connection, tenant, str(number))
+        if "profile" not in version.report:
             return
-        found = last_found(active[0])
+        found = last_found(version)
         if found is None or self._clock.now() - found.at >= EVERY:
             found = await look_for_drift(self._database, tenant, now=self._clock.now())
             self._say(tenant, found)

@@ -221,3 +221,28 @@ from link_decision d
 join record r on r.tenant_id = $1 and ((r.source_id = d.left_source and r.external_key = d.left_key)
                                        or (r.source_id = d.right_source and r.external_key = d.right_key))
 where d.tenant_id = $1 and d.decision_id = any ($2::bigint[])
+
+-- --- drift ----------------------------------------------------------------------------------------------------------
+
+-- name: newest
+-- Of the newest records those that came or changed since.
+select * from (
+  select record_id, source_id, external_key, content_key, link_keys, wrapped_key, sealed, updated_at from record
+  where tenant_id = $1 order by record_id desc limit $2
+) r
+where r.updated_at >= $3
+
+-- name: with_them
+-- Other records of the persons of these, of each person so many.
+select r.record_id, r.source_id, r.external_key, r.content_key, r.link_keys, r.wrapped_key, r.sealed
+from (select distinct x.person_id from record x where x.tenant_id = $1 and x.record_id = any ($2::bigint[])) p
+cross join lateral (
+  select * from record m where m.tenant_id = $1 and m.person_id = p.person_id and not m.is_copy
+  order by m.record_id desc limit $3
+) r
+where r.record_id <> all ($2::bigint[])
+
+-- name: answers
+-- What people answered about pairs that a version had stated a probability of.
+select probability, answer = 'same' as same from clerical_answer
+where tenant_id = $1 and version = $2 and undone_at is null and answer <> 'unknown'
