@@ -22,6 +22,7 @@ from cryptography.x509 import Certificate
 from firstring import limits
 from firstring.api.app import create_app
 from firstring.api.services import Services
+from firstring.bulk.driftwatch import DriftWatch
 from firstring.channels.calls import Calls, CallSettings
 from firstring.channels.certificates import CertificateCache
 from firstring.channels.contact_log import ContactLog
@@ -42,6 +43,7 @@ from firstring.observe import Metrics
 from firstring.ports import Clock, Ids, SystemClock, SystemIds
 from firstring.routing.policy import RoutingPolicy, policy_from_toml
 from firstring.settings import Settings
+from firstring.store.arrivals import Arrivals
 from firstring.store.contacts import Contacts
 from firstring.store.database import Database, Tenant
 from firstring.store.hygiene import Hygiene
@@ -145,11 +147,14 @@ async def running(
             if decision.outcome == "route":
                 await push(server, calls_of(tenant), decision)
 
+        arrivals = Arrivals(database)
+        stack.push_async_callback(arrivals.close)
         services = Services(
             settings=settings,
             database=database,
             notices=notices,
             ring=ring,
+            arrivals=arrivals,
             contacts=contacts,
             decider=decider,
             models=models,
@@ -166,9 +171,9 @@ async def running(
         hygiene = Hygiene(
             database, clock, models.survivorship, country=settings.country, per_s=settings.hygiene_persons_per_s
         )
-        dispatcher = Dispatcher(
-            contacts, ring, decider, clock, database.tenants, routed, [log.write, hygiene.chore], _restart_embedded(opened)
-        )
+        drift = DriftWatch(database, clock, metrics.drift)
+        chores = [log.write, hygiene.chore, drift.look]
+        dispatcher = Dispatcher(contacts, ring, decider, clock, database.tenants, routed, chores, _restart_embedded(opened))
 
         redirected = RedirectWaits(server)
         stack.push_async_callback(redirected.stop)

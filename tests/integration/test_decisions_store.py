@@ -43,7 +43,7 @@ def contradict(decisions: list[tuple[str, str, str]]) -> bool:
     return any(kind == "cannot" and any({one, other} <= group for group in groups) for kind, one, other in decisions)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(steps=steps)
 async def test_decisions_hold_through_everything(database: Database, steps: list[Any]) -> None:
     tenant = await linked_tenant(database, block_records=HOT)

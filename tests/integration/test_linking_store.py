@@ -39,7 +39,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(steps=steps)
 async def test_persons_are_those_of_the_definition_after_every_step(database: Database, steps: list[Any]) -> None:
     tenant = await linked_tenant(database, block_records=HOT)

@@ -160,8 +160,8 @@ async def test_the_same_record_again_changes_nothing(database: Database, tenant:
     again = await apply_records(database, tenant, SOURCE, [one, one], now=NOW)
     async with database.transaction(tenant.tenant_id) as connection:
         after = await connection.fetch("select record::text, xmin::text from record")
-    assert first == Applied(inserted=1, record_ids=first.record_ids)
-    assert again == Applied(unchanged=2, record_ids=first.record_ids * 2)
+    assert first == Applied(inserted=1, record_ids=first.record_ids, outcomes=("inserted",))
+    assert again == Applied(unchanged=2, record_ids=first.record_ids * 2, outcomes=("unchanged",) * 2)
     assert before == after
 
 

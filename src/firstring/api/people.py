@@ -20,7 +20,6 @@ from firstring.identity.canonical import CanonicalRecord, canonical_record
 from firstring.identity.evidence import gather
 from firstring.journey.events import Event, parse_event
 from firstring.store.events import ingest
-from firstring.store.records import apply_records
 
 Source = Annotated[
     str, Meta(pattern=r"^[^\x00-\x1f\x7f-\x9f]{1,100}$(?!\n)", description="The system that the data come from.")
@@ -71,8 +70,9 @@ class RecordsRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RecordsResult(msgspec.Struct, frozen=True):
-    """What became of the records, durably. merged and split count persons. rejected: records that were not taken;
-    left_out: values that could not be used, of records that were taken."""
+    """What became of the records, durably. merged and split count persons, in the transaction that stored the records:
+    what arrives at the same time shares one. rejected: records that were not taken; left_out: values that could not be
+    used, of records that were taken."""
 
     inserted: int
     updated: int
@@ -112,7 +112,7 @@ class PeopleController(Controller):
                 continue
             good.append(record)
             left_out += [Rejected(index, reason.code, reason.text, reason.field) for reason in record.dropped]
-        applied = await apply_records(services.database, caller.tenant, data.source, good, now=services.clock.now())
+        applied = await services.arrivals.apply(caller.tenant, data.source, good, now=services.clock.now())
         return RecordsResult(
             applied.inserted,
             applied.updated,

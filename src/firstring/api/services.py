@@ -13,6 +13,7 @@ from firstring.errors import BadInput
 from firstring.observe import Metrics
 from firstring.ports import Clock, Ids
 from firstring.settings import Settings
+from firstring.store.arrivals import Arrivals
 from firstring.store.contacts import Contacts
 from firstring.store.database import Database, Tenant
 from firstring.store.notices import Notices
@@ -27,6 +28,7 @@ class Services:
     database: Database
     notices: Notices
     ring: RingStore
+    arrivals: Arrivals
     contacts: Contacts
     decider: Decider
     models: Models

@@ -26,6 +26,7 @@ from firstring.ports import Clock
 from firstring.settings import Settings
 from firstring.store.database import Connection, Database, Tenant
 from firstring.store.queries import sql
+from firstring.store.models import active_model
 from firstring.store.records import Applied, apply_prepared, external_key, source_id
 
 _PROCESSES_FROM_BYTES: Final = 2_000_000
@@ -97,7 +98,9 @@ async def import_file(
     report = ImportReport(str(path), source, fields, dry_run=dry_run)
     if dry_run:
         return report
-    job = Job(tenant.keys, source, fields, fields.country or settings.country)
+    async with database.transaction(tenant.tenant_id) as connection:
+        linked = await active_model(connection, tenant) is not None
+    job = Job(tenant.keys, source, fields, fields.country or settings.country, linked)
     key = tenant.keys.blind("import", f"{file.digest.hex()}:{job.country}:{fields.key().decode()}")
     run = await begin(database, tenant, source, key, clock.now())
     report.resumed_rows = run.rows_done

@@ -31,12 +31,13 @@ Line = Row | BadRow
 
 
 class Job(NamedTuple):
-    """What all rows of one import have in common."""
+    """What all rows of one import have in common. linked: the records are linked by a model."""
 
     keys: TenantKeys
     source: str
     fields: FieldMap
     country: str
+    linked: bool = False
 
 
 class Ready(msgspec.Struct, frozen=True, array_like=True):
@@ -64,7 +65,7 @@ def make_ready(job: Job, rows: Sequence[Line]) -> Ready:
             rejects.append(Reject(row.line, field, error.code, error.message, shown(raw.get(field or ""))))
             continue
         rejects.extend(_dropped(row.line, reason, raw) for reason in record.dropped)
-        records.append((row.line, prepare(job.keys, job.source, record)))
+        records.append((row.line, prepare(job.keys, job.source, record, linked=job.linked)))
     return Ready(records, rejects)
 
 

@@ -55,6 +55,11 @@ async def active_model(connection: Connection, tenant: Tenant) -> ActiveModel | 
     return None if model_id is None else await model_of(connection, tenant, model_id)
 
 
+def was_linked(tenant: Tenant) -> bool:
+    """Whether this process has met a version of the tenant: then arrivals are likely to be linked by one."""
+    return bool(tenant.kept.get("models"))
+
+
 async def model_of(connection: Connection, tenant: Tenant, model_id: int) -> ActiveModel:
     """A version by its id, in whatever state. Raises BadInput unknown_model."""
     kept: dict[int, ActiveModel] = tenant.kept.setdefault("models", {})

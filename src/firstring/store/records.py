@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import count
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -27,12 +27,14 @@ from firstring.store.linkindex import Part, link_state
 from firstring.store.linking import Arrival, Context, carriers, linking_context, relink
 from firstring.store.linking import Change as RecordsChange
 from firstring.store.linkwrite import note_persons, remember, write_relinked
+from firstring.store.models import was_linked
 from firstring.store.partition import Change, Membership, bounds, glue_keys, narrow_index, settle, shared_keys
 from firstring.store.queries import sql
 from firstring.store.ring import COMPOSITE
 from firstring.store.seal import TenantKeys
 
 SourceRecord: TypeAlias = CanonicalRecord
+Outcome: TypeAlias = Literal["inserted", "updated", "unchanged"]
 _BATCH_RECORDS_MAX = 20_000
 _content = msgspec.json.Encoder(order="deterministic").encode
 _COLUMNS = (
@@ -59,7 +61,10 @@ class Prepared(NamedTuple):
 
 
 class Applied(msgspec.Struct, frozen=True):
-    """What a batch came to. merged and split count persons; record_ids are in the order of the records given."""
+    """What a batch came to. merged and split count persons.
+
+    record_ids and outcomes are in the order of the records given.
+    """
 
     inserted: int = 0
     updated: int = 0
@@ -68,6 +73,7 @@ class Applied(msgspec.Struct, frozen=True):
     merged: int = 0
     split: int = 0
     record_ids: tuple[int, ...] = ()
+    outcomes: tuple[Outcome, ...] = ()
 
 
 def external_key(keys: TenantKeys, source: str, record_id: str) -> bytes:
@@ -111,7 +117,7 @@ async def apply_records(
 
     Of several versions of one record the last counts. Safe to repeat. Raises Retryable as the database does.
     """
-    prepared = [prepare(tenant.keys, source, record) for record in records]
+    prepared = [prepare(tenant.keys, source, record, linked=was_linked(tenant)) for record in records]
     return await apply_prepared(database, tenant, source, prepared, now=now)
 
 
@@ -173,7 +179,19 @@ async def apply_in(
         merged=merged,
         split=split,
         record_ids=tuple(ids[record.external_key] for record in prepared),
+        outcomes=_outcomes(prepared, {one.external_key for one in fresh}, {one.external_key for one in changed.values()}),
     )
+
+
+def _outcomes(prepared: Sequence[Prepared], fresh: set[bytes], changed: set[bytes]) -> tuple[Outcome, ...]:
+    """What became of each record; of several versions of one, the last is what counts."""
+    found: list[Outcome] = []
+    for record in reversed(prepared):
+        key = record.external_key
+        found.append("inserted" if key in fresh else "updated" if key in changed else "unchanged")
+        fresh.discard(key)
+        changed.discard(key)
+    return tuple(reversed(found))
 
 
 async def _apply(
