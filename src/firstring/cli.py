@@ -267,6 +267,7 @@ def train(
     memory_mb: Annotated[int, typer.Option(help="Memory of the pairs; beyond it they go to disk.", min=100)] = 1_000,
     country: Annotated[str, typer.Option(help="Of national phone numbers, where the map names none.")] = "",
     spec: Annotated[Path | None, typer.Option(help="TOML: what is compared (firstring spec prints the default).")] = None,
+    labels: Annotated[Path | None, typer.Option(help="CSV: left_id, right_id, answer. They correct the model.")] = None,
 ) -> None:
     """Learns from records, without labels, what says that two are one person. The model holds no value of anybody."""
     from firstring.bulk.linking import run_train
@@ -285,7 +286,10 @@ def train(
             "argument_missing", "What shall it learn from, and where to?", hint="Give files and --out, or --store."
         )
     settings_country = country or load().country
-    run_train(files, map_file, output, country=settings_country, memory_mb=memory_mb, spec_path=spec, console=err)
+    run_train(
+        files, map_file, output, country=settings_country, memory_mb=memory_mb, spec_path=spec, labels_path=labels,
+        console=err,
+    )  # fmt: skip
 
 
 @app.command()

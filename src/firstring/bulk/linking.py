@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table as Shown
 
 from firstring.bulk.gathering import Gathered, gather, sources
+from firstring.bulk.labelling import read_labels, show_labels
 from firstring.bulk.link import (
     Linked,
     check_output,
@@ -28,12 +29,15 @@ from firstring.bulk.pairs import Pairs
 from firstring.bulk.plan import Plan, make_plan
 from firstring.bulk.suspects import show_suspects
 from firstring.errors import BadInput
+from firstring.identity.labels import relabelled
 from firstring.identity.model import Model, as_json, from_json
 from firstring.identity.spec import PERSON, Spec
 from firstring.identity.specfile import spec_of
 from firstring.ports import Clock, SystemClock
 
 _LINE_EVERY_S: Final = 5.0
+LABELS_THRESHOLD: Final = 0.95
+"""Probability at which it is told how many pairs the labels move across."""
 PAIRS_FROM: Final = 0.5
 """Probability from which on a pair is written to PAIRS."""
 
@@ -103,19 +107,25 @@ def run_train(
     memory_mb: int,
     console: Console,
     spec_path: Path | None = None,
+    labels_path: Path | None = None,
     clock: Clock | None = None,
 ) -> Model:
-    """Trains a model on files and writes it as JSON."""
+    """Trains a model on files, corrects it by labels where there are some, and writes it as JSON."""
     if not out.parent.is_dir():
         raise BadInput("output_folder", "The output's folder is not there.", where={"file": str(out)}, hint="Make it first.")
     spec = _spec(spec_path, None)
     told = Told(console, clock or SystemClock())
     with told:
         gathered, plan = _gathered(files, map_path, country, spec, console, told)
+        labels = read_labels(labels_path, gathered) if labels_path else None
         with working_folder() as folder:
             pairs = Pairs(folder, memory_mb=memory_mb, threads=os.cpu_count() or 1)
             try:
                 model = model_of(plan, gathered.table, pairs, spec, told)
+                if labels is not None:
+                    model, report = relabelled(model, gathered.table, labels.labelled, pairs.observed(), LABELS_THRESHOLD)
+                    told.settle()
+                    show_labels(console, labels, report)
             finally:
                 pairs.close()
     part = out.with_name(f".{out.name}.{os.getpid()}")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -39,7 +40,8 @@ class Model(msgspec.Struct, frozen=True):
     pairs_per_record: expected pairs of the classes same, household, junior and twin for each record of a data set;
     namesake_rate, local_rate, neighbour_rate: share of all pairs that are of that class. shares: comparison -> outcome ->
     share among the pairs of each class (in the order of CLASSES) that state the fields. cells: coarse agreement -> ln of
-    the correction of each class.
+    the correction of each class. calibration: (log-odds, what they are corrected to), rising in both, learned from labels
+    (`labels`); where there are labels, the shares of the class same are corrected too and need not add up to 1.
     """
 
     spec: Spec
@@ -50,6 +52,7 @@ class Model(msgspec.Struct, frozen=True):
     cells: dict[str, list[float]] = {}
     local_rate: float = 0.0
     neighbour_rate: float = 0.0
+    calibration: tuple[tuple[float, float], ...] = ()
     format: int = FORMAT
     version: str = ""
 
@@ -137,7 +140,16 @@ def score(model: Model, patterns: Patterns, by_profile: NDArray[np.bool_], recor
         corrections = np.array([model.cells.get(name, none) for name in names]).T
         joint += np.where(by_profile, corrections[:, cell], 0.0)
     others = np.logaddexp.reduce(joint[1:], axis=0)
-    return Scores(joint[SAME] - others, joint)
+    return Scores(calibrated(model.calibration, joint[SAME] - others), joint)
+
+
+def calibrated(knots: Sequence[tuple[float, float]], log_odds: Floats) -> Floats:
+    """Log-odds through a map given by its knots: straight between them, shifted as at the end beyond; () is no map."""
+    if not knots:
+        return log_odds
+    stated, corrected = np.array(knots, np.float64).T
+    beyond = log_odds - np.clip(log_odds, stated[0], stated[-1])
+    return np.asarray(np.interp(log_odds, stated, corrected) + beyond)
 
 
 def weights(model: Model, patterns: Patterns, rival: NDArray[np.int64]) -> dict[str, Floats]:
@@ -181,6 +193,8 @@ def from_json(content: bytes) -> Model:
             shares = table_of_shares(model, comparison)
             if shares.shape[0] != len(CLASSES) or not (np.isfinite(shares).all() and (shares >= 0).all()):
                 raise ValueError(comparison.name)
+        if any(later <= earlier for side in zip(*model.calibration, strict=True) for earlier, later in pairwise(side)):
+            raise ValueError("calibration")
     except (msgspec.DecodeError, msgspec.ValidationError, KeyError, ValueError) as error:
         raise BadInput("model_malformed", f"The model cannot be read: {error}.", hint="Train it again.") from error
     if model.format != FORMAT:
