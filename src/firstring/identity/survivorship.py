@@ -241,6 +241,41 @@ def winner(field: str, entries: Sequence[_Entry], rule: FieldRule, passed_over: 
     return min(left, key=lambda entry: (entry.fact.tie, entry.place, str(entry.value)))
 
 
+def listed(entries: Sequence[_Entry], rule: FieldRule, passed_over: frozenset[str] = _NONE) -> tuple[list[Any], Fact]:
+    """The values of a list, the best first, and who says the first: those of `ranked`, by one sort of all entries."""
+    if len(entries) == 1:
+        return [entries[0].value], entries[0].fact
+    said: dict[Any, list[Fact]] = {}
+    for entry in entries:
+        said.setdefault(entry[1], []).append(entry[0])
+    columns: list[list[Any]] = []
+    for name in criteria(rule.order):
+        where = _OF_RECORD.get(name)
+        if name in passed_over or (name == "live" and rule.life_days is None):
+            continue
+        if where is not None:
+            columns.append([entry[0][where] for entry in entries])
+        elif name == "placed":
+            columns.append([entry[2] for entry in entries])
+        elif name == "steward":
+            columns.append([True] * len(entries))  # one value of many is not chosen
+        elif len(said) > 1:
+            of = {value: _judged(name, value, facts, rule) for value, facts in said.items()}
+            columns.append([of[entry[1]] for entry in entries])
+    columns.append([entry[0][6] for entry in entries])
+    columns.append([entry[2] for entry in entries])
+    columns.append([entry[1] for entry in entries])
+    places = sorted(range(len(entries)), key=list(zip(*columns, strict=True)).__getitem__)
+    return list(dict.fromkeys(entries[place][1] for place in places)), entries[places[0]][0]
+
+
+def _judged(name: str, value: Any, said: Sequence[Fact], rule: FieldRule) -> Any:
+    """What counts of a value by itself."""
+    if name == "live":
+        return _age(said, rule)[1]
+    return -_length(value) if name == "complete" else _OF_VALUE[name](value, said)
+
+
 def decided_by(winner: Option, loser: Option, order: Sequence[str]) -> str:
     """The criterion by which one option came before the other."""
     for name, left, right in zip(order, winner.key, loser.key, strict=False):
@@ -329,9 +364,8 @@ def profile(records: Sequence[RecordRead], *, now: datetime | None = None, rules
     sources: dict[str, str] = {}
     for name, said in entries.fields.items():
         if name in _SEVERAL:
-            options = ranked(name, said, rules.of(name), passed_over=same)
-            found[name] = [option.value for option in options]
-            sources[name] = options[0].facts[0].record.source
+            found[name], first = listed(said, rules.of(name), same)
+            sources[name] = first.record.source
         else:
             best = winner(name, said, rules.of(name), same)
             found[name] = best.value
