@@ -13,8 +13,12 @@ from typing import Any, Final, NamedTuple
 
 from firstring.contact import RecordRead
 from firstring.identity import levels
-from firstring.identity.columns import compared, outward
-from firstring.identity.text import CACHE_VALUES
+from firstring.identity.addresses import address_key
+from firstring.identity.canonical import TRACES
+from firstring.identity.codes import postcode_key
+from firstring.identity.columns import outward
+from firstring.identity.names import name_of
+from firstring.identity.text import CACHE_VALUES, fold
 
 
 class Found(NamedTuple):
@@ -57,17 +61,26 @@ class Claimed(NamedTuple):
 _NO_NAME: Final = Name()
 _NOWHERE: Final = Place()
 _NOTHING: Final = Claimed()
-_MISSING: Final = ("",)
 
 
 def claimed(fields: Mapping[str, Any]) -> Claimed:
-    """What claims, or the fields of a record, come to: the same values as linking compares."""
-    found = compared(fields)
-    given, middle, family, suffix, born, address, postcode, city = (found.get(column, _MISSING)[0] for column in _COLUMNS)
-    return Claimed(Name(given, middle, family, suffix), born, Place(address, postcode, city))
-
-
-_COLUMNS: Final = ("given", "middle", "family", "suffix", "born", "address", "postcode", "city")
+    """What claims, or the fields of a record, come to: the values that linking compares (`columns.compared`)."""
+    get = fields.get
+    name = name_of(fields)
+    born = (get("birth_date") or "").replace("-", "")
+    if not born and (traces := get(TRACES)):
+        born = traces.get("birth_date") or ""
+    postcode, city = get("postcode") or "", get("city") or ""
+    street, address = get("street") or "", get("address") or ""
+    return Claimed(
+        Name(name.given_key, name.middle, name.family_key or name.whole, name.suffix),
+        born,
+        Place(
+            address_key(street, get("house_number") or "", address, get("country") or "") if street or address else "",
+            postcode_key(postcode) if postcode else "",
+            fold(city) if city else "",
+        ),
+    )
 
 
 def compare(claim: Claimed, records: Sequence[RecordRead]) -> list[list[Found]]:

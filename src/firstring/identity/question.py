@@ -54,23 +54,24 @@ def question(asked: Asked, claim: Claimed, priors: Mapping[int, ContactPrior], w
     if doubt < INFORMATION_MIN or not listed:
         return None
     stated = [claimed(one.profile) for one in listed]
-    best: tuple[float, str, float, list[str], list[list[float]]] | None = None
+    best: tuple[float, str, float, list[str], list[str], list[list[float]]] | None = None
     for field in ASKED:
-        if _is_known(field, claim):
-            continue
-        values = [_value(field, one, fields, priors) for one, fields in zip(listed, stated, strict=True)]
-        answers = sorted({value for value in values if value})
+        seconds = weights[ASKED[field][1]]
+        if _is_known(field, claim) or (best is not None and best[0] * seconds >= doubt):
+            continue  # said already, or even the whole doubt would not be worth its time
+        values = [_value(field, one, said, priors) for one, said in zip(listed, stated, strict=True)]
+        answers = sorted(set(values) - {""})
         if not answers:
             continue
         table = _table(field, values, answers, asked, listed, weights)
         told = doubt - _remaining(chances, table)
-        rate = told / weights[ASKED[field][1]]
+        rate = told / seconds
         if told >= INFORMATION_MIN and (best is None or rate > best[0] + 1e-12):
-            best = rate, field, told, answers, table
+            best = rate, field, told, values, answers, table
     if best is None:
         return None
-    _, field, told, answers, table = best
-    return _worded(field, told, answers, table, chances, asked, listed, priors, weights)
+    _, field, told, values, answers, table = best
+    return _worded(field, told, values, answers, table, chances, asked, listed, weights)
 
 
 def _is_known(field: str, claim: Claimed) -> bool:
@@ -137,25 +138,25 @@ def _remaining(chances: Sequence[float], table: Sequence[Sequence[float]]) -> fl
     found = 0.0
     for column in range(len(table[0])):
         joint = [chance * row[column] for chance, row in zip(chances, table, strict=True)]
-        whole = math.fsum(joint)
+        whole = sum(joint)
         if whole > 0.0:
             found += whole * _entropy([one / whole for one in joint])
     return found
 
 
 def _entropy(chances: Sequence[float]) -> float:
-    return -math.fsum(one * math.log(one) for one in chances if one > 0.0)
+    return -sum([one * math.log(one) for one in chances if one > 0.0])
 
 
 def _worded(
     field: str,
     told: float,
+    values: Sequence[str],
     answers: Sequence[str],
     table: Sequence[Sequence[float]],
     chances: Sequence[float],
     asked: Asked,
     listed: Sequence[Candidate],
-    priors: Mapping[int, ContactPrior],
     weights: Weights,
 ) -> Question:
     settles: list[Settles] = []
@@ -163,7 +164,7 @@ def _worded(
         joint = [chance * row[column] for chance, row in zip(chances, table, strict=True)]
         place = max(range(len(joint)), key=joint.__getitem__)
         person = listed[place] if place < len(listed) else None
-        said = _shown(field, answer, listed, priors)
+        said = _shown(field, answer, listed[values.index(answer)])
         settles.append(Settles(said, None if person is None else person.person_id, joint[place] / math.fsum(joint)))
     settles.sort(key=lambda one: (-one.probability, one.answer))
     seconds = weights[ASKED[field][1]]
@@ -180,12 +181,9 @@ def _worded(
     return Question(field, text, choices, tuple(settles), reason, told, seconds)
 
 
-def _shown(field: str, answer: str, listed: Sequence[Candidate], priors: Mapping[int, ContactPrior]) -> str:
+def _shown(field: str, answer: str, candidate: Candidate) -> str:
     """An answer as it is written on file."""
-    for one in listed:
-        if _value(field, one, claimed(one.profile), priors) == answer:
-            return _spoken(one.profile) if field == "given_name" else str(one.profile.get(field) or answer)
-    return answer
+    return _spoken(candidate.profile) if field == "given_name" else str(candidate.profile.get(field) or answer)
 
 
 def _spoken(fields: Mapping[str, Any]) -> str:
