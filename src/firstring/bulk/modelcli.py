@@ -69,6 +69,23 @@ def import_splink(
     _err.print(f"{found.model.version}: levels {said}", highlight=False)
 
 
+@model_app.command("charts")
+def show_charts(
+    model: Annotated[Path, typer.Argument(help="A model of `train`.")],
+    output: Annotated[Path, typer.Option("--out", help="The charts, one HTML file.")],
+    pairs: Annotated[Path | None, typer.Option(help="Pairs of `link --pairs`.")] = None,
+    pair: Annotated[str, typer.Option(help="LEFT_ID,RIGHT_ID to show step by step (default: the least certain).")] = "",
+    truth: Annotated[Path | None, typer.Option(help="CSV or Parquet with record_id and person: shows calibration.")] = None,
+    against: Annotated[Path | None, typer.Option(help="An earlier model to compare with.")] = None,
+) -> None:
+    """Draws a model: what each outcome is worth, how many pairs of each class, one pair, calibration, what changed."""
+    from firstring.bulk.charting import charted
+
+    text = charted(model, pairs=pairs, pair=pair, truth=truth, other=against)
+    written_whole(output, text.encode())
+    _err.print(f"{output}: {len(text.encode()):,} bytes", highlight=False)
+
+
 def _content(path: Path) -> bytes:
     try:
         return path.read_bytes()
