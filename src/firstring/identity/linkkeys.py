@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Final, NamedTuple
 
-from firstring.identity.columns import DERIVED, EITHER_ORDER, SEVERAL, SLOTS
+from firstring.identity.columns import DERIVED, EITHER_NAME, EITHER_ORDER, SEVERAL, SLOTS
 from firstring.identity.spec import Spec
 from firstring.identity.statistics import Statistics
 
@@ -85,6 +85,8 @@ def _part(name: str, values: Values, statistics: Statistics | None) -> Sequence[
     if name in EITHER_ORDER:
         given, family = (_part(one, values, statistics) for one in EITHER_ORDER[name])
         return (_SEPARATOR.join(sorted((given[0], family[0]))),) if given and family else ()
+    if name in EITHER_NAME:
+        return tuple(dict.fromkeys(text for one in EITHER_NAME[name] for text in _part(one, values, statistics)))
     if name == "home":
         address, postcode = values.get("address"), values.get("postcode")
         return (f"{postcode[0]} {address[0]}",) if address and postcode else ()

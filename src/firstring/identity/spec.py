@@ -253,12 +253,16 @@ _PROFILE_KEYS: Final = (
     "outward+family", "outward+root", "postcode+born", "address+initial", "address+family", "city+born", "root+city+year",
     "family+initial+month", "root+year+month", "city+family+initial", "family_sound+year", "given_sound+month_day",
     "family_sound+month_day", "given_sound+year", "family_sound+city", "given_sound+city",
+    "name_initial+born", "born+outward", "sounds+initial", "sounds+year", "sounds+city", "name_sound+year",
+    "address+name_sound",
 )  # fmt: skip
 
 _LINK_KEYS: Final = (
-    "phone", "email", "national_id", "account", "device", "cookie", "social",
-    "family+born", "root+born", "names+year", "names+city", "postcode+family", "postcode+root",
+    "phone", "email", "email_local", "email_host", "national_id", "account", "device", "cookie", "social",
+    "city+born", "name_initial+born", "born+outward", "sounds+initial", "sounds+year", "sounds+city", "name_sound+year",
+    "address+name_sound",
 )  # fmt: skip
+"""In the order of the keys. Chosen by the recall of pairs that a model finds likely: docs/decisions/linking-keys.md has the measurements."""
 
 PERSON: Final = Spec(
     _COMPARISONS,

@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar, get_args
 import msgspec
 
 from firstring.errors import BadInput
-from firstring.identity.columns import COLUMNS, DERIVED, EITHER_ORDER, SEVERAL
+from firstring.identity.columns import COLUMNS, DERIVED, EITHER_NAME, EITHER_ORDER, SEVERAL
 from firstring.identity.freelevels import read_test
 from firstring.identity.levels import outcomes
 from firstring.identity.spec import ATTRIBUTE, CLASSES, PERSON, BlockingKey, Comparison, Kind, Level, Spec
@@ -257,7 +257,7 @@ class _Reader:
         if len(set(key.parts)) != len(key.parts):
             raise self._wrong(entry, "A part is there twice.", "Each part once.")
         for part in key.parts:
-            self._check_column(entry, part, (*COLUMNS, *DERIVED, *EITHER_ORDER, "home"))
+            self._check_column(entry, part, (*COLUMNS, *DERIVED, *EITHER_ORDER, *EITHER_NAME, "home"))
 
     def _check_size(self, comparisons: Sequence[Comparison]) -> None:
         """All outcomes of a pair are one 63-bit number."""
