@@ -180,12 +180,14 @@ def _moved(records: Sequence[RecordRead], held: Sequence[RecordRead]) -> bool:
 
 
 def traits(records: Sequence[RecordRead]) -> Traits:
-    """What people of one home share: a family name, an address."""
+    """What people of one home share: a family name, an address, among holders of one number the postcode."""
     found = set()
     for record in records:
         stated = claimed(record.fields)
         if stated.name.family:
             found.add(("family", stated.name.family))
+        if stated.place.postcode:
+            found.add(("postcode", stated.place.postcode))
         if place := _home(record.fields, stated.place):
             found.add(("home", place))
     return frozenset(found)

@@ -20,7 +20,7 @@ from firstring.identity.weights import TABLE, Weights
 
 FITTED: Final = (
     "phone", "phone_half_life", "age_floor", "unlisted_relative", "relative_borrows", "recent_half_life", "recent_floor",
-    "given_on", "journey_weight",
+    "given_on", "journey_weight", "journey_offset",
 )  # fmt: skip
 """The priors that outcomes of calls say something about."""
 SPREAD: Final = 1.0

@@ -77,7 +77,7 @@ def score_person(
         reasons.append(Reason("nobody_pointed_at", text, weights.nobody_pointed_at))
     reasons += claim_reasons(claim, records, weights)
     if prior is not None:
-        reasons.append(Reason("journey", prior.text, weights["journey_weight"] * prior.log_odds))
+        reasons.append(Reason("journey", prior.text, weights["journey_offset"] + weights["journey_weight"] * prior.log_odds))
     return math.fsum(reason.weight or 0.0 for reason in reasons), tuple(reasons)
 
 

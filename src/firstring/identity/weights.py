@@ -108,6 +108,7 @@ TABLE: Final[dict[str, Prior]] = {
     "relative_borrows": Prior(
         0.03, "rate", "judgement: of contacts by what one person alone holds, a relative makes 1 in 30"
     ),
+    "journey_offset": Prior(0.0, "nats", "judgement: over all contacts the journey's factors come to 1"),
     "journey_weight": Prior(1.0, "factor", "the journey's prior counts in full"),
 }
 
