@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import tee
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from firstring.bulk.comparing import PART_PAIRS, compared
 from firstring.bulk.plan import Plan, key_pairs
 from firstring.identity.columns import Table
-from firstring.identity.levels import patterns
 from firstring.identity.model import Model, score
 from firstring.identity.spec import Comparison
 from firstring.identity.training import Observed
 
-PART_PAIRS: Final = 1 << 20
 _KEPT_FROM: Final = -4.6
 """Log-odds (a probability of .01) below which a pair is of no interest by itself: nearly all pairs are."""
 
@@ -63,8 +63,10 @@ class Pairs:
         run = self._connection.execute
         run("create or replace table compared (l integer, r integer, profile boolean, pattern bigint)")
         done = 0
-        for part in self._parts("candidate", "l, r, profile"):
-            part["pattern"] = patterns(comparisons, table, part["l"].astype(np.int64), part["r"].astype(np.int64))
+        given, taken = tee(self._parts("candidate", "l, r, profile"))
+        rows = ((part["l"], part["r"]) for part in given)
+        for part, numbers in zip(taken, compared(comparisons, table, rows, self.count), strict=True):
+            part["pattern"] = numbers
             self._insert("compared", part, "select l, r, profile, pattern from part")
             done += len(part["l"])
             told(done, self.count)

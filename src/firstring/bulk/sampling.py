@@ -13,9 +13,9 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from firstring.bulk.comparing import PART_PAIRS, compared
 from firstring.bulk.plan import PAIRS_PER_RECORD, Rows, block_pairs, key_rows
 from firstring.identity.columns import Table
-from firstring.identity.levels import patterns
 from firstring.identity.spec import BlockingKey, Comparison, Spec
 from firstring.identity.training import Observed
 
@@ -23,7 +23,6 @@ SEEN_PAIRS: Final = 1_500_000
 """About how many pairs training sees at most."""
 _PAIRS_OF_A_RECORD: Final = 30.0
 """How many pairs all keys together make for each record, from which the sample is sized: 26 in households, 12 in FEBRL."""
-_PART_PAIRS: Final = 1 << 19
 _SEED: Final = 1
 
 
@@ -102,15 +101,15 @@ def observe(
     numbers: list[NDArray[np.int64]] = []
     flags: list[NDArray[np.bool_]] = []
     counts: list[NDArray[np.int64]] = []
-    for start in range(0, len(seen.left), _PART_PAIRS):
-        part = slice(start, start + _PART_PAIRS)
-        found = patterns(comparisons, table, seen.left[part].astype(np.int64), seen.right[part].astype(np.int64))
+    parts = [slice(start, start + PART_PAIRS) for start in range(0, len(seen.left), PART_PAIRS)]
+    rows = ((seen.left[part], seen.right[part]) for part in parts)
+    for part, found in zip(parts, compared(comparisons, table, rows, len(seen.left)), strict=True):
         for flag in (False, True):
             distinct, count = np.unique(found[seen.by_profile[part] == flag], return_counts=True)
             numbers.append(distinct)
             flags.append(np.full(len(distinct), flag))
             counts.append(count)
-        told(min(start + _PART_PAIRS, len(seen.left)), len(seen.left))
+        told(min(part.stop, len(seen.left)), len(seen.left))
     return _added_up(np.concatenate(numbers), np.concatenate(flags), np.concatenate(counts), seen.share)
 
 
