@@ -20,10 +20,10 @@ from firstring.identity.canonical import CanonicalRecord, canonical_record
 from firstring.identity.golden import Golden
 from firstring.identity.rules import DEFAULT, rules_of
 from firstring.identity.survivorship import profile
-from firstring.store.conflicts import note, open_conflicts, renew_choices, resolve
+from firstring.store.conflicts import choices_of, note, open_conflicts, renew_choices, resolve
 from firstring.store.database import Database, Tenant
 from firstring.store.enrichment import enrich
-from firstring.store.persons import Person, changes, household, people, person, person_at
+from firstring.store.persons import Person, changes, household, moment, people, person, person_at
 from firstring.store.records import apply_records, delete_records
 from firstring.store.ring import RingStore
 
@@ -43,13 +43,13 @@ class Store:
 
     async def put(self, *records: CanonicalRecord, source: str = "crm") -> datetime:
         await apply_records(self.database, self.tenant, source, records, now=datetime.now(UTC))
-        return await self.moment()
+        return await self.later()
 
     async def delete(self, *ids: str, source: str = "crm") -> datetime:
         await delete_records(self.database, self.tenant, source, ids, now=datetime.now(UTC))
-        return await self.moment()
+        return await self.later()
 
-    async def moment(self) -> datetime:
+    async def later(self) -> datetime:
         """A moment after what was done: the database's clock and this program's are the same machine's."""
         async with self.database.transaction(self.tenant.tenant_id) as connection:
             await connection.execute("select pg_sleep(.002)")
@@ -93,7 +93,7 @@ def shown(found: Person) -> tuple[list[str], dict[str, Any]]:
 
 
 async def test_a_person_as_of_any_past_moment(store: Store) -> None:
-    before = await store.moment()
+    before = await store.later()
     first = await store.put(row("1", **ANN, email="a@lee.org", tier="gold"))
     second = await store.put(row("2", **ANN, email="b@lee.org", city="Delft"))
     one, two = [(await store.people())[record_id] for record_id in "12"]
@@ -120,8 +120,8 @@ async def test_a_person_as_of_any_past_moment(store: Store) -> None:
         assert shown(then)[0] == ["2"]
     then = await store.at(living, deleted)
     assert (shown(then)[0], then.gone) == (["2"], ())
-    for moment in (first, second, third):
-        then = await store.at(one, moment)
+    for earlier in (first, second, third):
+        then = await store.at(one, earlier)
         assert (then.person_id, then.records, len(then.gone)) == (one, (), 1)
 
 
@@ -138,7 +138,7 @@ async def test_a_changed_record_is_what_it_was(store: Store) -> None:
 
 async def test_a_split_shows_who_was_together(store: Store) -> None:
     await store.put(row("1", **ANN, email="a@lee.org", account="A-1"), row("2", **ANN, email="b@lee.org", account="A-1"))
-    bridged = await store.moment()
+    bridged = await store.later()
     together = (await store.people())["1"]
     apart = await store.put(row("2", **ANN, email="b@lee.org"))
     people = await store.people()
@@ -224,6 +224,8 @@ async def test_a_steward_decides_a_conflict(store: Store, ring: RingStore) -> No
         await decide("1970-06-05")
     assert (refused.value.code, refused.value.status) == ("conflict_closed", 409)
     assert await open_conflicts(store.database, store.tenant, DEFAULT, now) == []
+    [chosen] = await choices_of(store.database, store.tenant, await store.now("1"))
+    assert (chosen.made_by, chosen.reason, chosen.field, chosen.revoked_at) == ("Eve", "passport", "birth_date", None)
     field = (await store.now("1")).golden(now, DEFAULT).fields["birth_date"]
     assert (field.values[0].value, field.values[0].rule, field.conflict) == ("1970-06-05", "steward", False)
 
@@ -380,3 +382,24 @@ async def test_golden_records_do_not_depend_on_order_batches_or_concurrency(
     cut = order.randint(0, len(shuffled))
     assert await stored([[one] for one in shuffled], at_once) == await stored([shuffled[:cut], shuffled[cut:]], False)
     assert await stored([records], False) == await stored([[one] for one in shuffled], True)
+
+
+@pytest.mark.parametrize(
+    ("text", "iso"),
+    [
+        ("2026-03-01", "2026-03-01T00:00:00+00:00"),
+        ("2026-03-01T12:00:00.5Z", "2026-03-01T12:00:00.500000+00:00"),
+        ("2026-03-01T12:00:00+02:00", "2026-03-01T10:00:00+00:00"),
+        (" 2026-03-01 12:00 UTC", "2026-03-01T12:00:00+00:00"),
+        ("0001-01-01T00:00:00+14:00", None),
+        ("2026-13-01", None),
+        ("x" * 100, None),
+    ],
+)
+def test_moments_as_people_write_them(text: str, iso: str | None) -> None:
+    if iso is not None:
+        assert moment(text).isoformat() == iso
+    else:
+        with pytest.raises(BadInput) as refused:
+            moment(text)
+        assert refused.value.code == "time_invalid"

@@ -19,7 +19,7 @@ from firstring.contact import Journey, RecordRead
 from firstring.identity.golden import Golden, GoldenField, GoldenValue
 from firstring.journey.timeline import journey
 from firstring.store import persons as store
-from firstring.store.conflicts import Conflict, Decided, conflicts_of, open_conflicts, resolve
+from firstring.store.conflicts import Choice, Conflict, Decided, choices_of, conflicts_of, open_conflicts, resolve
 from firstring.store.conflicts import Open as OpenConflict
 from firstring.store.hygiene import Stale, Sweep, last_finished, stale_persons, under_way
 
@@ -46,7 +46,8 @@ class MemberView(msgspec.Struct, frozen=True):
 
 class PersonView(msgspec.Struct, frozen=True):
     """A person: the winning values (profile) and all of them (golden), the records behind them, and what they have been
-    through. household: others who carry one of their identifiers. records_cut: not every record was read."""
+    through. household: others who carry one of their identifiers. choices: what stewards chose, with who, when and why.
+    records_cut: not every record was read."""
 
     person_id: int
     profile: dict[str, Any]
@@ -54,6 +55,7 @@ class PersonView(msgspec.Struct, frozen=True):
     records: list[MemberView]
     household: list[store.Sharing]
     conflicts: list[OpenConflict]
+    choices: list[Choice]
     changes: list[store.Change]
     journey: Journey
     records_cut: bool
@@ -137,6 +139,7 @@ class PersonsController(Controller):
                 records=_members(found, sees_ids),
                 household=await store.household(database, tenant, found),
                 conflicts=await conflicts_of(database, tenant, living),
+                choices=await choices_of(database, tenant, found),
                 changes=await store.changes(database, tenant, living),
                 journey=journey(living, read.touches, now=now, issues_cut=living in read.issues_cut),
                 records_cut=found.records_cut,

@@ -62,21 +62,32 @@ def show_person(
     as_json: AsJson = False,
 ) -> None:
     """A person, now or as of a past moment: each field with its source, age, rule and confidence, and what lost."""
+    from firstring.store.conflicts import choices_of
     from firstring.store.persons import changes, moment, person, person_at
 
     then = moment(at) if at else None
 
-    async def work() -> tuple[Any, Any, Any]:
+    async def work() -> tuple[Any, ...]:
         async with _opened() as (database, tenant, rules, _):
             found = await (
                 person(database, tenant, person_id) if then is None else person_at(database, tenant, person_id, then)
             )
             made = found.golden(SystemClock().now(), rules)
-            return found, made, await changes(database, tenant, found.person_id)
+            chosen = await choices_of(database, tenant, found)
+            return found, made, await changes(database, tenant, found.person_id), chosen
 
-    found, made, history = _run(work())
+    found, made, history, chosen = _run(work())
     if as_json:
-        _json({"asked": found.asked, "person_id": found.person_id, "at": found.at, "golden": made, "changes": history})
+        _json(
+            {
+                "asked": found.asked,
+                "person_id": found.person_id,
+                "at": found.at,
+                "golden": made,
+                "changes": history,
+                "choices": chosen,
+            }
+        )
         return
     if found.person_id != found.asked:
         _out.print(f"{found.asked} was merged into {found.person_id}")
@@ -86,6 +97,9 @@ def show_person(
         _rows(table, name, field)
     _out.print(table)
     _out.print(f"{len(found.records)} records" + (f", {len(found.gone)} deleted since" if found.gone else ""))
+    for one in chosen[:5]:
+        over = "" if one.revoked_at is None else " (revoked)"
+        _out.print(f"{one.made_at:%Y-%m-%d %H:%M:%S} {one.made_by} chose {one.field}: {one.reason}{over}", markup=False)
     for change in history[:5]:
         _out.print(f"{change.changed_at:%Y-%m-%d %H:%M:%S} {change.kind} {change.other_id}: {change.cause}", markup=False)
 

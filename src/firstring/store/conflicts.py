@@ -38,6 +38,19 @@ class Open(msgspec.Struct, frozen=True):
     found_at: datetime
 
 
+class Choice(msgspec.Struct, frozen=True):
+    """A steward's choice about a field of a record: who made it, when and why; revoked by a later one."""
+
+    decision_id: int
+    field: str
+    record_id: int
+    made_by: str
+    reason: str
+    made_at: datetime
+    revoked_by: str | None = None
+    revoked_at: datetime | None = None
+
+
 class Decided(msgspec.Struct, frozen=True):
     """A steward's choice: it stands with one record of a source, through merges and splits."""
 
@@ -88,6 +101,14 @@ async def conflicts_of(database: Database, tenant: Tenant, person_id: int) -> li
     async with database.transaction(tenant.tenant_id) as connection:
         rows = await connection.fetch(sql("persons", "conflicts_of"), tenant.tenant_id, person_id)
     return [Open(**dict(row)) for row in rows]
+
+
+async def choices_of(database: Database, tenant: Tenant, of: Person) -> list[Choice]:
+    """What stewards chose about a person's records, the newest first; revoked choices too."""
+    records = [record.record_id for record in of.records]
+    async with database.transaction(tenant.tenant_id) as connection:
+        rows = await connection.fetch(sql("persons", "decisions_of"), tenant.tenant_id, records)
+    return [Choice(**dict(row)) for row in rows]
 
 
 def _in_conflict(of: Person, field: str, rules: Rules, now: datetime) -> GoldenField | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
@@ -12,7 +12,7 @@ from firstring import limits
 from firstring.contact import RecordRead
 from firstring.errors import BadInput
 from firstring.identity.blocking import identifier_keys
-from firstring.identity.dates import instant, timestamp
+from firstring.identity.dates import timestamp
 from firstring.identity.golden import Golden, golden
 from firstring.identity.rules import Rules
 from firstring.store.database import Connection, Database, Tenant
@@ -67,12 +67,13 @@ class Person(msgspec.Struct, frozen=True):
 
 def moment(text: str) -> datetime:
     """A past moment as people write it: RFC 3339, or a date (its midnight, UTC). Raises BadInput time_invalid."""
-    found = timestamp(text.strip()) if len(text) <= TIME_CHARS else ""
-    if not isinstance(found, str) or not found:
+    is_time = len(text) <= TIME_CHARS and isinstance(timestamp(text.strip()), str)
+    if not is_time:
         raise BadInput(
             "time_invalid", "That is no time.", where={"field": "at"}, hint="Write 2026-03-01T12:00:00Z, or a date."
         )
-    return instant(found)
+    found = datetime.fromisoformat(text.strip().replace(" UTC", "Z").replace(" +", "+"))  # with its fraction of a second
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 
 
 async def person(database: Database, tenant: Tenant, person_id: int) -> Person:
