@@ -241,6 +241,7 @@ def link(
     plan: Annotated[bool, typer.Option("--plan", help="Shows keys, pairs and hot values, and stops.")] = False,
     memory_mb: Annotated[int, typer.Option(help="Memory of the pairs; beyond it they go to disk.", min=100)] = 1_000,
     country: Annotated[str, typer.Option(help="Of national phone numbers, where the map names none.")] = "",
+    engine: Annotated[str, typer.Option(help="What gathers the pairs: duckdb.")] = "duckdb",
 ) -> None:
     """Which records are one person? Needs no store, key or server; never drops a row."""
     from firstring.bulk.linking import run_link
@@ -249,7 +250,7 @@ def link(
     os.nice(NICENESS)
     run_link(
         files, map_file, country=country or load().country, threshold=threshold, out=output, pairs_path=pairs,
-        model_path=model, spec_path=spec, plan_only=plan, memory_mb=memory_mb, console=err,
+        model_path=model, spec_path=spec, plan_only=plan, memory_mb=memory_mb, engine=engine, console=err,
     )  # fmt: skip
 
 

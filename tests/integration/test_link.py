@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
+import multiprocessing
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 from rich.console import Console
 
 from firstring.bench.people import population
+from firstring.bulk import linking
 from firstring.bulk.linking import run_link, run_train
 from firstring.errors import BadInput
 from firstring.identity.model import from_json
@@ -150,7 +153,7 @@ def test_the_plan_alone_writes_nothing(people: tuple[list[Path], Path, dict[str,
     files, mapping, _ = people
     report, said = _link(files, mapping, None, plan_only=True)
     assert report is None
-    assert "family+born" in said
+    assert "city+born" in said
     assert "comparing" not in said
     assert not list(tmp_path.iterdir())
 
@@ -213,3 +216,74 @@ def test_what_cannot_be_done_is_said_before_anything_is_written(tmp_path: Path) 
         _link([path, path], None, tmp_path / "out.csv")
     assert caught.value.code == "file_twice"
     assert sorted(one.name for one in tmp_path.iterdir()) == ["rows.csv"]
+
+
+def test_an_unknown_engine_is_said(people: tuple[list[Path], Path, dict[str, int]], tmp_path: Path) -> None:
+    files, mapping, _ = people
+    with pytest.raises(BadInput) as caught:
+        _link(files, mapping, tmp_path / "out.csv", engine="spark")
+    assert caught.value.code == "engine_unknown"
+    assert "duckdb" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("step", ["reading", "comparing", "clustering"])
+def test_a_run_that_is_interrupted_leaves_no_output_and_says_so(
+    step: str, people: tuple[list[Path], Path, dict[str, int]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files, mapping, _ = people
+    before = multiprocessing.active_children()
+    (tmp_path / "out.csv").write_text("of an earlier run")
+
+    def told(self: linking.Told, said: str, done: int, whole: int) -> None:
+        if said == step:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(linking.Told, "__call__", told)
+    console = Console(record=True, width=160, file=io.StringIO())
+    with pytest.raises(KeyboardInterrupt):
+        run_link(
+            files, mapping, out=tmp_path / "out.csv", pairs_path=tmp_path / "pairs.csv", country="US", threshold=0.95,
+            model_path=None, plan_only=False, memory_mb=200, console=console,
+        )  # fmt: skip
+    assert [one.name for one in tmp_path.iterdir()] == ["out.csv"]
+    assert (tmp_path / "out.csv").read_text() == "of an earlier run"
+    assert "no output was written" in console.export_text()
+    assert multiprocessing.active_children() == before
+
+
+def test_one_record_fifty_thousand_times_is_one_person(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    row = ["Ann", "Lee", "1980-02-03", "ann.lee@mail.example.org", "+12125550114"]
+    others = [[f"G{n}", f"N{n % 50}", f"19{10 + n % 80}-01-05", "", f"+1212555{1000 + n}"] for n in range(200)]
+    columns = ("given_name", "family_name", "birth_date", "email", "phone")
+    _write(path, columns, [row] * 50_000 + others)
+    report, _ = _link([path], None, tmp_path / "out.csv")
+    persons = [person for _, person in _persons(tmp_path / "out.csv")]
+    assert report.records == len(persons) == 50_200
+    assert len(set(persons[:50_000])) == 1
+    assert report.largest_person == 50_000
+    assert report.candidate_pairs < 20_000, "copies beyond the fourth are not compared"
+
+
+def test_a_model_of_other_fields_links_by_those_it_knows(
+    people: tuple[list[Path], Path, dict[str, int]], tmp_path: Path
+) -> None:
+    """A model trained without phones and addresses, used on files that have both; and one for files that lack its fields."""
+    files, mapping, truth = people
+    fewer = tmp_path / "fewer.toml"
+    kept = [line for line in mapping.read_text().splitlines() if not line.startswith(("mobile", "home", "street", "house"))]
+    fewer.write_text("\n".join(kept))
+    model = run_train(
+        files, fewer, tmp_path / "model.json", country="US", memory_mb=200, console=Console(quiet=True)
+    )  # fmt: skip
+    assert "phone" not in model.shares
+    _link(files, mapping, tmp_path / "out.csv", model_path=tmp_path / "model.json")
+    persons = _persons(tmp_path / "out.csv")
+    assert len(persons) == 2_000
+    assert _f1(persons, truth) > 0.8
+    poor = tmp_path / "poor.csv"
+    with files[0].open(encoding="utf-8") as file:
+        rows = [[row["record_id"], row["given_name"], row["family_name"], row["birth_date"]] for row in csv.DictReader(file)]
+    _write(poor, ("record_id", "given_name", "family_name", "birth_date"), rows)
+    report, _ = _link([poor], None, tmp_path / "poor_out.csv", model_path=tmp_path / "model.json")
+    assert report.records == len(rows)

@@ -121,14 +121,21 @@ def check_output(path: Path) -> None:
 
 
 @contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """A path to write to, which becomes `path` when all is written: no half output is ever taken for a whole one."""
-    part = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+def whole(*paths: Path | None) -> Iterator[list[Path]]:
+    """Paths to write to, which become `paths` when all are written: no half output is ever taken for a whole one.
+
+    A path that is None has one to write to as well, which is not used.
+    """
+    parts = [(path or Path("none")) for path in paths]
+    parts = [path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}") for path in parts]
     try:
-        yield part
-        part.replace(path)
+        yield parts
+        for path, part in zip(paths, parts, strict=True):
+            if path is not None:
+                part.replace(path)
     finally:
-        part.unlink(missing_ok=True)
+        for part in parts:
+            part.unlink(missing_ok=True)
 
 
 def write_persons(path: Path, gathered: Gathered, person: NDArray[np.int64]) -> None:
@@ -138,8 +145,7 @@ def write_persons(path: Path, gathered: Gathered, person: NDArray[np.int64]) -> 
     rows = (
         (ids[row], int(person[row]), names[int(gathered.sources[row])], int(gathered.lines[row])) for row in order.tolist()
     )
-    with _whole(path) as part:
-        _write(part, ("record_id", "person_id", "source", "line"), rows)
+    _write(path, ("record_id", "person_id", "source", "line"), rows)
 
 
 def write_pairs(path: Path, gathered: Gathered, pairs: Pairs, model: Model, probability: float) -> int:
@@ -168,8 +174,7 @@ def write_pairs(path: Path, gathered: Gathered, pairs: Pairs, model: Model, prob
                     round(odds - sum(fields), 4), *fields,
                 )  # fmt: skip
 
-    with _whole(path) as part_path:
-        _write(part_path, (*_PAIR_COLUMNS, *(f"weight_{name}" for name in names)), rows())
+    _write(path, (*_PAIR_COLUMNS, *(f"weight_{name}" for name in names)), rows())
     return count
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +21,7 @@ from firstring.bulk.link import (
     linked,
     model_of,
     persons,
+    whole,
     working_folder,
     write_pairs,
     write_persons,
@@ -36,6 +38,8 @@ from firstring.identity.specfile import spec_of
 from firstring.ports import Clock, SystemClock
 
 _LINE_EVERY_S: Final = 5.0
+ENGINES: Final = ("duckdb",)
+"""What gathers and joins pairs. The plan names none: another engine comes in beside `Pairs`."""
 LABELS_THRESHOLD: Final = 0.95
 """Probability at which it is told how many pairs the labels move across."""
 PAIRS_FROM: Final = 0.5
@@ -54,10 +58,14 @@ def run_link(
     spec_path: Path | None = None,
     plan_only: bool,
     memory_mb: int,
+    engine: str = ENGINES[0],
     console: Console,
     clock: Clock | None = None,
 ) -> Linked | None:
     """Links files; None with plan_only. Raises BadInput before anything is compared where it can."""
+    if engine not in ENGINES:
+        where = {"argument": "engine"}
+        raise BadInput("engine_unknown", f"There is no engine {engine}.", where=where, hint=f"One of: {', '.join(ENGINES)}.")
     if not 0.0 < threshold < 1.0:
         raise BadInput("threshold_invalid", "A threshold lies between 0 and 1.", where={"argument": "threshold"})
     if out is None and not plan_only:
@@ -68,7 +76,7 @@ def run_link(
     model = model_in(model_path) if model_path else None
     spec = _spec(spec_path, model)
     told = Told(console, clock or SystemClock())
-    with told:
+    with told, _said_when_interrupted(console):
         gathered, plan = _gathered(files, map_path, country, spec, console, told)
         if plan_only:
             show_suspects(console, gathered.table, spec.block_records)
@@ -84,9 +92,9 @@ def run_link(
                 told("clustering", 0, 1)
                 person = persons(gathered, pairs, threshold)
                 told("clustering", 1, 1)
-                assert out is not None
-                write_persons(out, gathered, person)
-                written = write_pairs(pairs_path, gathered, pairs, model, PAIRS_FROM) if pairs_path else 0
+                with whole(out, pairs_path) as (persons_part, pairs_part):
+                    write_persons(persons_part, gathered, person)
+                    written = write_pairs(pairs_part, gathered, pairs, model, PAIRS_FROM) if pairs_path else 0
                 report = linked(gathered, pairs, person, model, written)
             finally:
                 pairs.close()
@@ -96,6 +104,15 @@ def run_link(
         highlight=False,
     )
     return report
+
+
+@contextmanager
+def _said_when_interrupted(console: Console) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        console.print("Interrupted: no output was written.", highlight=False)
+        raise
 
 
 def run_train(
