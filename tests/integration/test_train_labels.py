@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import csv
 import io
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 from rich.console import Console
+from tests.store_people import NOW, store
+from tests.store_people import people as stored_people
 
 from firstring.bench import people
 from firstring.bulk.gathering import gather, sources
 from firstring.bulk.labelling import read_labels
 from firstring.bulk.linking import run_train
+from firstring.bulk.training_store import say_trained, train_store
 from firstring.errors import BadInput
 from firstring.identity.model import from_json
+from firstring.store.database import Database, Tenant
 
 COLUMNS = ("record_id", "given_name", "family_name", "birth_date", "phone", "email", "city", "postcode")
 PICKED = (0, 1, 2, 4, 5, 8, 11, 12)
@@ -137,3 +142,45 @@ def test_a_file_of_no_use_is_one_clear_error(
     with pytest.raises(BadInput) as raised:
         read_labels(path, gather(sources([records[0]], None), country="US"))
     assert raised.value.code == code
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_answers_of_a_store_teach_its_next_version(database: Database, tenant: Tenant) -> None:
+    rows = sorted(stored_people(5, 900), key=lambda row: row[0])
+    ids = await store(database, tenant, rows)
+    options = {"threshold": 0.95, "memory_mb": 200, "now": NOW, "told": lambda *_: None}
+    before = await train_store(database, tenant, **options)  # type: ignore[arg-type]
+    assert before.labels is None
+    person = dict(zip(ids, (row[2] for row in rows), strict=True))
+    by_family: dict[str, list[int]] = {}
+    for record, (_, canonical, _) in zip(ids, rows, strict=True):
+        by_family.setdefault(str(canonical.fields.get("family_name")), []).append(record)
+    asked = [(one, other) for group in by_family.values() for one, other in pairwise(group)][:250]
+    answers = [(one, other, "same" if person[one] == person[other] else "different") for one, other in asked]
+    answers.append((asked[0][0], asked[0][1], "unknown"))
+    async with database.transaction(tenant.tenant_id) as connection:
+        of = {
+            row["record_id"]: (row["source_id"], row["external_key"])
+            for row in await connection.fetch(
+                "select record_id, source_id, external_key from record where tenant_id = $1", tenant.tenant_id
+            )
+        }
+        await connection.executemany(
+            "insert into clerical_answer (tenant_id, left_source, left_key, right_source, right_key, answer, version,"
+            " probability, sampling_probability, pool_pairs, cell, made_by, made_at)"
+            " values ($1, $2, $3, $4, $5, $6, $7, 0.5, 0.01, 100, '', 'ann', $8)",
+            [(tenant.tenant_id, *of[one], *of[other], answer, before.model.version, NOW) for one, other, answer in answers],
+        )
+    after = await train_store(database, tenant, **options)  # type: ignore[arg-type]
+    assert after.labels is not None
+    read, report = after.labels
+    assert read.unknown == 1
+    assert not read.rejects
+    assert report.labels == len(asked)
+    assert (report.taken == "nothing") == (after.model == before.model)
+    async with database.transaction(tenant.tenant_id) as connection:
+        kept = await connection.fetchval("select report from identity_model where model_id = $1", after.model_id)
+    assert after.known or '"labels"' in kept
+    said = io.StringIO()
+    say_trained(Console(file=said, width=200), after)
+    assert f"{len(asked):,} labels" in said.getvalue()

@@ -10,13 +10,15 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table as Shown
 
 from firstring.bulk.gathering import Gathered
+from firstring.bulk.storelink import Stored
 from firstring.errors import BadInput
 from firstring.identity.clustering import connected
 from firstring.identity.labels import Labelled, LabelReport
@@ -74,22 +76,39 @@ def read_labels(path: Path, gathered: Gathered) -> LabelsRead:
             answers.append(_Answer(line, min(left, right), max(left, right), answer, _weight(row)))
         except _Unusable as found:
             rejects.append(LabelReject(line, found.code, found.reason))
-    answers, contradictions = _consistent(answers)
-    rejects += contradictions
-    if not answers:
+    read = _consistent(answers, rejects, unknown)
+    if not len(read.labelled.same):
         raise BadInput(
             "labels_unusable",
             "No label can be used.",
             where={"file": str(path), "labels": len(rows), "first": rejects[0].reason if rejects else "the file is empty"},
             hint="Ids are those of the files trained on; answers are same, household or different.",
         )
-    labelled = Labelled(
-        np.array([one.left for one in answers], np.int64),
-        np.array([one.right for one in answers], np.int64),
-        np.array([one.answer == "same" for one in answers], bool),
-        np.array([one.weight for one in answers], np.float64),
-    )
-    return LabelsRead(labelled, tuple(sorted(rejects)), unknown)
+    return read
+
+
+def stored_labels(answers: Sequence[Mapping[str, Any]], stored: Stored) -> LabelsRead:
+    """The answers of clerical review about records of a store that are still there; `line` is the answer's number.
+
+    answers: answer_id, left_record, right_record (None where a record is gone), answer, sampling_probability, pool_pairs.
+    """
+    row_of = {int(record): row for row, record in enumerate(stored.record_ids.tolist())}
+    table_row = _table_rows(stored.kept, stored.first)
+    found: list[_Answer] = []
+    rejects: list[LabelReject] = []
+    unknown = 0
+    for one in answers:
+        sides = [row_of.get(one[side] or 0) for side in ("left_record", "right_record")]
+        if one["answer"] == "unknown":
+            unknown += 1
+        elif sides[0] is None or sides[1] is None:
+            rejects.append(LabelReject(one["answer_id"], "record_unknown", "a record is gone"))
+        elif (left := int(table_row[sides[0]])) == (right := int(table_row[sides[1]])):
+            rejects.append(LabelReject(one["answer_id"], "record_twice", "both sides are copies of one record"))
+        else:
+            weight = 1.0 / (one["sampling_probability"] * one["pool_pairs"])
+            found.append(_Answer(one["answer_id"], min(left, right), max(left, right), one["answer"], weight))
+    return _consistent(found, rejects, unknown)
 
 
 class _Unusable(Exception):
@@ -125,13 +144,18 @@ def _read(path: Path) -> list[tuple[int, dict[str, str]]]:
 def _places(gathered: Gathered, rows: Sequence[tuple[int, Mapping[str, str]]]) -> dict[str, list[tuple[str, int]]]:
     """For each id that a label names: (source, row of the table). A copy left out of the table stands for its first."""
     wanted = {row.get(name) or "" for _, row in rows for name in ("left_id", "right_id")}
-    table_row = np.full(len(gathered.record_ids), -1, np.int64)
-    table_row[gathered.kept] = np.arange(len(gathered.kept))
+    table_row = _table_rows(gathered.kept, gathered.first)
     found: dict[str, list[tuple[str, int]]] = {}
     for row, record_id in enumerate(gathered.record_ids):
         if record_id in wanted:
-            at = int(table_row[row]) if table_row[row] >= 0 else int(gathered.first[row])
-            found.setdefault(record_id, []).append((gathered.names[int(gathered.sources[row])], at))
+            found.setdefault(record_id, []).append((gathered.names[int(gathered.sources[row])], int(table_row[row])))
+    return found
+
+
+def _table_rows(kept: NDArray[np.int64], first: NDArray[np.int64]) -> NDArray[np.int64]:
+    """For every record its row of the table; of a copy that was left out that of the first."""
+    found = first.copy()
+    found[kept] = np.arange(len(kept))
     return found
 
 
@@ -158,12 +182,12 @@ def _weight(row: Mapping[str, str]) -> float:
     return 1.0 / chance
 
 
-def _consistent(answers: Sequence[_Answer]) -> tuple[list[_Answer], list[LabelReject]]:
+def _consistent(answers: Sequence[_Answer], rejected: Sequence[LabelReject], unknown: int) -> LabelsRead:
     """Without answers that contradict each other, repeated ones once."""
     by_pair: dict[tuple[int, int], list[_Answer]] = {}
     for one in answers:
         by_pair.setdefault((one.left, one.right), []).append(one)
-    rejects: list[LabelReject] = []
+    rejects = list(rejected)
     kept: list[_Answer] = []
     for several in by_pair.values():
         if len({one.answer == "same" for one in several}) > 1:
@@ -180,7 +204,13 @@ def _consistent(answers: Sequence[_Answer]) -> tuple[list[_Answer], list[LabelRe
             rejects.append(LabelReject(one.line, "labels_contradict", "other labels together make the two one person"))
         else:
             usable.append(one)
-    return usable, rejects
+    labelled = Labelled(
+        np.array([one.left for one in usable], np.int64),
+        np.array([one.right for one in usable], np.int64),
+        np.array([one.answer == "same" for one in usable], bool),
+        np.array([one.weight for one in usable], np.float64),
+    )
+    return LabelsRead(labelled, tuple(sorted(rejects)), unknown)
 
 
 # --- what is said --------------------------------------------------------------------------------------------------
@@ -201,15 +231,13 @@ def show_labels(console: Console, read: LabelsRead, report: LabelReport) -> None
         "weights": "the labels correct weights and calibration",
     }[report.taken]
     console.print(
-        f"{report.labels:,} labels ({report.same:,} same): {changed}; "
-        f"log loss of labels not seen: {losses}",
+        f"{report.labels:,} labels ({report.same:,} same): {changed}; log loss of labels not seen: {losses}",
         highlight=False,
     )
     if report.taken == "nothing":
         return
     console.print(
-        f"of the pairs compared {report.joined:,.0f} come to {report.threshold} or more, "
-        f"{report.parted:,.0f} fall below",
+        f"of the pairs compared {report.joined:,.0f} come to {report.threshold} or more, {report.parted:,.0f} fall below",
         highlight=False,
     )
     shown = Shown("stated", "labels", "before", "after", "true", title="labelled pairs", title_justify="left")

@@ -14,12 +14,14 @@ import msgspec
 import numpy as np
 from rich.console import Console
 
+from firstring.bulk.labelling import LabelsRead, show_labels, stored_labels
 from firstring.bulk.link import Progress, model_of, working_folder
 from firstring.bulk.pairs import Pairs
 from firstring.bulk.plan import make_plan
 from firstring.bulk.storelink import FROZEN, Stored, read_store
 from firstring.errors import BadInput
 from firstring.identity.drift import Profile, level_counts, profile
+from firstring.identity.labels import LabelReport, relabelled
 from firstring.identity.model import Model, score
 from firstring.identity.spec import PERSON, Spec
 from firstring.identity.statistics import Statistics
@@ -29,11 +31,12 @@ from firstring.store.queries import sql
 
 
 class Trained(NamedTuple):
-    """A version in the store. known: it was there before, so nothing was added."""
+    """A version in the store. known: it was there before, so nothing was added. labels: answers and what they changed."""
 
     model_id: int
     model: Model
     known: bool
+    labels: tuple[LabelsRead, LabelReport] | None = None
 
 
 async def train_store(
@@ -46,21 +49,27 @@ async def train_store(
     told: Progress,
     spec: Spec = PERSON,
 ) -> Trained:
-    """Trains on all records of the tenant and stores the version as a candidate.
+    """Trains on all records of the tenant, and on its answers of clerical review, and stores the version as a candidate.
 
     Raises BadInput threshold_invalid, nothing_to_compare.
     """
     if not 0.0 < threshold < 1.0:
         raise BadInput("threshold_invalid", "A threshold lies between 0 and 1.", where={"argument": "threshold"})
     stored = await read_store(database, tenant, told=lambda done, whole: told("reading", done, whole))
-    model, statistics, seen = await asyncio.to_thread(_fitted, stored, tenant, spec, threshold, memory_mb, told)
+    async with database.transaction(tenant.tenant_id) as connection:
+        read = stored_labels(await connection.fetch(sql("review", "answers"), tenant.tenant_id), stored)
+    model, statistics, seen, labels = await asyncio.to_thread(
+        _fitted, stored, tenant, spec, threshold, memory_mb, told, read
+    )
     async with database.transaction(tenant.tenant_id) as connection:
         for row in await connection.fetch(sql("models", "versions"), tenant.tenant_id):
             if row["version"] == model.version and abs(row["threshold"] - threshold) < 1e-6:
-                return Trained(row["model_id"], model, True)
+                return Trained(row["model_id"], model, True, labels)
         model_id = await add_model(connection, tenant, model, statistics, threshold, trained_at=now)
         await note_report(connection, tenant, model_id, {"profile": msgspec.to_builtins(seen)})
-    return Trained(model_id, model, False)
+        if labels is not None:
+            await note_report(connection, tenant, model_id, {"labels": msgspec.to_builtins(labels[1])})
+    return Trained(model_id, model, False, labels)
 
 
 async def note_report(connection: Any, tenant: Tenant, model_id: int, part: dict[str, Any]) -> None:
@@ -69,8 +78,8 @@ async def note_report(connection: Any, tenant: Tenant, model_id: int, part: dict
 
 
 def _fitted(
-    stored: Stored, tenant: Tenant, spec: Spec, threshold: float, memory_mb: int, told: Progress
-) -> tuple[Model, Statistics, Profile]:
+    stored: Stored, tenant: Tenant, spec: Spec, threshold: float, memory_mb: int, told: Progress, read: LabelsRead
+) -> tuple[Model, Statistics, Profile, tuple[LabelsRead, LabelReport] | None]:
     table = stored.table
     if not table.rows:
         raise BadInput("nothing_to_compare", "The store holds no records.", hint="Import some: firstring import.")
@@ -82,15 +91,21 @@ def _fitted(
             observed = pairs.observed()
         finally:
             pairs.close()
+    labels = None
+    if len(read.labelled.same):
+        model, report = relabelled(model, table, read.labelled, observed, threshold)
+        labels = (read, report)
     statistics = table.frozen(FROZEN, statistics_key(tenant.keys, model.version))
     found = score(model, observed.patterns, observed.by_profile, model.records).log_odds
     linked = found >= np.log(threshold / (1.0 - threshold))
     levels = level_counts(model.comparisons(), observed.patterns[linked], observed.counts[linked].astype(np.int64))
-    return model, statistics, profile(table, stored.sources[stored.kept], stored.names, statistics, levels)
+    return model, statistics, profile(table, stored.sources[stored.kept], stored.names, statistics, levels), labels
 
 
 def say_trained(console: Console, trained: Trained) -> None:
     model = trained.model
+    if trained.labels is not None:
+        show_labels(console, *trained.labels)
     same, household = (model.pairs_per_record[name] * model.records for name in ("same", "household"))
     console.print(
         f"{model.version}: {model.records:,} records, {same:,.0f} pairs of one person, {household:,.0f} of one household",
