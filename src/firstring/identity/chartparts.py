@@ -73,7 +73,8 @@ def _number(place: int, first: int) -> str:
 
 def table_behind(title: str, head: Sequence[str], rows: Rows) -> str:
     """The table of a chart, folded away."""
-    return f"<details><summary>{escape(title)} as a table</summary>{table(f'{title}, by {head[0]}', head, rows, numbers=len(head))}</details>"
+    body = table(f"{title}, by {head[0]}", head, rows, numbers=len(head))
+    return f"<details><summary>{escape(title)} as a table</summary>{body}</details>"
 
 
 def section(name: str, title: str, said: str, body: str) -> str:
