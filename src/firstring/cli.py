@@ -302,6 +302,7 @@ def resolve(
     from firstring.bootstrap import database_only
     from firstring.decide import looked_up, who
     from firstring.identity.evidence import gather
+    from firstring.identity.rules import RULES_FILE, rules_from_file
     from firstring.store.notices import Notices
     from firstring.store.ring import RingStore
     from firstring.store.weighing import refresh
@@ -323,7 +324,8 @@ def resolve(
             tenant = await database.tenant_named(settings.tenant)
             weights = await refresh(database, tenant)
             read = await ring.read(tenant, looked_up(evidence), None)
-            return who(evidence, read, weights=weights, now=SystemClock().now())
+            rules = rules_from_file(settings.home / RULES_FILE)
+            return who(evidence, read, weights=weights, now=SystemClock().now(), rules=rules)
 
     resolution = _run(work())
     if as_json:

@@ -64,7 +64,8 @@ async def replay_decisions(
                 )
             for row in rows:
                 decision = opened_decision(tenant, row)
-                used = await _models_used(database, tenant, models, decision.derived.versions.identity, by_version)
+                weights_version = decision.derived.versions.identity.partition("+")[0]  # after it: survivorship's, if any
+                used = await _models_used(database, tenant, models, weights_version, by_version)
                 if used is None or decision.derived.versions != used.versions():
                     report.other_versions += 1
                     continue

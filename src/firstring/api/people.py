@@ -93,7 +93,8 @@ class PeopleController(Controller):
     ) -> Resolution:
         evidence = gather(data.fields, country=services.settings.country)
         read = await services.ring.read(caller.tenant, looked_up(evidence), None)
-        return who(evidence, read, weights=services.decider.models_of(caller.tenant).weights, now=services.clock.now())
+        models = services.decider.models_of(caller.tenant)
+        return who(evidence, read, weights=models.weights, now=services.clock.now(), rules=models.survivorship)
 
     @post("/records", status_code=200, guards=[allow("import")], summary="Source records, stored before the answer")
     async def records(
