@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import io
 from datetime import timedelta
 
+import msgspec
 import pytest
+from rich.console import Console
 from tests.linking_rig import NOW, activated
 
 from firstring import limits
 from firstring.bench.people import COLUMNS, population
+from firstring.bulk.training_store import note_report
 from firstring.errors import BadInput
 from firstring.identity.canonical import CanonicalRecord, canonical_record
+from firstring.identity.labels import LabelReport
 from firstring.ports import SystemRandom
+from firstring.steward.showing import show_effect
 from firstring.store import review
 from firstring.store.database import Database, Tenant
 from firstring.store.hotkeys import hot_keys
@@ -119,6 +125,22 @@ async def test_answers_that_contradict_the_model_are_listed(database: Database, 
     assert (one.answer, one.made_by) == (wrong, "ann")
     assert one.left.startswith("crm:r")
     assert one.probability == pytest.approx(question.pair.probability, abs=1e-5)
+
+
+async def test_what_a_version_learned_from_answers_is_shown(database: Database, tenant: Tenant) -> None:
+    records = people(60)
+    active = await activated(database, tenant, records)
+    report = LabelReport(200, 90, "weights", {"nothing": 0.4, "weights": 0.2}, (), (), 0.95, 12.0, 3.0)
+    async with database.transaction(tenant.tenant_id) as connection:
+        assert (await review.effect(connection, tenant)).trained is None
+        await note_report(connection, tenant, active.model_id, {"labels": msgspec.to_builtins(report)})
+        found = await review.effect(connection, tenant)
+    assert found.trained is not None
+    assert (found.trained.version, found.trained.state, found.trained.report) == (active.version, "active", report)
+    console = Console(file=io.StringIO(), width=300)
+    show_effect(console, found)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "learned from 200 answers (weights): of the pairs compared 12 come to 0.95 or more, 3 fall below" in text
 
 
 async def test_records_that_go_take_their_questions_with_them(database: Database, tenant: Tenant) -> None:

@@ -136,6 +136,13 @@ def show_effect(console: Console, effect: Effect) -> None:
                 f"{one.low:g} to {one.high:g}", f"{one.answers:,}", f"{one.stated:.3f}", f"{one.found:.3f}", interval
             )
         console.print(table)
+    if effect.trained is not None:
+        report = effect.trained.report
+        text = (
+            f"{effect.trained.version} ({effect.trained.state}) learned from {report.labels:,} answers ({report.taken}): "
+            f"of the pairs compared {report.joined:,.0f} come to {report.threshold:g} or more, {report.parted:,.0f} fall below"
+        )
+        console.print(Text(text), soft_wrap=True)
     for wrong in effect.disagreements[:20]:
         stated = shown_probability(wrong.probability)
         text = f"{wrong.left} and {wrong.right}: {wrong.answer}, stated {stated} ({wrong.made_by})"

@@ -55,11 +55,13 @@ async def hot_keys(
     chance = chances(table_of([record.values for record in strangers]))
     found: list[HotKey] = []
     for row in rows:
-        carriers = await _carriers(connection, tenant, row["key"])
-        named = _identifier(tenant, row["key"], carriers)
+        named = _identifier(tenant, row["key"], await _carriers(connection, tenant, row["key"], 1))
         if named is None:
             continue  # a composite key: it is judged by the identifier in it
         identifier, value = named
+        if row["records"] <= min(persons_limit.get(identifier, 1), limits.HOT_KEY_RECORDS):
+            continue
+        carriers = await _carriers(connection, tenant, row["key"], limits.CARRIERS_OPENED)
         holders = table_of([{**record.values, identifier: (value,)} for record in carriers])
         agreement, people = agreement_of(holders, identifier, value)
         most = persons_limit.get(identifier, 1)
@@ -80,8 +82,8 @@ async def _strangers(connection: Connection, tenant: Tenant, random: Random) -> 
     return await records_by_id(connection, tenant, [row["record_id"] for row in rows])
 
 
-async def _carriers(connection: Connection, tenant: Tenant, key: bytes) -> list[Looked]:
-    rows = await connection.fetch(sql("review", "members"), tenant.tenant_id, [key], limits.CARRIERS_OPENED)
+async def _carriers(connection: Connection, tenant: Tenant, key: bytes, at_most: int) -> list[Looked]:
+    rows = await connection.fetch(sql("review", "members"), tenant.tenant_id, [key], at_most)
     return await records_by_id(connection, tenant, rows[0]["records"]) if rows else []
 
 

@@ -118,10 +118,15 @@ def is_number(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) < 19
 
 
-def meetings(version: ActiveModel | None, records: Sequence[Looked]) -> dict[tuple[int, int], Meeting]:
-    """Which records (by their places) share a linking key. Without a version: the exact composite keys that glue."""
+def meetings(
+    version: ActiveModel | None, records: Sequence[Looked], some: Collection[int] | None = None
+) -> dict[tuple[int, int], Meeting]:
+    """Which records (by their places) share a linking key. Without a version: the exact composite keys that glue.
+
+    some: only pairs with one of these places at least.
+    """
     holders: dict[tuple[str, str], list[int]] = {}
-    profile: dict[str, bool] = {}
+    profile: set[str] = set()
     for place, record in enumerate(records):
         if version is None:
             for text in link_keys(record.fields):
@@ -129,12 +134,16 @@ def meetings(version: ActiveModel | None, records: Sequence[Looked]) -> dict[tup
         else:
             for key in link_keys_of(version.model.spec, record.values, version.statistics):
                 holders.setdefault((key.name, key.text), []).append(place)
-                profile[key.name] = key.profile
+                if key.profile:
+                    profile.add(key.name)
     shared: dict[tuple[int, int], dict[str, None]] = {}
     for (name, _), places in holders.items():
+        if len(places) < 2:
+            continue
         for pair in combinations(sorted(set(places)), 2):
-            shared.setdefault(pair, {})[name] = None
-    return {pair: Meeting(tuple(names), any(profile.get(name, False) for name in names)) for pair, names in shared.items()}
+            if some is None or pair[0] in some or pair[1] in some:
+                shared.setdefault(pair, {})[name] = None
+    return {pair: Meeting(tuple(names), not profile.isdisjoint(names)) for pair, names in shared.items()}
 
 
 def table_with(version: ActiveModel, records: Sequence[Looked]) -> Table:

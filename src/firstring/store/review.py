@@ -16,6 +16,7 @@ import numpy as np
 from firstring import limits
 from firstring.errors import BadInput
 from firstring.identity.explain import PairExplained
+from firstring.identity.labels import LabelReport
 from firstring.identity.levels import unpacked
 from firstring.identity.model import cell_names
 from firstring.identity.review import Answer, Answered, Bin, Pool, calibration, drawn
@@ -64,10 +65,19 @@ class Disagreement(msgspec.Struct, frozen=True):
     made_at: datetime
 
 
+class TrainedWith(msgspec.Struct, frozen=True):
+    """A version that learned from answers, with what they changed (identity/labels)."""
+
+    version: str
+    state: str
+    report: LabelReport
+
+
 class Effect(msgspec.Struct, frozen=True):
     """What answers say of the probabilities that the versions stated; nothing takes effect by looking at it.
 
-    by_version: answers of each version. bins: stated against found, of the active version's answers.
+    by_version: answers of each version. bins: stated against found, of the active version's answers. trained: what the
+    newest version that was trained with answers made of them; a candidate takes effect when it is rolled in.
     """
 
     version: str
@@ -76,6 +86,7 @@ class Effect(msgspec.Struct, frozen=True):
     by_version: dict[str, int]
     bins: tuple[Bin, ...]
     disagreements: tuple[Disagreement, ...]
+    trained: TrainedWith | None = None
 
 
 class Label(msgspec.Struct, frozen=True):
@@ -170,11 +181,9 @@ async def _candidates(connection: Connection, tenant: Tenant, version: ActiveMod
     records = await records_by_id(connection, tenant, wanted)
     ids = [record.record_id for record in records]
     done = {tuple(row) for row in await connection.fetch(sql("review", "asked_pairs"), tenant.tenant_id, ids)}
-    met = {
-        pair: meeting
-        for pair, meeting in meetings(version, records).items()
-        if (ids[pair[0]] in seeds or ids[pair[1]] in seeds) and (ids[pair[0]], ids[pair[1]]) not in done
-    }
+    drawn_places = {place for place, record in enumerate(ids) if record in seeds}
+    found = meetings(version, records, drawn_places)
+    met = {pair: meeting for pair, meeting in found.items() if (ids[pair[0]], ids[pair[1]]) not in done}
     if not met:
         return None
     return await _weighed(connection, tenant, version, records, met)
@@ -326,13 +335,18 @@ async def effect(connection: Connection, tenant: Tenant) -> Effect:
         if row["answer"] != "unknown" and (row["answer"] == "same") != (row["probability"] >= version.threshold)
     ]  # fmt: skip
     names = await _names(connection, tenant, against)
+    newest = await connection.fetchrow(sql("review", "trained_with_answers"), tenant.tenant_id)
+    learned = None
+    if newest is not None:
+        report = msgspec.json.decode(newest["labels"], type=LabelReport)
+        learned = TrainedWith(newest["version"], newest["state"], report)
     wrong = [
         Disagreement(row["answer_id"], row["answer"], round(row["probability"], _DIGITS),
                      names.get(row["left_record"], ""), names.get(row["right_record"], ""), row["made_by"], row["made_at"])
         for row in sorted(against, key=lambda row: -abs(row["probability"] - (row["answer"] == "same")))
     ]  # fmt: skip
     return Effect(
-        version.version, version.threshold, counts, by_version, tuple(calibration(answered)), tuple(wrong)
+        version.version, version.threshold, counts, by_version, tuple(calibration(answered)), tuple(wrong), learned
     )  # fmt: skip
 
 

@@ -170,6 +170,11 @@ left join record r on r.tenant_id = $1 and r.source_id = a.right_source and r.ex
 where a.tenant_id = $1 and a.undone_at is null
 order by a.answer_id
 
+-- name: trained_with_answers
+-- The newest version that learned from answers, with what they changed.
+select version, state, (report -> 'labels')::text as labels from identity_model
+where tenant_id = $1 and report ? 'labels' order by model_id desc limit 1
+
 -- --- guards ------------------------------------------------------------------------------------------------------
 
 -- name: busiest_keys
