@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
@@ -21,7 +21,7 @@ from firstring.identity.canonical import ATTRIBUTES, TRACES
 from firstring.identity.codes import postcode_key
 from firstring.identity.names import name_of
 from firstring.identity.statistics import Statistics, frozen, octave
-from firstring.identity.text import fold
+from firstring.identity.text import CACHE_VALUES, fold
 
 Codes: TypeAlias = NDArray[np.int32]
 Hashes: TypeAlias = NDArray[np.uint64]
@@ -419,6 +419,7 @@ _SOUNDS: Final = (("ph", "f"), ("ck", "k"), ("sch", "s"), ("sh", "s"), ("ch", "k
 _LETTERS: Final = str.maketrans("cqzvwyj", "kksffii")
 
 
+@lru_cache(maxsize=CACHE_VALUES)
 def sound(name: str) -> str:
     """The skeleton of a name by ear: like letters made one, vowels after the first left out, doubles once."""
     for spelled, heard in _SOUNDS:

@@ -122,56 +122,68 @@ def link(
     )
 
 
-def likely_partners(
-    entries: Mapping[int, Entry], new: AbstractSet[int], hot: AbstractSet[bytes], version: Version, known: Known
-) -> set[int]:
-    """The records outside `new` that are a likely pair with one of it. What is scored goes to `known`."""
-    return {record for pair in _likely(entries, new, hot, version, known) for record in pair} - new
+def likely_pairs(
+    entries: Mapping[int, Entry],
+    new: AbstractSet[int],
+    carrying: Mapping[bytes, Collection[int]],
+    version: Version,
+    known: Known,
+) -> list[tuple[int, int]]:
+    """The likely pairs of records with one of `new` at least, in canonical order.
+
+    carrying: who carries each key of `new` that is not hot. What is scored goes to `known`.
+    """
+    records = sorted(entries, key=lambda record: entries[record][:2])
+    row_of = {record: row for row, record in enumerate(records)}
+    rows = [entries[record] for record in records]
+    size = len(rows)
+    contact: list[int] = []
+    profile: list[int] = []
+    for key, members in carrying.items():
+        if len(members) > 1:
+            found = profile if key[0] & PROFILE else contact
+            places = [row_of[member] for member in members]
+            for one in [row_of[member] for member in members if member in new]:
+                found += [min(one, other) * size + max(one, other) for other in places if other != one]
+    return _likely(records, _scored(records, rows, _met(contact, profile), version, known), version)
 
 
 def likely_between(
     entries: Mapping[int, Entry], some: AbstractSet[int], hot: AbstractSet[bytes], version: Version
 ) -> list[tuple[int, int]]:
     """The likely pairs of a record of `some` and one that is not, in that order; in canonical order of records."""
-    pairs = _likely(entries, some, hot, version, {})
+    records = sorted(entries, key=lambda record: entries[record][:2])
+    rows = [entries[record] for record in records]
+    pairs = _likely(records, _scored(records, rows, meetings(rows, hot), version, {}), version)
     return [(one, other) if one in some else (other, one) for one, other in pairs if (one in some) != (other in some)]
 
 
-def _likely(
-    entries: Mapping[int, Entry], some: AbstractSet[int], hot: AbstractSet[bytes], version: Version, known: Known
-) -> list[tuple[int, int]]:
-    """The likely pairs with a record of `some` at least."""
-    records = sorted(entries, key=lambda record: entries[record][:2])
-    rows = [entries[record] for record in records]
-    inside = [record in some for record in records]
-    scored = _scored(records, rows, meetings(rows, hot, inside), version, known)
+def _likely(records: Sequence[int], scored: Scored, version: Version) -> list[tuple[int, int]]:
     strong = np.flatnonzero(scored.log_odds >= min(LIKELY, version.log_odds))
     lefts, rights = scored.left[strong].tolist(), scored.right[strong].tolist()
     return [(records[left], records[right]) for left, right in zip(lefts, rights, strict=True)]
 
 
-def meetings(rows: Sequence[Entry], hot: AbstractSet[bytes], new: Sequence[bool] | None = None) -> Met:
-    """The pairs of rows that share a key which is not hot.
-
-    new: only pairs with one such row at least.
-    """
+def meetings(rows: Sequence[Entry], hot: AbstractSet[bytes]) -> Met:
+    """The pairs of rows that share a key which is not hot."""
     carrying: dict[bytes, list[int]] = {}
     for row, entry in enumerate(rows):
         for key in entry.keys:
-            carrying.setdefault(key, []).append(row)
+            if key in carrying:
+                carrying[key].append(row)
+            else:
+                carrying[key] = [row]
     size = len(rows)
     contact: list[int] = []
     profile: list[int] = []
     for key, members in carrying.items():
-        if len(members) < 2 or key in hot:
-            continue
-        found = profile if key[0] & PROFILE else contact
-        if new is None:
+        if len(members) > 1 and key not in hot:
+            found = profile if key[0] & PROFILE else contact
             found += [left * size + right for left, right in combinations(members, 2)]
-        else:
-            for one in members:
-                if new[one]:
-                    found += [min(one, other) * size + max(one, other) for other in members if other != one]
+    return _met(contact, profile)
+
+
+def _met(contact: Sequence[int], profile: Sequence[int]) -> Met:
     by_profile = np.unique(np.array(profile, np.int64))
     met = np.union1d(np.array(contact, np.int64), by_profile)
     return Met(met, np.isin(met, by_profile, assume_unique=True))

@@ -55,16 +55,24 @@ class KeyMaker:
 
     def __init__(self, spec: Spec, statistics: Statistics | None = None) -> None:
         known = tags(spec)
-        self._keys = [(key.name, known[key.name], key.parts, key.profile) for key in spec.linking]
+        self.keys = spec.linking
+        self.tags = [known[key.name] for key in self.keys]
         self._statistics = statistics
 
     def keys_of(self, values: Values) -> list[LinkKey]:
         """The linking keys of one record, none twice."""
+        keys = self.keys
+        return [
+            LinkKey(keys[place].name, self.tags[place], text, keys[place].profile) for place, text in self.texts_of(values)
+        ]
+
+    def texts_of(self, values: Values) -> list[tuple[int, str]]:
+        """The linking keys of one record, as the key's place among `keys`, and the text."""
         part_of: dict[str, Sequence[str]] = {}
-        found: list[LinkKey] = []
-        for name, tag, parts, profile in self._keys:
+        found: list[tuple[int, str]] = []
+        for place, key in enumerate(self.keys):
             slots = []
-            for part in parts:
+            for part in key.parts:
                 texts = part_of.get(part)
                 if texts is None:
                     texts = part_of[part] = _part(part, values, self._statistics)
@@ -72,11 +80,11 @@ class KeyMaker:
                     break
                 slots.append(texts)
             else:
-                if len(slots) == 1:
-                    found += [LinkKey(name, tag, text, profile) for text in dict.fromkeys(slots[0])]
+                if all(len(texts) == 1 for texts in slots):
+                    found.append((place, _SEPARATOR.join([texts[0] for texts in slots])))
                 else:
                     joined = dict.fromkeys(_SEPARATOR.join(one) for one in product(*slots))
-                    found += [LinkKey(name, tag, text, profile) for text in joined]
+                    found += [(place, text) for text in joined]
         return found
 
 

@@ -60,9 +60,9 @@ def keys_in(link_keys: Iterable[bytes]) -> list[bytes]:
 
 def link_state(keys: TenantKeys, active: ActiveModel, values: Values, external_key: bytes) -> LinkState:
     """The linking keys of a record under a version."""
-    blind, domain = keys.blind, active.domains
+    blind, heads = keys.blind, active.heads
     found = tuple(
-        [bytes((tag,)) + blind(domain[name], text)[:_INDEX_BYTES] for name, tag, text, _ in active.keys.keys_of(values)]
+        [heads[place][0] + blind(heads[place][1], text)[:_INDEX_BYTES] for place, text in active.keys.texts_of(values)]
     )
     content = content_of(values)
     if not found:

@@ -13,7 +13,7 @@ from itertools import count
 from typing import Any, NamedTuple
 
 from firstring.identity.clusters import Assignment, assign
-from firstring.identity.linking import Entry, Known, Linked, likely_partners, link
+from firstring.identity.linking import Entry, Known, Linked, likely_pairs, link
 from firstring.identity.linkkeys import Values
 from firstring.store.copies import Followed, Ranking, Region, follow, ranking
 from firstring.store.database import Connection, Tenant
@@ -151,17 +151,22 @@ class _Relinking:
         self._settled: set[bytes] = set()
         """Keys of which it is known whether they are hot."""
         self._known: Known = {}
+        self._alone: set[int] = set()
+        """New records that are no likely pair with any other: each is a person, unless somebody decided."""
         self._current: dict[int, int] = {}
         self._component: dict[int, int | None] = {}
 
     async def run(self, now: datetime) -> Relinked:
         await self._take_part()
-        region = await self._region(await self._reached())
+        reached = await self._reached()
+        self._alone -= {record for pair in self._decided.must for record in pair}
+        region = await self._region(reached)
         if self._any_decision:
             self._decided = await self._decisions({entry.order for entry in region.values()})
         await self._find_hot(region)
         must, cannot = self._decided.must, self._decided.cannot
         linked = link(region, self._hot, self._active, must=must, cannot=cannot, known=self._known)
+        linked.persons.extend(frozenset((record,)) for record in self._alone)
         return await self._settle(region, linked, now)
 
     async def _decisions(self, external_keys: Collection[bytes]) -> Decided:
@@ -216,36 +221,46 @@ class _Relinking:
         reached = {record for record, part in self._before.items() if not (part.is_copy and record in self._gone)}
         reached |= self._also.keys()
         reached |= {record for pair in self._decided.must for record in pair}
-        candidates = await self._meet(touched, reached)
-        parts = await parts_of(self._connection, self._tenant, candidates - reached)
-        if parts:
-            met = await entries_of(self._connection, self._tenant, parts.values())
-            reached |= likely_partners({**met, **self._entries}, self._entries.keys(), self._hot, self._active, self._known)
+        carrying = await self._meet(touched, reached)
+        candidates = {record for records in carrying.values() for record in records} - self._entries.keys()
+        parts = await parts_of(self._connection, self._tenant, candidates)
+        met = {**await entries_of(self._connection, self._tenant, parts.values()), **self._entries}
+        pairs = likely_pairs(met, self._entries.keys(), carrying, self._active, self._known)
+        found = {record for pair in pairs for record in pair}
+        self._alone = self._entries.keys() - found - self._before.keys()
+        reached |= found
         return reached - (self._arrivals.keys() - self._before.keys())
 
-    async def _meet(self, touched: Mapping[bytes, int], reached: set[int]) -> set[int]:
-        """The records that share a key with those that change. To `reached` go those of a key that crosses the bound."""
+    async def _meet(self, touched: Mapping[bytes, int], reached: set[int]) -> dict[bytes, list[int]]:
+        """Who carries each key of the records that take part, if it is not hot; those of the store first.
+
+        To `reached` go the records of a key that crosses the bound.
+        """
         if not touched:
-            return set()
+            return {}
         keys = list(touched)
         bounds = [self._hot_records + 1 + touched[key] for key in keys]
         present: dict[bytes, set[int]] = {}
         for key, record in await carriers(self._connection, self._tenant, keys, bounds):
             present.setdefault(key, set()).add(record)
-        coming = Counter(key for entry in self._entries.values() for key in entry.keys)
-        candidates: set[int] = set()
+        coming: dict[bytes, list[int]] = {}
+        for record, entry in self._entries.items():
+            for key in entry.keys:
+                coming.setdefault(key, []).append(record)
+        carrying: dict[bytes, list[int]] = {}
         for key in keys:
             here = present.get(key, set())
-            stay = here - self._before.keys()
-            hot = len(stay) + coming[key] > self._hot_records
+            stay = here - self._before.keys() if self._before else here
+            come = coming.get(key, [])
+            hot = len(stay) + len(come) > self._hot_records
             if hot != (len(here) > self._hot_records):
                 reached |= stay
             if hot:
                 self._hot.add(key)
-            else:
-                candidates |= stay
+            elif come and (stay or len(come) > 1):
+                carrying[key] = [*stay, *come]
         self._settled.update(keys)
-        return candidates
+        return carrying
 
     async def _region(self, reached: set[int]) -> dict[int, Entry]:
         """All records that take part, of the persons reached and of their components, as they are after the change."""
@@ -263,7 +278,7 @@ class _Relinking:
         for record in self._gone:
             self._current.pop(record, None)
         region = await entries_of(self._connection, self._tenant, parts.values())
-        region.update(self._entries)
+        region.update({record: entry for record, entry in self._entries.items() if record not in self._alone})
         return region
 
     async def _find_hot(self, region: Mapping[int, Entry]) -> None:

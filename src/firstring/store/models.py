@@ -31,7 +31,7 @@ _DIGITS: Final = 6
 class ActiveModel(msgspec.Struct, frozen=True):
     """One version: what decides which records are one person. threshold: a probability; log_odds: the same in nats.
 
-    keys, domains: what makes the linking keys of a record, and the domain of each one's blind index; out of the rest.
+    keys makes the linking keys of a record; heads: the tag of each, and the domain of its blind index. Both out of the rest.
     """
 
     model_id: int
@@ -41,7 +41,7 @@ class ActiveModel(msgspec.Struct, frozen=True):
     threshold: float
     log_odds: float
     keys: KeyMaker
-    domains: dict[str, str]
+    heads: list[tuple[bytes, str]]
 
 
 def statistics_key(keys: TenantKeys, version: str) -> bytes:
@@ -109,6 +109,6 @@ def _opened(tenant: Tenant, model_id: int, row: Any) -> ActiveModel:
     threshold = round(row["threshold"], _DIGITS)
     odds = math.log(threshold / (1.0 - threshold))
     model = from_json(row["model"])
-    domains = {key.name: "link:" + "+".join(key.parts) for key in model.spec.linking}
     keys = KeyMaker(model.spec, statistics)
-    return ActiveModel(model_id, row["version"], model, statistics, threshold, odds, keys, domains)
+    heads = [(bytes((tag,)), "link:" + "+".join(key.parts)) for key, tag in zip(keys.keys, keys.tags, strict=True)]
+    return ActiveModel(model_id, row["version"], model, statistics, threshold, odds, keys, heads)

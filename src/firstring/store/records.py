@@ -92,22 +92,28 @@ def prepare(keys: TenantKeys, source: str, record: SourceRecord, *, linked: bool
     composite = composite_key(fields)
     if composite is not None:
         found.append(blind(COMPOSITE, composite))
-    links = {text: blind("link", text) for text in link_keys(fields)}
-    for wide, narrow in link_guards(fields).items():
-        if narrow in links and wide in links:
-            links[narrow] = narrow_index(links[wide], links[narrow])
+    links = [] if linked else _glue(keys, fields)
     wrapped, sealed = keys.seal({**fields, "record_id": record.record_id})
     return Prepared(
         external_key(keys, source, record.record_id),
         blind(f"content:{source}", _content([record.record_id, fields]).decode()),
         found,
-        list(links.values()),
+        links,
         wrapped,
         sealed,
         record.time("last_seen"),
         record.time("verified_at"),
         compared(fields) if linked else None,
     )
+
+
+def _glue(keys: TenantKeys, fields: Mapping[str, Any]) -> list[bytes]:
+    """The linking keys without a model."""
+    links = {text: keys.blind("link", text) for text in link_keys(fields)}
+    for wide, narrow in link_guards(fields).items():
+        if narrow in links and wide in links:
+            links[narrow] = narrow_index(links[wide], links[narrow])
+    return list(links.values())
 
 
 async def apply_records(
@@ -207,6 +213,11 @@ async def _apply(
     context = await linking_context(connection, tenant)
     if context is not None:
         return await _apply_linked(connection, tenant, context, in_source, incoming, before, cause, now)
+    # Prepared for a model that is none any more.
+    incoming = {
+        record: one if one.values is None else one._replace(link_keys=_glue(tenant.keys, _fields(tenant, one)), values=None)
+        for record, one in incoming.items()
+    }
     links = {record: part.link_keys for record, part in before.items()}
     change = Change({record: prepared.link_keys for record, prepared in incoming.items()}, links)
     persons = await _resolve(connection, tenant, change, now)
@@ -244,9 +255,14 @@ async def _apply_linked(
 def _arrival(tenant: Tenant, context: Context, prepared: Prepared) -> Arrival:
     values = prepared.values
     if values is None:
-        values = compared(tenant.keys.open(prepared.wrapped_key, prepared.sealed) or {})
+        values = compared(_fields(tenant, prepared))
     state = link_state(tenant.keys, context.active, values, prepared.external_key)
     return Arrival(prepared.external_key, prepared.content_key, values, state)
+
+
+def _fields(tenant: Tenant, prepared: Prepared) -> dict[str, Any]:
+    fields: dict[str, Any] = tenant.keys.open(prepared.wrapped_key, prepared.sealed)
+    return fields
 
 
 def _part(row: Any) -> Part:
