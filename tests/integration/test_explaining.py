@@ -113,3 +113,13 @@ async def test_what_is_not_there_is_said(database: Database, tenant: Tenant, one
         with pytest.raises(BadInput) as error:
             await why_pair(connection, tenant, one, other)
     assert error.value.code == code
+
+
+async def test_a_pair_that_shares_only_a_hot_value_says_so(database: Database, tenant: Tenant) -> None:
+    crowd = [record(f"h{n}", given_name=f"Gil{n}x", family_name=f"Ray{n}y", phone="+447911123499") for n in range(55)]
+    await activated(database, tenant, crowd)
+    await apply_records(database, tenant, "crm", crowd, now=NOW)
+    async with database.transaction(tenant.tenant_id) as connection:
+        why = await why_pair(connection, tenant, "crm:h1", "crm:h2")
+    assert why.keys == ("phone",)
+    assert any("compared by no key" in text for text in why.text)

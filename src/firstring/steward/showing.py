@@ -139,8 +139,8 @@ def show_effect(console: Console, effect: Effect) -> None:
     if effect.trained is not None:
         report = effect.trained.report
         text = (
-            f"{effect.trained.version} ({effect.trained.state}) learned from {report.labels:,} answers ({report.taken}): "
-            f"of the pairs compared {report.joined:,.0f} come to {report.threshold:g} or more, {report.parted:,.0f} fall below"
+            f"{effect.trained.version} ({effect.trained.state}) learned from {report.labels:,} answers ({report.taken}): of "
+            f"the pairs compared {report.joined:,.0f} come to {report.threshold:g} or more, {report.parted:,.0f} fall below"
         )
         console.print(Text(text), soft_wrap=True)
     for wrong in effect.disagreements[:20]:

@@ -26,6 +26,7 @@ from firstring.identity.explain import (
     shown_probability,
 )
 from firstring.store.database import Connection, Tenant
+from firstring.store.linkindex import link_state
 from firstring.store.looking import (
     NO_MEETING,
     Looked,
@@ -191,6 +192,7 @@ async def why_pair(connection: Connection, tenant: Tenant, one: str, other: str)
     places = sorted(records.index(record) for record in (left, right))
     meeting = graph.met.get((places[0], places[1]), NO_MEETING)
     pair = None if version is None else explained_between(version, records[places[0]], records[places[1]])[0]
+    hot = await _all_hot(connection, tenant, version, left, right)
     way = path(held_together(range(len(records)), graph.links.values()), places[0], places[1]) if together else None
     held_back = [
         each
@@ -210,7 +212,7 @@ async def why_pair(connection: Connection, tenant: Tenant, one: str, other: str)
         path=tuple(graph.view(link) for link in way or ()),
         decisions=between,
         held=tuple(held_back),
-        text=tuple(_pair_text(together, pair, meeting, version, between, held_back, len(way or ()))),
+        text=tuple(_pair_text(together, pair, meeting, version, between, held_back, len(way or ()), hot)),
     )
 
 
@@ -275,6 +277,17 @@ def best_pair(version: ActiveModel | None, ones: list[Looked], others: list[Look
     if between:
         return records[between[0][0]], records[between[0][1]]
     return ones[0], next((other for other in others if other.record_id != ones[0].record_id), ones[0])
+
+
+async def _all_hot(connection: Connection, tenant: Tenant, version: ActiveModel | None, left: Looked, right: Looked) -> bool:
+    """Whether so many records carry every linking key that two share that none of them makes pairs."""
+    if version is None:
+        return False
+    mine, others = (link_state(tenant.keys, version, record.values, record.external_key).keys for record in (left, right))
+    shared = set(mine) & set(others)
+    most = version.model.spec.block_records + 1
+    rows = await connection.fetch(sql("linking", "holders"), tenant.tenant_id, list(shared), most)
+    return bool(shared) and len(rows) == len(shared) and all(row["holders"] == most for row in rows)
 
 
 async def _neighbours(
@@ -350,6 +363,7 @@ def _pair_text(
     decisions: Sequence[DecisionView],
     held: Sequence[HeldView],
     steps: int,
+    hot: bool,
 ) -> list[str]:
     found = ["they are one person" if together else "they are two persons"]
     for decision in decisions:
@@ -358,6 +372,8 @@ def _pair_text(
     found += [f"held back: {one.text}" for one in held]
     if meeting.keys:
         found.append(f"they share {', '.join(_key_said(key) for key in meeting.keys)}")
+        if hot:
+            found.append("more records share these values than pairs are made of: the two are compared by no key")
     else:
         found.append("they share no key under which records are compared; the weights are what they would be")
     if version is None:
