@@ -219,11 +219,16 @@ def _consistent(answers: Sequence[_Answer], rejected: Sequence[LabelReject], unk
 def show_labels(console: Console, read: LabelsRead, report: LabelReport) -> None:
     """Rejected labels, then what the labels changed."""
     if read.unknown:
-        console.print(f"{read.unknown:,} labels say nothing (unknown)", highlight=False)
+        console.print(f"{read.unknown:,} labels say nothing (unknown)", highlight=False, soft_wrap=True)
     for reject in read.rejects[:_REJECTS_SHOWN]:
-        console.print(f"label not used, line {reject.line}: {reject.reason} ({reject.code})", highlight=False, markup=False)
+        console.print(
+            f"label not used, line {reject.line}: {reject.reason} ({reject.code})",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
     if len(read.rejects) > _REJECTS_SHOWN:
-        console.print(f"and {len(read.rejects) - _REJECTS_SHOWN:,} more labels not used", highlight=False)
+        console.print(f"and {len(read.rejects) - _REJECTS_SHOWN:,} more labels not used", highlight=False, soft_wrap=True)
     losses = ", ".join(f"{step} {loss:.4f}" for step, loss in report.losses.items())
     changed = {
         "nothing": "the labels change nothing",
@@ -233,12 +238,14 @@ def show_labels(console: Console, read: LabelsRead, report: LabelReport) -> None
     console.print(
         f"{report.labels:,} labels ({report.same:,} same): {changed}; log loss of labels not seen: {losses}",
         highlight=False,
+        soft_wrap=True,
     )
     if report.taken == "nothing":
         return
     console.print(
         f"of the pairs compared {report.joined:,.0f} come to {report.threshold} or more, {report.parted:,.0f} fall below",
         highlight=False,
+        soft_wrap=True,
     )
     shown = Shown("stated", "labels", "before", "after", "true", title="labelled pairs", title_justify="left")
     for one in report.calibration:
@@ -250,4 +257,5 @@ def show_labels(console: Console, read: LabelsRead, report: LabelReport) -> None
             console.print(
                 f"{change.comparison} {change.group}: weight {change.before_nats:+.2f} -> {change.after_nats:+.2f} nats",
                 highlight=False,
+                soft_wrap=True,
             )
