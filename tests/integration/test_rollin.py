@@ -108,6 +108,9 @@ async def test_whatever_comes_between_the_persons_are_those_of_the_definition(
 
 
 _ANN = {"given_name": "Ann", "family_name": "Lee", "birth_date": "1970-05-06", "phone": ["+447911123401"]}
+_BRIDGE = {**_ANN, "email": "ann@lee.org", "account": "K-100"}
+_BY_ACCOUNT = {"given_name": "Ann", "family_name": "Lee", "account": "K-100"}
+_BY_DATE = {"given_name": "Ann", "family_name": "Lee", "birth_date": "1970-05-06"}
 _BOB = {"given_name": "Bob", "family_name": "Ray", "birth_date": "1999-05-06", "email": "bob.ray@mail.org"}
 
 
@@ -138,6 +141,22 @@ async def _decide(database: Database, tenant: Tenant, kind: str, left: str, righ
             " made_at) values ($1, $2, $3, $4, $3, $5, 'tess', 'knows them', now()) returning decision_id",
             tenant.tenant_id, kind, source, *keys,
         )  # fmt: skip
+
+
+@pytest.mark.parametrize("change", [[2], {2: _BOB}, {2: {"given_name": "Zoe", "phone": ["+447911123409"]}}])
+async def test_a_bridge_that_goes_or_changes_meanwhile_holds_nobody(database: Database, tenant: Tenant, change: Any) -> None:
+    world = World(database, tenant)
+    await rolled(database, tenant, await candidate(database, tenant), yes=True)
+    await world.step({1: _BY_DATE, 2: _BRIDGE, 3: _BY_ACCOUNT})
+    assert len((await stored(database, tenant, world.held)).persons) == 1
+    number = await candidate(database, tenant, block_records=49)
+    await rolled(database, tenant, number, yes=False)
+    # It goes under the version in force; what the other one saw of it must not stay.
+    await world.step(change)
+    await rolled(database, tenant, number, yes=True)
+    await world.check()
+    persons = (await stored(database, tenant, world.held)).persons
+    assert not [person for person in persons if {"1", "3"} <= person]
 
 
 async def test_arrivals_while_it_is_rolled_in_lose_nothing(database: Database, tenant: Tenant) -> None:

@@ -116,7 +116,7 @@ async def switch(database: Database, tenant: Tenant, active: ActiveModel, now: d
         while ids := await _next_keys(connection, tenant, after):
             await _set_keys(connection, tenant, ids)
             after = ids[-1]
-        rolled = _array(await connection.fetch(sql("models", "rolled_records"), tenant_id, timeout=_STATEMENT_S), 3)
+        rolled = _array(await connection.fetch(sql("models", "rolled_records"), tenant_id, timeout=_STATEMENT_S), 4)
         present = _array(await connection.fetch(sql("models", "persons_now"), tenant_id, timeout=_STATEMENT_S), 2)
         seen, person = await _regroup(connection, tenant, rolled, present, cause, now)
         await _set_components(connection, tenant, seen[:, 2], person)
@@ -154,18 +154,46 @@ async def _regroup(
         name = dict(zip(range(-1, -made - 1, -1), sorted(row[0] for row in rows), strict=True))
     person_of = {record: name.get(person, person) for record, person in moves.person_of.items()}
     redirects = {gone: name.get(person, person) for gone, person in moves.redirects.items()}
-    # Records that the version has not seen stay with the person that most of theirs become.
-    unseen = present[~np.isin(present[:, 0], rolled[:, 0])]
-    person_of |= {int(record): redirects[int(person)] for record, person in unseen if int(person) in redirects}
     splits = [(kept, name.get(person, person)) for kept, person in moves.splits]
+    moved = np.array([person_of.get(record, -1) for record in rolled[:, 0].tolist()], np.int64)
+    moved = np.where(moved >= 0, moved, current)
+    unseen = present[~np.isin(present[:, 0], rolled[:, 0])]
+    for record, before, kept in await _unseen(connection, tenant, unseen, redirects, moved, rolled[:, 3] > 0, now):
+        person_of[record] = kept
+        if before not in redirects:
+            splits.append((before, kept))
     for part in batched(person_of.items(), _MOVED):
         await note_persons(connection, tenant, dict(part), {}, [], cause, now)
     for some in batched(redirects.items(), _MOVED):
         await note_persons(connection, tenant, {}, dict(some), [], cause, now)
     for several in batched(splits, _MOVED):
         await note_persons(connection, tenant, {}, {}, several, cause, now)
-    moved = np.array([person_of.get(record, -1) for record in rolled[:, 0].tolist()], np.int64)
-    return rolled, np.where(moved >= 0, moved, current)
+    return rolled, moved
+
+
+async def _unseen(
+    connection: Connection,
+    tenant: Tenant,
+    unseen: NDArray[np.int64],
+    redirects: Mapping[int, int],
+    person: NDArray[np.int64],
+    is_copy: NDArray[np.bool_],
+    now: datetime,
+) -> list[tuple[int, int, int]]:
+    """Records that the version has not seen and that change their person: (record, person before, person).
+
+    They stay with what most of their person becomes, until they are linked; but not with a record that follows as a copy
+    and is a person of its own, which nothing but its first copies can move.
+    """
+    alone = np.setdiff1d(person[is_copy], person[~is_copy])
+    moves = [(int(record), int(before), redirects.get(int(before), int(before))) for record, before in unseen]
+    followers = set(alone.tolist())
+    homeless = [place for place, (_, _, kept) in enumerate(moves) if kept in followers]
+    if homeless:
+        rows = await connection.fetch(sql("records", "new_persons"), tenant.tenant_id, len(homeless), now)
+        for place, made in zip(homeless, sorted(row[0] for row in rows), strict=True):
+            moves[place] = (*moves[place][:2], made)
+    return [one for one in moves if one[1] != one[2]]
 
 
 def moves_of(

@@ -90,7 +90,7 @@ from unnest($2::bigint[], $3::bigint[], $4::text[], $5::real[]) as w(left_id, ri
 select record_id, person_id from record where tenant_id = $1
 
 -- name: rolled_records
-select record_id, first_id, component_id from rolled_record where tenant_id = $1
+select record_id, first_id, component_id, is_copy from rolled_record where tenant_id = $1
 
 -- name: rolled_key_ids
 -- Records that get other keys and were not touched, the next so many.
