@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firstring.identity.addresses import address_key
@@ -20,6 +20,7 @@ COUNTRIES = st.sampled_from(("", "US", "DE", "ES", "CZ", "GR", "LT", "LV", "HU",
 LATIN = st.text(st.sampled_from("abcdefghijklmnopqrstuvwxyz"), min_size=2, max_size=9)
 
 
+@settings(deadline=None)  # the first letter of a script loads its table
 @given(LETTERS)
 def test_folding_is_ascii_and_stable(text: str) -> None:
     folded = fold(text)
@@ -28,6 +29,7 @@ def test_folding_is_ascii_and_stable(text: str) -> None:
     assert folded == " ".join(folded.split())
 
 
+@settings(deadline=None)  # the first letter of a script loads its table
 @given(LETTERS, LETTERS, LETTERS, LETTERS, COUNTRIES)
 def test_any_name_has_keys_of_plain_letters(full: str, first: str, middle: str, last: str, country: str) -> None:
     found = parse(full, first, middle, last, "", country)
@@ -37,11 +39,13 @@ def test_any_name_has_keys_of_plain_letters(full: str, first: str, middle: str, 
     assert not found.family_key or found.family
 
 
+@settings(deadline=None)  # the first letter of a script loads its table
 @given(LATIN, LATIN)
 def test_a_whole_name_in_either_order_of_writing_it_has_one_key(first: str, last: str) -> None:
     assert parse(f"{last}, {first}", "", "", "", "")[:4] == parse("", first, "", last, "")[:4]
 
 
+@settings(deadline=None)  # the first letter of a script loads its table
 @given(LATIN)
 def test_keys_of_given_names_are_stable_and_related(name: str) -> None:
     assert given_key(given_key(name)) == given_key(name)
@@ -49,12 +53,14 @@ def test_keys_of_given_names_are_stable_and_related(name: str) -> None:
     assert formal_names(name) == formal_names(given_key(name))
 
 
+@settings(deadline=None)  # the first letter of a script loads its table
 @given(LETTERS, COUNTRIES)
 def test_a_family_name_never_loses_all_its_words(text: str, country: str) -> None:
     folded = fold(text)
     assert bool(family_key(folded, country)) == bool(folded)
 
 
+@settings(deadline=None)  # the first letter of a script loads its table
 @given(LETTERS, LETTERS, LETTERS, COUNTRIES)
 def test_any_address_has_a_key(street: str, number: str, line: str, country: str) -> None:
     found = address_key(street, number, line, country)

@@ -322,11 +322,13 @@ def _between(result: Outcome, low: int, count: int) -> Mask:
 
 
 def same_home(ones: list[str], others: list[str]) -> NDArray[np.uint8]:
-    """Alike in writing, and no different house numbers."""
+    """Alike in writing, and no different house numbers or units (see `addresses`)."""
     alike = _similarity(ones, others) >= _CLOSE
     for place in np.flatnonzero(alike).tolist():
-        numbers = [{word for word in text.split() if word[:1].isdigit()} for text in (ones[place], others[place])]
-        if numbers[0] and numbers[1] and not numbers[0] & numbers[1]:
+        words = [text.split() for text in (ones[place], others[place])]
+        numbers = [{word for word in each if word[0].isdigit()} for each in words]
+        units = [{word for word in each if word[0] == "u" and word[1:2].isdigit()} for each in words]
+        if any(one and other and not one & other for one, other in (numbers, units)):
             alike[place] = False
     return alike.astype(np.uint8)
 

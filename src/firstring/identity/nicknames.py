@@ -429,6 +429,9 @@ def _read(*tables: str) -> dict[str, frozenset[str]]:
 FORMAL_NAMES: Final = _read(_TABLE, _LANGUAGES)
 
 
+_ROOTS: Final = {name: next(iter(formals)) for name, formals in FORMAL_NAMES.items() if len(formals) == 1}
+
+
 def formal_names(given: str) -> frozenset[str]:
     """The formal names that a folded given name may stand for; a name that is not in the table stands for itself."""
     key = given_key(given)
@@ -437,8 +440,8 @@ def formal_names(given: str) -> frozenset[str]:
 
 def root(given: str) -> str:
     """The one formal name of a folded given name, or its key where there are several or none."""
-    formals = formal_names(given)
-    return next(iter(formals)) if len(formals) == 1 else given_key(given)
+    key = given_key(given)
+    return _ROOTS.get(key, key)
 
 
 def related(left: str, right: str) -> bool:

@@ -235,8 +235,8 @@ def given_key(given: str, country: str = "") -> str:
     elif country == "JP":
         given = long_vowels(given)
     reduced = _UMLAUT.sub(lambda match: match[1] or match[2], given)
-    if reduced.endswith(("iy", "ij", "ii", "yi")):
-        reduced = reduced[:-1] if not reduced.endswith("yi") else reduced[:-2] + "i"
+    while len(reduced) > 3 and reduced.endswith(("iy", "ij", "ii", "yi")):
+        reduced = reduced[:-2] + "i"
     return _SPELLED.get(reduced, reduced)
 
 
