@@ -141,10 +141,10 @@ def whole(*paths: Path | None) -> Iterator[list[Path]]:
 def write_persons(path: Path, gathered: Gathered, person: NDArray[np.int64]) -> None:
     """record_id, person_id, source and line of every row, in the order of the files."""
     order = np.lexsort((gathered.lines, gathered.sources))
-    ids, names = gathered.record_ids, gathered.names
-    rows = (
-        (ids[row], int(person[row]), names[int(gathered.sources[row])], int(gathered.lines[row])) for row in order.tolist()
-    )
+    columns = (
+        _ids(gathered, order), person[order].tolist(), _names(gathered, order), gathered.lines[order].tolist(),
+    )  # fmt: skip
+    rows = zip(*columns, strict=True)
     _write(path, ("record_id", "person_id", "source", "line"), rows)
 
 
@@ -159,23 +159,30 @@ def write_pairs(path: Path, gathered: Gathered, pairs: Pairs, model: Model, prob
     def rows() -> Iterator[tuple[Any, ...]]:
         nonlocal count
         for part in pairs.scored(float(np.log(probability / (1 - probability)))):
+            odds = part["log_odds"]
             by_field = weights(model, part["pattern"], part["rival"])
-            table = np.stack([by_field[name] for name in names])
+            fields = [np.round(by_field[name], 4) for name in names]
             left, right = gathered.kept[part["l"]], gathered.kept[part["r"]]
-            for place in range(len(left)):
-                one, other = int(left[place]), int(right[place])
-                odds = float(part["log_odds"][place])
-                fields = [round(float(weight), 4) for weight in table[:, place]]
-                count += 1
-                yield (
-                    gathered.names[int(gathered.sources[one])], gathered.record_ids[one],
-                    gathered.names[int(gathered.sources[other])], gathered.record_ids[other],
-                    round(1.0 / (1.0 + float(np.exp(-odds))), 6), CLASSES[int(part["rival"][place])],
-                    round(odds - sum(fields), 4), *fields,
-                )  # fmt: skip
+            count += len(left)
+            columns = (
+                _names(gathered, left), _ids(gathered, left), _names(gathered, right), _ids(gathered, right),
+                np.round(1.0 / (1.0 + np.exp(-np.clip(odds, -700, 700))), 6).tolist(),
+                [CLASSES[rival] for rival in part["rival"].tolist()],
+                np.round(odds - np.sum(fields, axis=0), 4).tolist(), *(one.tolist() for one in fields),
+            )  # fmt: skip
+            yield from zip(*columns, strict=True)
 
     _write(path, (*_PAIR_COLUMNS, *(f"weight_{name}" for name in names)), rows())
     return count
+
+
+def _ids(gathered: Gathered, rows: NDArray[np.int64]) -> list[str]:
+    ids = gathered.record_ids
+    return [ids[row] for row in rows.tolist()]
+
+
+def _names(gathered: Gathered, rows: NDArray[np.int64]) -> list[str]:
+    return [gathered.names[source] for source in gathered.sources[rows].tolist()]
 
 
 def _write(path: Path, header: tuple[str, ...], rows: Iterator[tuple[Any, ...]]) -> None:
