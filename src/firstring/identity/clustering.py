@@ -138,7 +138,9 @@ class _Agglomeration:
         self._between: dict[int, dict[int, Between]] = {}
         self._barred: dict[int, dict[int, str]] = {}
         self._contents: dict[int, set[Hashable]] = {}
-        self._heap: list[tuple[float, int, int, float]] = []
+        self._heap: list[tuple[float, int, int]] = []
+        self._least = min(LIKELY, threshold)
+        """Log-odds of the best pair below which two groups never join."""
         group_of = self._start(pairs, rules)
         for row, group in group_of.items():
             self._members.setdefault(group, []).append(row)
@@ -174,28 +176,31 @@ class _Agglomeration:
         table.setdefault(other, {})[one] = value
 
     def run(self) -> Groups:
-        for one, others in self._between.items():
-            for other in others:
-                if one < other:
-                    self._offer(one, other)
+        """Joins best pairs first.
+
+        Every pair of groups that might join is in the heap by its best pair, and looked at when its turn comes. One that
+        did not join then is offered anew when a merge brings pairs to it; a merge that brings none only adds records
+        without a known pair, which never speaks for joining.
+        """
+        self._heap = [
+            (-known.best, one, other)
+            for one, others in self._between.items()
+            for other, known in others.items()
+            if one < other and known.best >= self._least
+        ]
+        heapq.heapify(self._heap)
         while self._heap:
-            best, one, other, total = heapq.heappop(self._heap)
+            best, one, other = heapq.heappop(self._heap)
             held = self._between.get(one, {}).get(other)
-            if held is None or (-best, -total) != (held.best, self._total(one, other, held)):
-                continue  # one of the groups is no more, or they have grown since: they were offered anew
-            if self._bar(one, other) is None:
-                self._join(one, other)
+            if held is None or -best != held.best:
+                continue  # one of the groups is no more, or they have a better pair since
+            if joins(held.best, self._total(one, other, held), self._threshold) and self._bar(one, other) is None:
+                self._join(one, other, best)
         person = {row: group for group, rows in self._members.items() for row in rows}
         return Groups(person, sorted(self._held()))
 
     def _total(self, one: int, other: int, known: Between) -> float:
         return known.total + NOT_SEEN * (len(self._members[one]) * len(self._members[other]) - known.pairs)
-
-    def _offer(self, one: int, other: int) -> None:
-        known = self._between[one][other]
-        total = self._total(one, other, known)
-        if joins(known.best, total, self._threshold) and self._bar(one, other) is None:
-            heapq.heappush(self._heap, (-known.best, min(one, other), max(one, other), -total))
 
     def _bar(self, one: int, other: int) -> str | None:
         """The code of the rule that keeps two groups apart; None where none does."""
@@ -206,7 +211,8 @@ class _Agglomeration:
                 return TOO_MANY
         return code
 
-    def _join(self, one: int, other: int) -> None:
+    def _join(self, one: int, other: int, turn: float) -> None:
+        """Makes two groups one. turn: minus their best pair's log-odds: later offers still stand in the heap."""
         self._members[one] += self._members.pop(other)
         if self._contents:
             self._contents[one] |= self._contents.pop(other)
@@ -215,11 +221,15 @@ class _Agglomeration:
         del mine[other], gone[one]
         for third, theirs in gone.items():
             before = mine.get(third)
-            mine[third] = theirs.with_(before) if before else theirs
-        for third, known in mine.items():
-            self._between[third].pop(other, None)
-            self._between[third][one] = known
-            self._offer(one, third)
+            known = theirs if before is None else theirs.with_(before)
+            mine[third] = known
+            thirds = self._between[third]
+            del thirds[other]
+            thirds[one] = known
+            if known.best >= self._least:
+                offer = (-known.best, one, third) if one < third else (-known.best, third, one)
+                if before is None or before.best != known.best or offer <= (turn, one, other):
+                    heapq.heappush(self._heap, offer)
 
     def _barred_joined(self, one: int, other: int) -> None:
         for third, code in self._barred.pop(other, {}).items():
