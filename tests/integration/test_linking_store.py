@@ -56,3 +56,17 @@ async def test_persons_are_those_of_the_definition_after_every_step(database: Da
             for one in gone:
                 held.pop(one, None)
         assert await stored(database, tenant, held) == by_definition(tenant, active, held)
+
+
+async def test_a_person_whose_records_all_become_copies_of_others_is_not_lost(database: Database) -> None:
+    """Two records of one person turn into copies that are persons of their own: one of them keeps the id."""
+    own = {"given_name": "Anne", "family_name": "Lee", "birth_date": "1970-05-07", "email": "ann@lee.org"}
+    copied = {"given_name": "Bob", "family_name": "Lee", "suffix": "Jr"}
+    for _ in range(8):  # which of equal records come first is each tenant's own
+        tenant = await linked_tenant(database, block_records=HOT)
+        active = await version_of(database, tenant)
+        held = {name: record(name, **own) for name in ("1", "2")}
+        await apply_records(database, tenant, SOURCE, list(held.values()), now=NOW)
+        copies = {str(name): record(str(name), **copied) for name in range(1, 10)}
+        await apply_records(database, tenant, SOURCE, list(copies.values()), now=NOW)
+        assert await stored(database, tenant, copies) == by_definition(tenant, active, copies)

@@ -338,7 +338,7 @@ class _Relinking:
         around = Region(assignment.person_of, self._current, self._component.keys(), contents, self._before.keys())
         followed = await follow(self._connection, self._tenant, self._following, self._ranks, around, new_id)
         # A person that a record left to follow others, and that nobody holds any more, is where that record went.
-        alive = set(assignment.person_of.values())
+        alive = {*assignment.person_of.values(), *followed.person_of.values()}
         for kept, person in followed.splits:
             if kept not in alive and kept not in assignment.redirects:
                 followed.redirects.setdefault(kept, person)
