@@ -230,6 +230,24 @@ def import_records(
 
 
 @app.command()
+def withdraw(source: Annotated[str, typer.Argument(help="Name of the system whose records go.")]) -> None:
+    """Deletes all records of a source, and their events; what only they held together comes apart. Safe to repeat."""
+    from firstring.bootstrap import database_only
+    from firstring.store.records import withdraw_source
+
+    async def work() -> Any:
+        settings = load()
+        async with database_only(settings, _say) as database:
+            its_tenant = await database.tenant_named(settings.tenant)
+            return await withdraw_source(
+                database, its_tenant, source, clock=SystemClock().now, told=lambda deleted: _say(f"{deleted:,} deleted")
+            )
+
+    done = _run(work())
+    out.print(f"{done.deleted:,} records deleted; {done.merged:,} persons merged, {done.split:,} split", highlight=False)
+
+
+@app.command()
 def link(
     files: Annotated[list[Path], typer.Argument(help="CSV, JSONL or Parquet; several are linked with one another.")],
     map_file: Annotated[Path | None, typer.Option("--map", help="TOML: [fields] column = field.")] = None,
