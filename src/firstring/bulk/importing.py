@@ -25,8 +25,8 @@ from firstring.identity.canonical import canonical
 from firstring.ports import Clock
 from firstring.settings import Settings
 from firstring.store.database import Connection, Database, Tenant
-from firstring.store.queries import sql
 from firstring.store.models import active_model
+from firstring.store.queries import sql
 from firstring.store.records import Applied, apply_prepared, external_key, source_id
 
 _PROCESSES_FROM_BYTES: Final = 2_000_000

@@ -262,7 +262,7 @@ _LINK_KEYS: Final = (
     "city+born", "name_initial+born", "born+outward", "sounds+initial", "sounds+year", "sounds+city", "name_sound+year",
     "address+name_sound",
 )  # fmt: skip
-"""In the order of the keys. Chosen by the recall of pairs that a model finds likely: docs/decisions/linking-keys.md has the measurements."""
+"""In the order of the keys. Chosen by the recall of pairs that a model finds likely: docs/decisions/linking-keys.md."""
 
 PERSON: Final = Spec(
     _COMPARISONS,
