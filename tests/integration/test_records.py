@@ -264,3 +264,20 @@ async def test_what_a_bridge_held_together_comes_apart_in_spite_of_a_contested_o
         apart = await partition(database, tenant, held)
         assert {frozenset(("1",)), frozenset(("2",))} <= apart
         assert apart == brute_force(held, limits.HOT_LINK_RECORDS)
+
+
+async def test_the_history_is_dated_by_the_program_s_clock(database: Database, tenant: Tenant) -> None:
+    left = record("1", full_name="Ann Lee", phone="+447911123401")
+    right = record("2", full_name="Ann Lee", email="ann@lee.org")
+    bridge = record("3", full_name="Ann Lee", phone="+447911123401", email="ann@lee.org")
+    merged, gone = NOW.replace(hour=5), NOW.replace(hour=9)
+    await apply_records(database, tenant, SOURCE, [left, right], now=NOW)
+    await apply_records(database, tenant, SOURCE, [bridge], now=merged)
+    await delete_records(database, tenant, SOURCE, ["3"], now=gone)
+    async with database.transaction(tenant.tenant_id) as connection:
+        rows = await connection.fetch("select was, valid_from, valid_to from record_history order by history_id")
+    assert {(row["was"], row["valid_from"], row["valid_to"]) for row in rows} == {
+        ("moved", NOW, merged),
+        ("moved", merged, gone),
+        ("deleted", merged, gone),
+    }

@@ -181,7 +181,7 @@ async def unmerge(
             raise _unknown_record({"record": missing, "person": person}, "A record is not of this person.")
         if not apart or apart == there.keys():
             raise BadInput("unmerge_nothing", "There is nothing to part.", hint="Name some, but not all, of its records.")
-        pairs = await _likely_across(connection, tenant, there, apart)
+        pairs = await _likely_across(connection, tenant, there, apart, now)
         await _refuse_joined(connection, tenant, there, apart)
         ids = await _add(connection, tenant, "cannot", [(there[one], there[other]) for one, other in pairs], by, reason, now)
         parts = [there[record].part for record in sorted({record for pair in pairs for record in pair})]
@@ -299,10 +299,10 @@ async def _joined(connection: Connection, tenant: Tenant, start: bytes) -> tuple
 
 
 async def _likely_across(
-    connection: Connection, tenant: Tenant, there: dict[int, _Named], apart: set[int]
+    connection: Connection, tenant: Tenant, there: dict[int, _Named], apart: set[int], now: datetime
 ) -> list[tuple[int, int]]:
     """The likely pairs of records that take part, one of `apart` and one not."""
-    context = await linking_context(connection, tenant)
+    context = await linking_context(connection, tenant, now)
     if context is None:
         raise BadInput("no_model", "Records are not linked by a model yet.", hint="Train one: firstring train --store.")
     entries = await entries_of(connection, tenant, [one.part for one in there.values() if not one.part.is_copy])
@@ -334,7 +334,7 @@ async def _relink(
     connection: Connection, tenant: Tenant, parts: Sequence[Part], cause: str, now: datetime
 ) -> tuple[int, int]:
     """Links anew what rests on records about which something was decided; without a model nothing does yet."""
-    context = await linking_context(connection, tenant)
+    context = await linking_context(connection, tenant, now)
     if context is None or not parts:
         return 0, 0
     change = Change({}, {}, also={part.record_id: part for part in parts})

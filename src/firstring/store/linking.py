@@ -80,9 +80,12 @@ class Context(NamedTuple):
     decided: bool
 
 
-async def linking_context(connection: Connection, tenant: Tenant) -> Context | None:
-    """The context of a change; None where no version is active. Under the applier's lock."""
-    row = await connection.fetchrow(sql("linking", "context"), tenant.tenant_id)
+async def linking_context(connection: Connection, tenant: Tenant, now: datetime) -> Context | None:
+    """The context of a change, which happens now by the history's clock; None where no version is active.
+
+    Under the applier's lock.
+    """
+    row = await connection.fetchrow(sql("linking", "context"), tenant.tenant_id, now)
     assert row is not None
     if row["model_id"] is None:
         return None

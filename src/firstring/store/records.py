@@ -210,7 +210,7 @@ async def _apply(
     now: datetime,
 ) -> tuple[int, int]:
     """New and changed records, under the active model or without one; (persons merged, persons split)."""
-    context = await linking_context(connection, tenant)
+    context = await linking_context(connection, tenant, now)
     if context is not None:
         return await _apply_linked(connection, tenant, context, in_source, incoming, before, cause, now)
     # Prepared for a model that is none any more.
@@ -314,7 +314,7 @@ async def delete_in(
     """Deletes records within a transaction that holds the applier's lock; (persons merged, persons split)."""
     if not parts:
         return 0, 0
-    context = await linking_context(connection, tenant)
+    context = await linking_context(connection, tenant, now)
     relinked = persons = None
     change = Change({}, {record: part.link_keys for record, part in parts.items()}, frozenset(parts))
     if context is not None:
@@ -425,13 +425,13 @@ async def _write(
 
     await connection.execute(sql("records", "incoming_table"))
     await connection.copy_records_to_table("incoming", records=rows(), columns=_COLUMNS, schema_name="pg_temp")
-    changed = [record for record in incoming if record not in added]
-    if changed:
-        await connection.execute(sql("records", "delete_keys"), tenant.tenant_id, changed)
+    if len(added) < len(incoming):
+        await connection.execute(sql("records", "delete_changed_keys"), tenant.tenant_id)
+        await connection.execute(sql("records", "insert_changed_keys"), tenant.tenant_id)
         await connection.execute(sql("records", "update_incoming"), tenant.tenant_id, now)
     if added:
         await connection.execute(sql("records", "insert_incoming"), tenant.tenant_id, in_source, now)
-    await connection.execute(sql("records", "insert_keys"), tenant.tenant_id)
+        await connection.execute(sql("records", "insert_keys"), tenant.tenant_id)
 
 
 async def _note(

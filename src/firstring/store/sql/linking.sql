@@ -18,7 +18,9 @@ where tenant_id = $1 and model_id = $2
 
 -- name: context
 -- What a change of records needs to know first: the version that links them, and whether anybody decided anything.
-select (select model_id from identity_model where tenant_id = $1 and state = 'active') as model_id,
+-- And what the history of records needs (0004): the time of the change is the program's.
+select set_config('app.now', $2::timestamptz::text, true),
+       (select model_id from identity_model where tenant_id = $1 and state = 'active') as model_id,
        exists (select from link_decision where tenant_id = $1 and revoked_at is null) as decided
 
 -- name: copies

@@ -62,13 +62,47 @@ select $1, i.record_id, $2, i.external_key, i.content_key, i.person_id, i.keys, 
 from incoming i where i.fresh
 
 -- name: delete_keys
-delete from record_key k
-using (
+-- Row by row through the index, by a lateral that cannot be flattened: of a table that is filling up there are no
+-- statistics yet, and a join would be planned for a handful of rows.
+with old as materialized (
   select r.record_id, u.key
   from record r cross join lateral unnest(r.keys || r.link_keys) as u(key)
   where r.tenant_id = $1 and r.record_id = any ($2::bigint[])
-) old
-where k.tenant_id = $1 and k.key = old.key and k.record_id = old.record_id
+)
+delete from record_key k where k.tenant_id = $1 and k.ctid = any (array(
+  select x.place from old cross join lateral (
+    select y.ctid as place from record_key y where y.tenant_id = $1 and y.key = old.key and y.record_id = old.record_id offset 0
+  ) x
+))
+
+-- name: delete_changed_keys
+-- Of changed records the keys that they have no more; see delete_keys.
+with old as materialized (
+  select r.record_id, u.key
+  from incoming i
+  cross join lateral (
+    select r.record_id, r.keys, r.link_keys from record r where r.tenant_id = $1 and r.record_id = i.record_id offset 0
+  ) r
+  cross join lateral unnest(r.keys || r.link_keys) as u(key)
+  where not i.fresh and u.key <> all (i.keys || i.link_keys)
+)
+delete from record_key k where k.tenant_id = $1 and k.ctid = any (array(
+  select x.place from old cross join lateral (
+    select y.ctid as place from record_key y where y.tenant_id = $1 and y.key = old.key and y.record_id = old.record_id offset 0
+  ) x
+))
+
+-- name: insert_changed_keys
+-- Of changed records the keys that they did not have; before update_incoming.
+insert into record_key (tenant_id, key, record_id)
+select $1, u.key, i.record_id
+from incoming i
+cross join lateral (
+  select r.keys, r.link_keys from record r where r.tenant_id = $1 and r.record_id = i.record_id offset 0
+) r
+cross join lateral unnest(i.keys || i.link_keys) as u(key)
+where not i.fresh and octet_length(u.key) <> 20 and u.key <> all (r.keys || r.link_keys)
+order by u.key
 
 -- name: update_incoming
 update record r
@@ -82,7 +116,7 @@ where not i.fresh and r.tenant_id = $1 and r.record_id = i.record_id
 insert into record_key (tenant_id, key, record_id)
 select $1, u.key, i.record_id
 from incoming i cross join lateral unnest(i.keys || i.link_keys) as u(key)
-where octet_length(u.key) <> 20
+where i.fresh and octet_length(u.key) <> 20
 order by u.key
 
 -- name: move_records
