@@ -186,7 +186,10 @@ class ReviewController(Controller):
 
     @get("/decisions/links", guards=[allow("steward")], summary="Stewards' decisions about links")
     async def decisions(
-        self, services: NamedDependency[Services], caller: NamedDependency[Caller], revoked: bool = False
+        self,
+        services: NamedDependency[Services],
+        caller: NamedDependency[Caller],
+        revoked: Annotated[bool, Parameter(description="Those that ended.")] = False,
     ) -> list[DecisionView]:
         async with services.database.transaction(caller.tenant.tenant_id) as connection:
             return await all_decisions(connection, caller.tenant, revoked=revoked, at_most=LISTED)
