@@ -121,7 +121,10 @@ class ReviewController(Controller):
 
     @get("/guards", guards=[allow("steward")], summary="Identifiers that point at nobody")
     async def hot_values(
-        self, services: NamedDependency[Services], caller: NamedDependency[Caller], values: bool = False
+        self,
+        services: NamedDependency[Services],
+        caller: NamedDependency[Caller],
+        values: Annotated[bool, Parameter(description="With the values themselves.")] = False,
     ) -> list[HotKey]:
         """values: shows the values themselves, opened from a record; for administrators only."""
         if values and caller.role != "administrator":
