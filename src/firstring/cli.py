@@ -464,10 +464,20 @@ def bench_identity(
     seed: Annotated[int, typer.Option(help="Seed of the generator.")] = 1,
     splink: Annotated[bool, typer.Option(help="Also runs Splink on the same data.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Prints the result as JSON.")] = False,
+    store: Annotated[bool, typer.Option("--store", help="Measures the store instead of linking files.")] = False,
+    store_records: Annotated[int, typer.Option(help="Records in the store.", min=100)] = 1_000_000,
+    one_person: Annotated[int, typer.Option(help="Records of the person a steward works on (--store).", min=20)] = 1_000,
+    keep: Annotated[bool, typer.Option(help="Leaves the home with the database in place (--store).")] = False,
+    output: Annotated[Path | None, typer.Option(help="A file that gets the result as JSON (--store).")] = None,
 ) -> None:
-    """Linking without labels: accuracy, calibration, time and memory, beside Splink."""
+    """Linking without labels: accuracy, calibration, time and memory, beside Splink; or the store at size."""
     from firstring.bench.identity import run_bench
+    from firstring.bench.identity_store import run_bench as run_store
 
+    if store:
+        of = {"records": store_records, "one_person": one_person, "seed": seed}
+        _run(run_store(**of, splink=splink, as_json=as_json, keep=keep, output=output))
+        return
     run_bench(records=records or [20_000], data_folder=data, seed=seed, splink=splink, as_json=as_json, console=err)
 
 

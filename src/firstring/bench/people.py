@@ -110,6 +110,14 @@ def records(seed: int, number: int) -> Iterator[Record]:
         yield from _records_of(rng, seed, home, member)
 
 
+def further(rng: random.Random, home: Household) -> Record:
+    """One more record of one of a household's members, beyond those of `records`: what a source hears of them later."""
+    person = home.members[int(rng.random() * len(home.members))]
+    source = int(rng.random() * 3)
+    row = _row(rng, home, person, _RECORDS_MAX - 1, _RECORDS_MAX, "", "", vip=False)
+    return Record(source, row, person.person, home.number)
+
+
 def population(seed: int, count: int) -> Iterator[Record]:
     """The first `count` records of a seed, household after household."""
     number = made = 0

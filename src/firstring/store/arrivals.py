@@ -71,19 +71,28 @@ class Arrivals:
 
     @staticmethod
     def _next(waiting: deque[_Waiting]) -> list[_Waiting]:
-        """The first that waits, and those behind it of the same source; no record twice, whose versions have an order."""
+        """The first that waits, and those behind it of the same source; no record twice, whose versions have an order.
+
+        Those of other sources keep their places: records of two sources are never versions of one another.
+        """
         together: list[_Waiting] = []
+        others: list[_Waiting] = []
         names: set[bytes] = set()
+        size = 0
         while waiting:
             one = waiting[0]
             if one.answer.done():  # its caller went away before anything was done
                 waiting.popleft()
                 continue
-            size = sum(len(other.prepared) for other in together) + len(one.prepared)
-            if together and (one.source != together[0].source or one.names & names or size > _TOGETHER_RECORDS):
+            if together and one.source != together[0].source:
+                others.append(waiting.popleft())
+                continue
+            if together and (one.names & names or size + len(one.prepared) > _TOGETHER_RECORDS):
                 break
             together.append(waiting.popleft())
             names |= one.names
+            size += len(one.prepared)
+        waiting.extendleft(reversed(others))
         return together
 
     async def _apply(self, tenant: Tenant, together: list[_Waiting]) -> None:

@@ -14,3 +14,8 @@ vacuum (analyze)
 
 -- name: checkpoint
 checkpoint
+
+-- name: persons
+-- The person of every record, by the blind index of its own id.
+select external_key, person_id from firstring.record
+
