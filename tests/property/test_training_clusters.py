@@ -237,7 +237,7 @@ def _linked(folder: Path, paths: list[Path]) -> tuple[Gathered, dict[str, int], 
         plan = make_plan(PERSON, gathered.table)
         model = model_of(plan, gathered.table, pairs, PERSON, lambda _step, _done, _whole: None)
         pairs.score(model, gathered.table.rows)
-        person = persons(gathered, pairs, 0.95)
+        person = persons(gathered, pairs, model, 0.95).person
     finally:
         pairs.close()
     return gathered, dict(zip(gathered.record_ids, person.tolist(), strict=True)), model

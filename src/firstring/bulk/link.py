@@ -5,22 +5,25 @@ from __future__ import annotations
 import csv
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from firstring import limits
 from firstring.bulk.gathering import Gathered
 from firstring.bulk.pairs import Pairs
 from firstring.bulk.plan import Plan
 from firstring.bulk.sampling import observe, seen_pairs
 from firstring.errors import BadInput
-from firstring.identity.clustering import LIKELY, clusters, components
+from firstring.identity.clustering import LIKELY, Rules, clusters_by_rules, components
 from firstring.identity.columns import Table
+from firstring.identity.guards import contradictions
 from firstring.identity.levels import active
 from firstring.identity.model import Model, weights
 from firstring.identity.spec import CLASSES, Comparison, Spec
@@ -80,12 +83,32 @@ def _nothing_to_compare(rows: int, keys: int) -> BadInput:
     )
 
 
-def persons(gathered: Gathered, pairs: Pairs, threshold: float) -> NDArray[np.int64]:
-    """The person of every row (of all rows, not only those kept), numbered from 1 in canonical order."""
+class Persons(NamedTuple):
+    """The person of every row (of all rows, not only those kept), numbered from 1 in canonical order.
+
+    held: guard -> merges that it held back (identity/guards).
+    """
+
+    person: NDArray[np.int64]
+    held: dict[str, int]
+
+
+def persons(gathered: Gathered, pairs: Pairs, model: Model, threshold: float) -> Persons:
+    """Who is one person, by the rules by which a store finds it."""
     odds = float(np.log(threshold / (1.0 - threshold)))
     root = components(gathered.table.rows, pairs.edges(), min(odds, LIKELY))
-    root = clusters(root, pairs.within(root), odds)
-    return numbered(gathered, root)
+    left, right, log_odds, patterns = pairs.within(root)
+    barred: dict[tuple[int, int], str] = {}
+    for code, places in contradictions(model.comparisons(), patterns):
+        for pair in zip(left[places].tolist(), right[places].tolist(), strict=True):
+            barred.setdefault(pair, code)
+    many = np.flatnonzero(np.bincount(root[left], minlength=len(root))[root] >= limits.PERSON_CONTENTS)
+    content = dict(
+        zip(many.tolist(), gathered.first[gathered.kept[many]].tolist(), strict=True)
+    )  # copies have one first row
+    rules = Rules((), barred, content, limits.PERSON_CONTENTS)
+    root, held = clusters_by_rules(root, (left, right, log_odds), odds, rules)
+    return Persons(numbered(gathered, root), dict(Counter(one.code for one in held)))
 
 
 def numbered(gathered: Gathered, root: NDArray[np.int32]) -> NDArray[np.int64]:

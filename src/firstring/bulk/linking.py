@@ -31,6 +31,7 @@ from firstring.bulk.pairs import Pairs
 from firstring.bulk.plan import Plan, make_plan
 from firstring.bulk.suspects import show_suspects
 from firstring.errors import BadInput
+from firstring.identity.guards import SAYS
 from firstring.identity.labels import relabelled
 from firstring.identity.model import Model, as_json, from_json
 from firstring.identity.spec import PERSON, Spec
@@ -90,7 +91,7 @@ def run_link(
                     compare(plan, model.comparisons(), gathered.table, pairs, told)
                 pairs.score(model, gathered.table.rows)
                 told("clustering", 0, 1)
-                person = persons(gathered, pairs, threshold)
+                person, held = persons(gathered, pairs, model, threshold)
                 told("clustering", 1, 1)
                 with whole(out, pairs_path) as (persons_part, pairs_part):
                     write_persons(persons_part, gathered, person)
@@ -103,6 +104,8 @@ def run_link(
         f"{report.candidate_pairs:,} pairs compared; {report.model_version}",
         highlight=False,
     )
+    for code, count in sorted(held.items()):
+        console.print(f"{count:,} merges held back ({code}): {SAYS[code]}", highlight=False, soft_wrap=True)
     return report
 
 

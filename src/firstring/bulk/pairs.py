@@ -103,18 +103,20 @@ class Pairs:
         found = self._fetch("select l, r, log_odds from scored order by l, r")
         return found["l"], found["r"], found["log_odds"]
 
-    def within(self, group: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]:
-        """(left, right, log-odds) of all compared pairs whose rows are of one group of two rows or more."""
+    def within(
+        self, group: NDArray[np.int32]
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64], NDArray[np.int64]]:
+        """(left, right, log-odds, pattern) of all compared pairs whose rows are of one group of two rows or more."""
         sizes = np.bincount(group)
         row = np.flatnonzero(sizes[group] > 1).astype(np.int32)
         self._connection.execute("create or replace table member (row_number integer, person integer)")
         self._insert("member", {"row_number": row, "person": group[row]}, "select row_number, person from part")
         found = self._fetch(
-            "select l, r, log_odds from compared join score using (pattern, profile)"
+            "select l, r, log_odds, pattern from compared join score using (pattern, profile)"
             " join member a on a.row_number = l join member b on b.row_number = r"
             " where a.person = b.person order by l, r"
         )
-        return found["l"], found["r"], found["log_odds"]
+        return found["l"], found["r"], found["log_odds"], found["pattern"]
 
     def scored(self, from_log_odds: float) -> Iterator[dict[str, NDArray[Any]]]:
         """The kept pairs in parts: l, r, pattern, log_odds, rival."""

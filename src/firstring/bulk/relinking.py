@@ -14,7 +14,6 @@ from firstring.bulk.pairs import Pairs
 from firstring.bulk.plan import make_plan
 from firstring.bulk.storelink import Stored
 from firstring.identity.clustering import LIKELY, connected
-from firstring.identity.levels import patterns
 from firstring.identity.linking import Scored, Version, groups_of
 
 
@@ -68,10 +67,11 @@ def _compared(
                 strong = odds >= min(LIKELY, version.log_odds)
                 left, right = left[strong], right[strong]
             root = np.array(connected(table.rows, [*left.tolist(), *ones], [*right.tolist(), *others]), np.int32)
-            left, right, odds = pairs.within(root) if count else (left, right, np.zeros(0))
+            odds, numbers = np.zeros(0), np.zeros(0, np.int64)
+            if count:
+                left, right, odds, numbers = pairs.within(root)
         finally:
             pairs.close()
-    numbers = patterns(model.comparisons(), table, left.astype(np.int64), right.astype(np.int64))
     return root.astype(np.int64), Scored(left.astype(np.int64), right.astype(np.int64), numbers, odds), count
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple, TypeAlias, TypeVar
 
@@ -69,18 +70,37 @@ def clusters(root: NDArray[np.int32], pairs: Pairs, threshold: float) -> NDArray
     likely than not and the pairs together reach the threshold. A pair counts MOST at most, for or against, and NOT_SEEN
     where it is not known. So one likely pair does not join what the others hold apart. Ties go by row numbers.
     """
+    return clusters_by_rules(root, pairs, threshold, NO_RULES)[0]
+
+
+def clusters_by_rules(
+    root: NDArray[np.int32], pairs: Pairs, threshold: float, rules: Rules
+) -> tuple[NDArray[np.int32], list[Held]]:
+    """As clusters, with rules (no must-links), and what they hold apart.
+
+    rules.content: of the rows of components of `most` pairs or more; others hold fewer rows.
+    """
     left, right, log_odds = pairs
     person = root.copy()
+    held: list[Held] = []
     order = np.lexsort((right, left, root[left]))
     order = order[root[left[order]] == root[right[order]]]
     owners = root[left[order]]
     starts = np.flatnonzero(np.append(True, owners[1:] != owners[:-1])).tolist() if len(owners) else []
+    barred: dict[int, dict[tuple[int, int], str]] = {}
+    for pair, code in rules.barred.items():
+        barred.setdefault(int(root[pair[0]]), {})[pair] = code
     for start, end in zip(starts, [*starts[1:], len(order)], strict=bool(starts)):
         part = order[start:end]
         known = list(zip(left[part].tolist(), right[part].tolist(), log_odds[part].tolist(), strict=True))
-        for row, first in agglomerated(known, threshold).items():
+        content: dict[int, Hashable] = {}
+        if rules.content and len(known) >= rules.most:  # fewer pairs join fewer rows
+            content = {row: rules.content[row] for pair in known for row in pair[:2]}
+        found = grouped(known, threshold, Rules((), barred.get(int(owners[start]), {}), content, rules.most))
+        held += found.held
+        for row, first in found.person.items():
             person[row] = first
-    return person
+    return person, sorted(held)
 
 
 def agglomerated(pairs: Sequence[tuple[int, int, float]], threshold: float) -> dict[int, int]:
@@ -139,6 +159,8 @@ class _Agglomeration:
         self._barred: dict[int, dict[int, str]] = {}
         self._contents: dict[int, set[Hashable]] = {}
         self._heap: list[tuple[float, int, int]] = []
+        self._latest = (-math.inf, 0, 0)
+        """The last turn, in order, of any pair that was looked at: later ones still stand in the heap."""
         self._least = min(LIKELY, threshold)
         """Log-odds of the best pair below which two groups never join."""
         group_of = self._start(pairs, rules)
@@ -190,12 +212,13 @@ class _Agglomeration:
         ]
         heapq.heapify(self._heap)
         while self._heap:
-            best, one, other = heapq.heappop(self._heap)
+            best, one, other = turn = heapq.heappop(self._heap)
+            self._latest = max(self._latest, turn)
             held = self._between.get(one, {}).get(other)
             if held is None or -best != held.best:
                 continue  # one of the groups is no more, or they have a better pair since
             if joins(held.best, self._total(one, other, held), self._threshold) and self._bar(one, other) is None:
-                self._join(one, other, best)
+                self._join(one, other)
         person = {row: group for group, rows in self._members.items() for row in rows}
         return Groups(person, sorted(self._held()))
 
@@ -211,8 +234,8 @@ class _Agglomeration:
                 return TOO_MANY
         return code
 
-    def _join(self, one: int, other: int, turn: float) -> None:
-        """Makes two groups one. turn: minus their best pair's log-odds: later offers still stand in the heap."""
+    def _join(self, one: int, other: int) -> None:
+        """Makes two groups one."""
         self._members[one] += self._members.pop(other)
         if self._contents:
             self._contents[one] |= self._contents.pop(other)
@@ -228,7 +251,7 @@ class _Agglomeration:
             thirds[one] = known
             if known.best >= self._least:
                 offer = (-known.best, one, third) if one < third else (-known.best, third, one)
-                if before is None or before.best != known.best or offer <= (turn, one, other):
+                if before is None or before.best != known.best or offer <= self._latest:
                     heapq.heappush(self._heap, offer)
 
     def _barred_joined(self, one: int, other: int) -> None:
