@@ -7,7 +7,6 @@ steward's decisions. docs/benchmarks.md says what each figure means.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import csv
 import json
 import os
@@ -18,19 +17,20 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from rich.console import Console
 
-from firstring import __version__, limits
+from firstring import __version__
 from firstring.bench import arriving, callers, measures, people, programs
 from firstring.bench.http import Client, expect
 from firstring.bench.identity import accuracy
 from firstring.bench.measures import Measure, pair, quantile
+from firstring.bench.metering import CALLERS, Meter, batches, by_callers, costs, largest_mb, now, timed
 from firstring.contact import Resolution
 from firstring.decide import looked_up, who
 from firstring.errors import Unrecoverable
@@ -49,7 +49,6 @@ from firstring.store.ring import RingStore, warm
 from firstring.store.seal import read_master_key
 from firstring.store.weighing import refresh
 
-CALLERS: Final = 64
 ONE_AT_A_TIME: Final = 5_000
 IN_BATCHES: Final = 20_000
 ON_ONE_NUMBER: Final = 10_000
@@ -59,7 +58,6 @@ SPLINK_MAX_S: Final = 600.0
 _SOURCE: Final = "arrivals"
 _OF_THE_COMPANY: Final = 100_000_000
 """The first household whose people share a switchboard: far from all others."""
-T = TypeVar("T")
 
 
 class Bench:
@@ -100,11 +98,12 @@ class Bench:
                 try:
                     (tenant,) = await database.tenants()
                     await self._accuracy(rig, tenant, written)
-                    ours = await self._resolve(database, tenant, queries)
+                    pids = [os.getpid(), *rig.postgresql()]
+                    ours = await self._resolve(database, tenant, queries, pids)
                     if self.splink:
                         await self._peer(rig, folder, queries, ours)
-                    await self._arrive(database, tenant)
-                    await self._switchboard(database, tenant)
+                    await self._arrive(database, tenant, pids)
+                    await self._switchboard(database, tenant, pids)
                     for name, contents in (("few contents", 8), (f"{self.one_person:,} contents", self.one_person)):
                         await self._decide(database, tenant, name, contents)
                 finally:
@@ -115,32 +114,32 @@ class Bench:
 
     async def _linked(self, rig: programs.Rig, written: people.Written) -> None:
         imports = [("import", str(path), "--source", path.stem) for path in written.files]
-        took_s, memory_mb = await self._timed(rig, imports)
-        self.add(Measure("import", "records/s", self.records / took_s, 5_000, "higher", _costs(took_s, memory_mb)))
+        took_s, memory_mb = await self._commands(rig, imports)
+        self.add(Measure("import", "records/s", self.records / took_s, 5_000, "higher", costs(took_s, memory_mb)))
         await self._upkeep(rig)
-        took_s, memory_mb = await self._timed(rig, [("train", "--store")])
-        self.add(Measure("train --store", "s", took_s, note=_costs(took_s, memory_mb)))
-        took_s, memory_mb = await self._timed(rig, [("model", "roll-in", "1", "--yes")])
-        self.add(Measure("model roll-in --yes", "s", took_s, note=_costs(took_s, memory_mb)))
+        took_s, memory_mb = await self._commands(rig, [("train", "--store")])
+        self.add(Measure("train --store", "s", took_s, note=costs(took_s, memory_mb)))
+        took_s, memory_mb = await self._commands(rig, [("model", "roll-in", "1", "--yes")])
+        self.add(Measure("model roll-in --yes", "s", took_s, note=costs(took_s, memory_mb)))
         size, keys, persons = await self._upkeep(rig)
         self.add(Measure("database", "MB", size, note=f"{keys / written.records:.1f} keys a record, {persons:,} persons"))
 
-    async def _timed(self, rig: programs.Rig, commands: Iterable[Sequence[str]]) -> tuple[float, float]:
+    async def _commands(self, rig: programs.Rig, commands: Iterable[Sequence[str]]) -> tuple[float, float]:
         """(seconds, MB of the largest process) of commands one after the other, start of the program included."""
-        began, largest_mb = time.perf_counter(), 0.0
+        began, most_mb = time.perf_counter(), 0.0
         for command in commands:
             process = await rig.start(*command)
             ending = asyncio.ensure_future(process.wait())
             try:
                 while not ending.done():
-                    largest_mb = max(largest_mb, _largest_mb(process.pid))
+                    most_mb = max(most_mb, largest_mb(process.pid))
                     await asyncio.wait((ending,), timeout=0.2)
             finally:
                 await programs.ended(process)
             if process.returncode:
                 told = rig.log_of(command[0]).strip()
                 raise Unrecoverable("bench_command_failed", f"firstring {shlex.join(command)} failed: {told}")
-        return time.perf_counter() - began, largest_mb
+        return time.perf_counter() - began, most_mb
 
     async def _upkeep(self, rig: programs.Rig) -> tuple[float, int, int]:
         """(MB, keys, persons), after what PostgreSQL would else do by itself in the minutes after."""
@@ -182,24 +181,27 @@ class Bench:
         known = (call for call in calls if call.kind in ("known", "landline"))
         return [{**call.claims, "phone": call.number} for call in islice(known, min(LOOK_UPS, self.records))]
 
-    async def _resolve(self, database: Database, tenant: Tenant, queries: Sequence[dict[str, str]]) -> list[Measure]:
+    async def _resolve(
+        self, database: Database, tenant: Tenant, queries: Sequence[dict[str, str]], pids: Sequence[int]
+    ) -> list[Measure]:
         ring = RingStore(database, Notices(database.arguments, "bench"))
         weights = await refresh(database, tenant)
 
         async def resolved(query: dict[str, str]) -> Resolution:
             evidence = gather(query, country=arriving.COUNTRY)
             read = await ring.read(tenant, looked_up(evidence), None)
-            return who(evidence, read, weights=weights, now=_now())
+            return who(evidence, read, weights=weights, now=now())
 
         for query in queries[:50]:
             await resolved(query)
         latency_ms, found = [], 0
+        meter = Meter.of(pids)
         for query in queries:
             began = time.perf_counter()
             resolution = await resolved(query)
             latency_ms.append((time.perf_counter() - began) * 1_000)
             found += resolution.someone_new < 0.5
-        note = f"n={len(queries)}, {found / len(queries):.0%} found"
+        note = f"n={len(queries)}, {found / len(queries):.0%} found, {meter.told(len(queries))}"
         ours = pair("resolve in process", latency_ms, 1.5, 5, note=note)
         self.add(*ours)
         return ours
@@ -240,7 +242,7 @@ class Bench:
             f"later {people.SOURCES[row.source]}" for row in rows
         ]
 
-    async def _arrive(self, database: Database, tenant: Tenant) -> None:
+    async def _arrive(self, database: Database, tenant: Tenant, pids: Sequence[int]) -> None:
         arrivals = Arrivals(database)
         count = min(ONE_AT_A_TIME, self.records)
         for name, goal in (("one source", 500.0), ("three sources mixed", None)):
@@ -249,29 +251,31 @@ class Bench:
                 sources = [_SOURCE] * count
 
             async def one(place: int, records: Any = records, sources: Any = sources) -> None:
-                await arrivals.apply(tenant, sources[place], [records[place]], now=_now())
+                await arrivals.apply(tenant, sources[place], [records[place]], now=now())
 
-            took_s, latency_ms = await _by_callers(one, count)
-            note = f"{count:,} by {CALLERS} callers, p99 {quantile(latency_ms, 0.99):,.0f} ms"
+            meter = Meter.of(pids)
+            took_s, latency_ms = await by_callers(one, count)
+            note = f"{count:,} by {CALLERS} callers, p99 {quantile(latency_ms, 0.99):,.0f} ms, {meter.told(count)}"
             self.add(Measure(f"arrivals one at a time, {name}", "records/s", count / took_s, goal, "higher", note))
         await arrivals.close()
         count = min(IN_BATCHES, self.records)
         records, _ = self._drawn(count)
-        began, merged = time.perf_counter(), 0
-        for batch in _batches(records):
-            merged += (await apply_records(database, tenant, _SOURCE, batch, now=_now())).merged
+        meter, began, merged = Meter.of(pids), time.perf_counter(), 0
+        for batch in batches(records):
+            merged += (await apply_records(database, tenant, _SOURCE, batch, now=now())).merged
         took_s = time.perf_counter() - began
-        note = f"{count:,} in {took_s:,.1f} s, {merged:,} persons merged"
+        note = f"{count:,} in {took_s:,.1f} s, {merged:,} persons merged, {meter.told(count)}"
         self.add(Measure("arrivals in batches of 2,000", "records/s", count / took_s, 2_500, "higher", note))
 
-    async def _switchboard(self, database: Database, tenant: Tenant) -> None:
+    async def _switchboard(self, database: Database, tenant: Tenant, pids: Sequence[int]) -> None:
         count = min(ON_ONE_NUMBER, self.records)
         spent_ms: list[float] = []
+        meter = Meter.of(pids)
         for record in arriving.on_the_switchboard(self.seed, _OF_THE_COMPANY, count):
-            spent, _ = await _timed(apply_records(database, tenant, _SOURCE, [record], now=_now()))
+            spent, _ = await timed(apply_records(database, tenant, _SOURCE, [record], now=now()))
             spent_ms.append(spent)
         begins, ends = quantile(spent_ms[:10], 0.5), quantile(spent_ms[-10:], 0.5)
-        note = f"medians {begins:.1f} and {ends:.1f} ms, largest {max(spent_ms):,.0f} ms"
+        note = f"medians {begins:.1f} and {ends:.1f} ms, largest {max(spent_ms):,.0f} ms, {meter.told(count)}"
         name = f"one number {count:,} times: last 10 / first 10"
         self.add(Measure(name, "times", ends / begins, 1.5, note=note))
 
@@ -283,29 +287,29 @@ class Bench:
         told = {"by": "bench", "reason": "measured"}
         crowd = arriving.one_person("crowd", source, most, contents)
         visitor = arriving.one_person("visitor", source, 1, 1)
-        applied = await apply_records(database, tenant, source, [*crowd, *visitor], now=_now())
+        applied = await apply_records(database, tenant, source, [*crowd, *visitor], now=now())
         person, size = await self._largest(database, tenant, applied.record_ids)
         one, middle, other = ((source, record.record_id) for record in (crowd[0], crowd[most // 2 + 1], visitor[0]))
         merges, partings = [], []
         for _ in range(5):
-            spent, done = await _timed(decide_link(database, tenant, "must", one, other, now=_now(), **told))
+            spent, done = await timed(decide_link(database, tenant, "must", one, other, now=now(), **told))
             merges.append(spent)
             _, together = await self._largest(database, tenant, applied.record_ids)
-            spent, _ = await _timed(revoke_decision(database, tenant, done.decision_ids[0], now=_now(), **told))
+            spent, _ = await timed(revoke_decision(database, tenant, done.decision_ids[0], now=now(), **told))
             partings.append(spent)
         note = f"{size} and {together - size} records made {together}; the longest of 5"
         self.add(
             Measure(f"merge (must-link), {name}", "ms", max(merges), 100, note=note),
             Measure(f"split (must-link revoked), {name}", "ms", max(partings), 100, note=note),
         )
-        spent, done = await _timed(decide_link(database, tenant, "cannot", one, middle, now=_now(), **told))
+        spent, done = await timed(decide_link(database, tenant, "cannot", one, middle, now=now(), **told))
         _, left = await self._largest(database, tenant, applied.record_ids)
         self.add(Measure(f"split (cannot-link inside), {name}", "ms", spent, 100, note=f"{size} records became {left}"))
-        await revoke_decision(database, tenant, done.decision_ids[0], now=_now(), **told)
+        await revoke_decision(database, tenant, done.decision_ids[0], now=now(), **told)
         person, size = await self._largest(database, tenant, applied.record_ids)
         parted = range(1, 1 + max(1, contents // 100))  # all records of a content go together
         apart = [record for place, record in enumerate(applied.record_ids[:most]) if place % contents in parted]
-        spent, done = await _timed(unmerge(database, tenant, person, apart, now=_now(), **told))
+        spent, done = await timed(unmerge(database, tenant, person, apart, now=now(), **told))
         _, left = await self._largest(database, tenant, applied.record_ids)
         note = f"{size} records became {left}, by {len(done.decision_ids):,} cannot-links"
         self.add(Measure(f"un-merge, {name}", "ms", spent, 100, note=note))
@@ -324,21 +328,24 @@ class Bench:
             client = Client(port, token)
             try:
                 await client.warm(CALLERS)
-                await self._resolve_over_http(client, queries)
-                await self._arrive_over_http(client)
+                pids = [server.pid, *rig.postgresql()]
+                await self._resolve_over_http(client, queries, pids)
+                await self._arrive_over_http(client, pids)
             finally:
                 client.close()
             self.add(Measure("memory of the server process (RSS)", "MB", programs.resident_mb(server.pid), 400))
 
-    async def _resolve_over_http(self, client: Client, queries: Sequence[dict[str, str]]) -> None:
+    async def _resolve_over_http(self, client: Client, queries: Sequence[dict[str, str]], pids: Sequence[int]) -> None:
         latency_ms: list[float] = []
+        meter = Meter.of(pids)
         for query in [*queries[:50], *queries]:
-            spent, answer = await _timed(client.post("/v1/resolve", {"fields": query}))
+            spent, answer = await timed(client.post("/v1/resolve", {"fields": query}))
             expect(answer, "resolve")
             latency_ms.append(spent)
-        self.add(*pair("resolve over HTTP", latency_ms[-len(queries) :], 3, 10))
+        note = f"n={len(queries)}, {meter.told(len(latency_ms))}"
+        self.add(*pair("resolve over HTTP", latency_ms[-len(queries) :], 3, 10, note=note))
 
-    async def _arrive_over_http(self, client: Client) -> None:
+    async def _arrive_over_http(self, client: Client, pids: Sequence[int]) -> None:
         def bodies(count: int) -> list[dict[str, Any]]:
             return [arriving.fields_of(row.row) for row in islice(self._fresh, count)]
 
@@ -348,16 +355,21 @@ class Bench:
         async def one(place: int) -> None:
             expect(await client.post("/v1/records", {"source": _SOURCE, "records": [singles[place]]}), "records")
 
-        took_s, latency_ms = await _by_callers(one, count)
-        note = f"{count:,} by {CALLERS} callers, p99 {quantile(latency_ms, 0.99):,.0f} ms"
+        meter = Meter.of(pids)
+        took_s, latency_ms = await by_callers(one, count)
+        note = f"{count:,} by {CALLERS} callers, p99 {quantile(latency_ms, 0.99):,.0f} ms, {meter.told(count)}"
         self.add(Measure("arrivals over HTTP, one at a time", "records/s", count / took_s, 500, "higher", note))
         count = min(IN_BATCHES, self.records)
         whole = bodies(count)
-        began = time.perf_counter()
-        for batch in _batches(whole):
+        meter, began = Meter.of(pids), time.perf_counter()
+        for batch in batches(whole):
             expect(await client.post("/v1/records", {"source": _SOURCE, "records": batch}), "records")
         took_s = time.perf_counter() - began
-        self.add(Measure("arrivals over HTTP, in batches of 2,000", "records/s", count / took_s, 2_500, "higher"))
+        self.add(
+            Measure(
+                "arrivals over HTTP, in batches of 2,000", "records/s", count / took_s, 2_500, "higher", meter.told(count)
+            )
+        )
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -377,49 +389,6 @@ class Bench:
             **self.facts,
             "measures": [each.as_json() for each in self.measured],
         }
-
-
-async def _by_callers(one: Callable[[int], Awaitable[None]], count: int) -> tuple[float, list[float]]:
-    """(seconds, latencies in ms) of `one` for each place, CALLERS at a time, each the next as soon as it has its answer."""
-    places, latency_ms = iter(range(count)), []
-
-    async def caller() -> None:
-        for place in places:
-            spent, _ = await _timed(one(place))
-            latency_ms.append(spent)
-
-    began = time.perf_counter()
-    await asyncio.gather(*(caller() for _ in range(CALLERS)))
-    return time.perf_counter() - began, latency_ms
-
-
-async def _timed(doing: Awaitable[T]) -> tuple[float, T]:
-    """(milliseconds, what it came to)."""
-    began = time.perf_counter()
-    done = await doing
-    return (time.perf_counter() - began) * 1_000, done
-
-
-def _batches(all_of: Sequence[T]) -> Iterator[Sequence[T]]:
-    size = limits.IMPORT_BATCH_RECORDS
-    return (all_of[start : start + size] for start in range(0, len(all_of), size))
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
-def _costs(took_s: float, memory_mb: float) -> str:
-    return f"{took_s:,.1f} s, largest process {memory_mb:,.0f} MB"
-
-
-def _largest_mb(pid: int) -> float:
-    """Of a program and its children; 0 where it is over."""
-    largest = 0.0
-    with contextlib.suppress(OSError, ValueError):
-        for one in (pid, *programs.children_of(pid)):
-            largest = max(largest, programs.resident_mb(one))
-    return largest
 
 
 async def run_bench(
