@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from itertools import combinations
-from typing import Final, NamedTuple, Protocol, TypeAlias
+from itertools import combinations, pairwise
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from firstring import limits
 from firstring.identity.clustering import LIKELY, Groups, Held, Rules, connected, grouped
 from firstring.identity.columns import table_of
+from firstring.identity.dense import DENSE_PAIRS, grouped_densely, is_dense
 from firstring.identity.guards import contradictions
 from firstring.identity.levels import Patterns, patterns
 from firstring.identity.linkkeys import PROFILE, Values
@@ -66,8 +67,16 @@ class Linked(NamedTuple):
     held: list[tuple[int, int, str, float]]
 
 
-Known: TypeAlias = dict[tuple[int, int], tuple[int, float]]
-"""Pairs of records, in canonical order: their pattern and log-odds."""
+class Known(NamedTuple):
+    """Pairs of records that were scored, in no order: records, patterns, log-odds."""
+
+    one: NDArray[np.int64]
+    other: NDArray[np.int64]
+    patterns: Patterns
+    log_odds: NDArray[np.float64]
+
+
+NOTHING_KNOWN: Final = Known(*(np.zeros(0, np.int64) for _ in range(3)), np.zeros(0))
 
 
 class Met(NamedTuple):
@@ -98,7 +107,7 @@ def link(
     *,
     must: Iterable[tuple[int, int]] = (),
     cannot: Iterable[tuple[int, int]] = (),
-    known: Known | None = None,
+    known: Known = NOTHING_KNOWN,
 ) -> Linked:
     """The persons of records that no other record is likely to be one with.
 
@@ -108,7 +117,7 @@ def link(
     ordered = sorted(entries, key=lambda record: entries[record][:2])
     row_of = {record: row for row, record in enumerate(ordered)}
     rows = [entries[record] for record in ordered]
-    scored = _scored(ordered, rows, meetings(rows, hot), version, {} if known is None else known)
+    scored = _scored(rows, meetings(rows, hot), version, _by_rows(known, ordered))
     joined = _rows_of(must, row_of)
     likely = scored.log_odds >= min(LIKELY, version.log_odds)
     left = [*scored.left[likely].tolist(), *(one for one, _ in joined)]
@@ -127,11 +136,10 @@ def likely_pairs(
     new: AbstractSet[int],
     carrying: Mapping[bytes, Collection[int]],
     version: Version,
-    known: Known,
-) -> list[tuple[int, int]]:
-    """The likely pairs of records with one of `new` at least, in canonical order.
+) -> tuple[list[tuple[int, int]], Known]:
+    """The likely pairs of records with one of `new` at least, in canonical order; all such pairs that were scored.
 
-    carrying: who carries each key of `new` that is not hot. What is scored goes to `known`.
+    carrying: who carries each key of `new` that is not hot.
     """
     records = sorted(entries, key=lambda record: entries[record][:2])
     row_of = {record: row for row, record in enumerate(records)}
@@ -145,7 +153,10 @@ def likely_pairs(
             places = [row_of[member] for member in members]
             for one in [row_of[member] for member in members if member in new]:
                 found += [min(one, other) * size + max(one, other) for other in places if other != one]
-    return _likely(records, _scored(records, rows, _met(contact, profile), version, known), version)
+    scored = _scored(rows, _met(contact, profile), version)
+    of = np.array(records, np.int64)
+    known = Known(of[scored.left], of[scored.right], scored.patterns, scored.log_odds)
+    return _likely(records, scored, version), known
 
 
 def likely_between(
@@ -154,7 +165,7 @@ def likely_between(
     """The likely pairs of a record of `some` and one that is not, in that order; in canonical order of records."""
     records = sorted(entries, key=lambda record: entries[record][:2])
     rows = [entries[record] for record in records]
-    pairs = _likely(records, _scored(records, rows, meetings(rows, hot), version, {}), version)
+    pairs = _likely(records, _scored(rows, meetings(rows, hot), version), version)
     return [(one, other) if one in some else (other, one) for one, other in pairs if (one in some) != (other in some)]
 
 
@@ -189,25 +200,53 @@ def _met(contact: Sequence[int], profile: Sequence[int]) -> Met:
     return Met(met, np.isin(met, by_profile, assume_unique=True))
 
 
-def _scored(records: Sequence[int], rows: Sequence[Entry], met: Met, version: Version, known: Known) -> Scored:
-    """The pairs with their patterns and log-odds; what is not known is compared, and known then."""
+def _by_rows(known: Known, records: Sequence[int]) -> tuple[NDArray[np.int64], Known]:
+    """Pairs as left * n + right of rows, rising, and what is known of them; of other records nothing."""
+    if not len(known.one) or not records:
+        return NOTHING_KNOWN.one, NOTHING_KNOWN
+    size = len(records)
+    order = np.argsort(records)
+    by_id = np.array(records, np.int64)[order]
+    places = [np.minimum(np.searchsorted(by_id, side), size - 1) for side in (known.one, known.other)]
+    there = np.flatnonzero((by_id[places[0]] == known.one) & (by_id[places[1]] == known.other))
+    one, other = (order[side[there]] for side in places)
+    pairs = np.minimum(one, other) * size + np.maximum(one, other)
+    rising = np.argsort(pairs)
+    return pairs[rising], Known(*(field[there[rising]] for field in known))
+
+
+def _scored(
+    rows: Sequence[Entry], met: Met, version: Version, known: tuple[NDArray[np.int64], Known] | None = None
+) -> Scored:
+    """The pairs with their patterns and log-odds; what is not known is compared."""
     size = max(1, len(rows))
     left, right = met.pairs // size, met.pairs % size
-    names = [(records[one], records[other]) for one, other in zip(left.tolist(), right.tolist(), strict=True)]
-    unknown = np.array([place for place, name in enumerate(names) if name not in known], np.int64)
-    if len(unknown):
-        ones, others = left[unknown], right[unknown]
-        there = np.unique(np.concatenate((ones, others)))
-        table = table_of([rows[row].values for row in there.tolist()], version.statistics)
-        model = version.model
-        found = patterns(model.comparisons(), table, np.searchsorted(there, ones), np.searchsorted(there, others))
-        log_odds = score(model, found, met.by_profile[unknown], model.records).log_odds
-        for place, pattern, odds in zip(unknown.tolist(), found.tolist(), log_odds.tolist(), strict=True):
-            known[names[place]] = (pattern, odds)
-    shown = [known[name] for name in names]
-    return Scored(
-        left, right, np.array([one[0] for one in shown], np.int64), np.array([one[1] for one in shown], np.float64)
-    )
+    if known is None or not len(known[0]):
+        return Scored(left, right, *_compared(rows, left, right, met.by_profile, version))
+    place = np.minimum(np.searchsorted(known[0], met.pairs), len(known[0]) - 1)
+    numbers, log_odds = known[1].patterns[place], known[1].log_odds[place]
+    unknown = np.flatnonzero(known[0][place] != met.pairs)
+    numbers[unknown], log_odds[unknown] = _compared(rows, left[unknown], right[unknown], met.by_profile[unknown], version)
+    return Scored(left, right, numbers, log_odds)
+
+
+def _compared(
+    rows: Sequence[Entry],
+    left: NDArray[np.int64],
+    right: NDArray[np.int64],
+    by_profile: NDArray[np.bool_],
+    version: Version,
+) -> tuple[Patterns, NDArray[np.float64]]:
+    """The patterns and log-odds of pairs of rows; each pattern is scored once."""
+    if not len(left):
+        return np.zeros(0, np.int64), np.zeros(0)
+    there = np.unique(np.concatenate((left, right)))
+    table = table_of([rows[row].values for row in there.tolist()], version.statistics)
+    model = version.model
+    found = patterns(model.comparisons(), table, np.searchsorted(there, left), np.searchsorted(there, right))
+    distinct, place = np.unique(found.astype(np.uint64) << np.uint64(1) | by_profile, return_inverse=True)
+    scores = score(model, (distinct >> np.uint64(1)).astype(np.int64), (distinct & np.uint64(1)).astype(bool), model.records)
+    return found, scores.log_odds[place]
 
 
 def groups_of(
@@ -219,20 +258,14 @@ def groups_of(
     cannot: Sequence[tuple[int, int]],
 ) -> Groups:
     """The persons of every component of two rows or more; contents and root: of every row."""
-    pairs: dict[int, list[tuple[int, int, float]]] = {}
-    inside: list[int] = []
-    for place, (left, right, odds) in enumerate(
-        zip(scored.left.tolist(), scored.right.tolist(), scored.log_odds.tolist(), strict=True)
-    ):
-        if root[left] == root[right]:
-            pairs.setdefault(root[left], []).append((left, right, odds))
-            inside.append(place)
+    of = np.array(root, np.int64)
+    inside = np.flatnonzero(of[scored.left] == of[scored.right])
+    inside = inside[np.argsort(of[scored.left[inside]], kind="stable")]
+    left, right, odds = scored.left[inside], scored.right[inside], scored.log_odds[inside]
     barred: dict[int, dict[tuple[int, int], str]] = {}
-    chosen = np.array(inside, np.int64)
-    for code, places in contradictions(version.model.comparisons(), scored.patterns[chosen]):
-        for place in chosen[places].tolist():
-            left, right = int(scored.left[place]), int(scored.right[place])
-            barred.setdefault(root[left], {}).setdefault((left, right), code)
+    for code, places in contradictions(version.model.comparisons(), scored.patterns[inside]):
+        for pair in zip(left[places].tolist(), right[places].tolist(), strict=True):
+            barred.setdefault(root[pair[0]], {}).setdefault(pair, code)
     for pair in cannot:
         barred.setdefault(root[pair[0]], {})[pair] = ""
     joined: dict[int, list[tuple[int, int]]] = {}
@@ -240,13 +273,20 @@ def groups_of(
         joined.setdefault(root[one], []).append((one, other))
     person: dict[int, int] = {}
     held: list[Held] = []
-    for component in pairs.keys() | joined.keys():
-        known = pairs.get(component, [])
+    components, starts = np.unique(of[left], return_index=True)
+    ranges = dict(zip(components.tolist(), pairwise([*starts.tolist(), len(inside)]), strict=True))
+    plain = list(zip(left.tolist(), right.tolist(), odds.tolist(), strict=True))
+    for component in ranges.keys() | joined.keys():
+        start, end = ranges.get(component, (0, 0))
         content = {}
-        if len(known) + len(joined.get(component, ())) >= limits.PERSON_CONTENTS:  # fewer pairs join fewer rows
+        if end - start + len(joined.get(component, ())) >= limits.PERSON_CONTENTS:  # fewer pairs join fewer rows
             content = {row: contents[row] for row, first in enumerate(root) if first == component}
         rules = Rules(joined.get(component, ()), barred.get(component, {}), content, limits.PERSON_CONTENTS)
-        found = grouped(known, version.log_odds, rules)
+        part = slice(start, end)
+        if end - start > DENSE_PAIRS and is_dense(left[part], right[part]):
+            found = grouped_densely(left[part], right[part], odds[part], version.log_odds, rules)
+        else:
+            found = grouped(plain[part], version.log_odds, rules)
         person.update(found.person)
         held += found.held
     return Groups(person, sorted(held))

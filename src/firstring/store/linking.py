@@ -13,7 +13,7 @@ from itertools import count
 from typing import Any, NamedTuple
 
 from firstring.identity.clusters import Assignment, assign
-from firstring.identity.linking import Entry, Known, Linked, likely_pairs, link
+from firstring.identity.linking import NOTHING_KNOWN, Entry, Linked, likely_pairs, link
 from firstring.identity.linkkeys import Values
 from firstring.store.copies import Followed, Ranking, Region, follow, ranking
 from firstring.store.database import Connection, Tenant
@@ -153,7 +153,7 @@ class _Relinking:
         self._hot: set[bytes] = set()
         self._settled: set[bytes] = set()
         """Keys of which it is known whether they are hot."""
-        self._known: Known = {}
+        self._known = NOTHING_KNOWN
         self._alone: set[int] = set()
         """New records that are no likely pair with any other: each is a person, unless somebody decided."""
         self._current: dict[int, int] = {}
@@ -228,7 +228,7 @@ class _Relinking:
         candidates = {record for records in carrying.values() for record in records} - self._entries.keys()
         parts = await parts_of(self._connection, self._tenant, candidates)
         met = {**await entries_of(self._connection, self._tenant, parts.values()), **self._entries}
-        pairs = likely_pairs(met, self._entries.keys(), carrying, self._active, self._known)
+        pairs, self._known = likely_pairs(met, self._entries.keys(), carrying, self._active)
         found = {record for pair in pairs for record in pair}
         self._alone = self._entries.keys() - found - self._before.keys()
         reached |= found
