@@ -32,8 +32,14 @@ COPIES: Final = 4
 CONTENT_BYTES: Final = 16
 
 
+_KEPT_SCORES: Final = 100_000
+
+
 class Version(Protocol):
-    """What linking rests on. log_odds: of the threshold at which two records are one person."""
+    """What linking rests on. log_odds: of the threshold at which two records are one person.
+
+    scored: log-odds of patterns (see _log_odds) that were met lately; a few patterns are most of all pairs.
+    """
 
     @property
     def model(self) -> Model: ...
@@ -41,6 +47,8 @@ class Version(Protocol):
     def statistics(self) -> Statistics: ...
     @property
     def log_odds(self) -> float: ...
+    @property
+    def scored(self) -> dict[int, float]: ...
 
 
 class Entry(NamedTuple):
@@ -76,7 +84,7 @@ class Known(NamedTuple):
     log_odds: NDArray[np.float64]
 
 
-NOTHING_KNOWN: Final = Known(*(np.zeros(0, np.int64) for _ in range(3)), np.zeros(0))
+NOTHING_KNOWN: Final = Known(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
 
 
 class Met(NamedTuple):
@@ -212,7 +220,8 @@ def _by_rows(known: Known, records: Sequence[int]) -> tuple[NDArray[np.int64], K
     one, other = (order[side[there]] for side in places)
     pairs = np.minimum(one, other) * size + np.maximum(one, other)
     rising = np.argsort(pairs)
-    return pairs[rising], Known(*(field[there[rising]] for field in known))
+    there = there[rising]
+    return pairs[rising], Known(known.one[there], known.other[there], known.patterns[there], known.log_odds[there])
 
 
 def _scored(
@@ -242,11 +251,23 @@ def _compared(
         return np.zeros(0, np.int64), np.zeros(0)
     there = np.unique(np.concatenate((left, right)))
     table = table_of([rows[row].values for row in there.tolist()], version.statistics)
-    model = version.model
-    found = patterns(model.comparisons(), table, np.searchsorted(there, left), np.searchsorted(there, right))
+    found = patterns(version.model.comparisons(), table, np.searchsorted(there, left), np.searchsorted(there, right))
     distinct, place = np.unique(found.astype(np.uint64) << np.uint64(1) | by_profile, return_inverse=True)
-    scores = score(model, (distinct >> np.uint64(1)).astype(np.int64), (distinct & np.uint64(1)).astype(bool), model.records)
-    return found, scores.log_odds[place]
+    return found, _log_odds(distinct, version)[place]
+
+
+def _log_odds(numbers: NDArray[np.uint64], version: Version) -> NDArray[np.float64]:
+    """The log-odds of patterns, each with whether its pairs meet by a profile key as the last bit."""
+    scored = version.scored
+    if len(scored) > _KEPT_SCORES:
+        scored.clear()
+    listed = numbers.tolist()
+    new = np.array([one for one in listed if one not in scored], np.uint64)
+    if len(new):
+        by_profile = (new & np.uint64(1)).astype(bool)
+        scores = score(version.model, (new >> np.uint64(1)).astype(np.int64), by_profile, version.model.records)
+        scored.update(zip(new.tolist(), scores.log_odds.tolist(), strict=True))
+    return np.array([scored[one] for one in listed], np.float64)
 
 
 def groups_of(

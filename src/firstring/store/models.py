@@ -31,7 +31,8 @@ _DIGITS: Final = 6
 class ActiveModel(msgspec.Struct, frozen=True):
     """One version: what decides which records are one person. threshold: a probability; log_odds: the same in nats.
 
-    keys makes the linking keys of a record; heads: the tag of each, and the domain of its blind index. Both out of the rest.
+    keys makes the linking keys of a record; heads: the tag of each, and the domain of its blind index. Both out of the
+    rest, as is scored: log-odds of patterns (identity/linking).
     """
 
     model_id: int
@@ -42,6 +43,7 @@ class ActiveModel(msgspec.Struct, frozen=True):
     log_odds: float
     keys: KeyMaker
     heads: list[tuple[bytes, str]]
+    scored: dict[int, float] = {}
 
 
 def statistics_key(keys: TenantKeys, version: str) -> bytes:

@@ -36,6 +36,10 @@ from firstring.store.seal import TenantKeys
 SourceRecord: TypeAlias = CanonicalRecord
 Outcome: TypeAlias = Literal["inserted", "updated", "unchanged"]
 _BATCH_RECORDS_MAX = 20_000
+_FEW_RECORDS = 64
+"""New records that are written one by one: a temporary table costs more than they do."""
+_NARROW_BYTES = 20
+"""Narrow link keys (store/partition.py): they stay in the record."""
 _content = msgspec.json.Encoder(order="deterministic").encode
 _COLUMNS = (
     "record_id", "fresh", "external_key", "content_key", "person_id", "keys", "link_keys", "is_copy", "wrapped_key",
@@ -423,6 +427,14 @@ async def _write(
                 one.wrapped_key, one.sealed, one.last_seen, one.verified_at,
             )  # fmt: skip
 
+    if len(added) == len(incoming) <= _FEW_RECORDS:
+        one_each = [(tenant.tenant_id, in_source, now, row[0], *row[2:]) for row in rows()]
+        await connection.executemany(sql("records", "insert_one"), one_each)
+        keys = [(key, row[0]) for row in rows() for key in (*row[5], *row[6]) if len(key) != _NARROW_BYTES]
+        if keys:
+            texts, records = zip(*keys, strict=True)
+            await connection.execute(sql("linking", "add_keys"), tenant.tenant_id, records, texts)
+        return
     await connection.execute(sql("records", "incoming_table"))
     await connection.copy_records_to_table("incoming", records=rows(), columns=_COLUMNS, schema_name="pg_temp")
     if len(added) < len(incoming):

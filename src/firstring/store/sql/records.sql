@@ -61,6 +61,13 @@ select $1, i.record_id, $2, i.external_key, i.content_key, i.person_id, i.keys, 
        i.sealed, i.last_seen, i.verified_at, $3, $3
 from incoming i where i.fresh
 
+-- name: insert_one
+-- As insert_incoming, for records that are few: a temporary table costs more than they do.
+insert into record (tenant_id, record_id, source_id, external_key, content_key, person_id, keys, link_keys, is_copy,
+                    wrapped_key, sealed, last_seen, verified_at, created_at, updated_at)
+overriding system value
+values ($1, $4, $2, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $3, $3)
+
 -- name: delete_keys
 -- Row by row through the index, by a lateral that cannot be flattened: of a table that is filling up there are no
 -- statistics yet, and a join would be planned for a handful of rows.
