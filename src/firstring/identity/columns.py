@@ -20,6 +20,7 @@ from firstring.identity.attributes import attribute_columns, attribute_names
 from firstring.identity.canonical import ATTRIBUTES, TRACES
 from firstring.identity.codes import postcode_key
 from firstring.identity.names import name_of
+from firstring.identity.onecharacter import Sums, character_sums
 from firstring.identity.statistics import Statistics, frozen, octave
 from firstring.identity.text import CACHE_VALUES, fold
 
@@ -181,6 +182,7 @@ class Table:
         self._derived: dict[str, Column] = {}
         self._hashes: dict[str, Hashes] = {}
         self._named: dict[str, NDArray[np.bool_]] = {}
+        self._sums: dict[str, Sums] = {}
 
     def column(self, name: str) -> Column:
         """A column, or one derived from it by name (see DERIVED). Empty columns are not there: KeyError."""
@@ -217,6 +219,12 @@ class Table:
                 found = octave(column.counts, column.stated)
             self._bands[name] = np.append(found, np.uint8(0))
         return self._bands[name]
+
+    def sums(self, name: str) -> Sums:
+        """For each value of a column the number by which texts of several edits are told apart (see `onecharacter`)."""
+        if name not in self._sums:
+            self._sums[name] = character_sums(self.column(name).values)
+        return self._sums[name]
 
     def several_names(self) -> NDArray[np.bool_]:
         """For each e-mail address whether records of several given names state it; the last entry is for none."""

@@ -19,6 +19,7 @@ from rapidfuzz.process import cpdist
 from firstring.identity import nicknames
 from firstring.identity.columns import Column, Table
 from firstring.identity.freelevels import compared_freely
+from firstring.identity.onecharacter import Sums, may_be_one_edit
 from firstring.identity.spec import Comparison, Level, Spec
 from firstring.identity.statistics import BANDS
 
@@ -166,24 +167,29 @@ def date_levels(ones: list[str], others: list[str]) -> NDArray[np.uint8]:
     """1 swapped, 2 one edit, 3 two edits, 4 same month and day, 5 days, 6 year, 7 different."""
     edits = _edits(ones, others, 2)
     found = np.where(edits <= 1, 2, np.where(edits == 2, 3, 7)).astype(np.uint8)
-    for place, (one, other) in enumerate(zip(ones, others, strict=True)):
-        same_year = one[:4] == other[:4]
-        if same_year and (one[4:] == other[6:8] + other[4:6] or "0101" in (one[4:], other[4:])):
-            found[place] = 1
-        elif found[place] == 7:
-            if one[4:] == other[4:]:
-                found[place] = 4
-            else:
-                days = _days(one, other)
-                found[place] = 5 if days < 40 else 6 if same_year or days < 400 else 7
+    parts: dict[str, int] = {}
+    number = {value: place for place, value in enumerate({**dict.fromkeys(ones), **dict.fromkeys(others)})}
+    taken = np.array([_date_parts(value, parts) for value in number], np.int64).reshape(-1, 4)
+    left, right = (taken[np.array([number[value] for value in values], np.int64)] for values in (ones, others))
+    year, rest, turned, day = range(4)
+    same_year = left[:, year] == right[:, year]
+    first = parts.get("0101", -1)
+    swapped = (left[:, rest] == right[:, turned]) | (left[:, rest] == first) | (right[:, rest] == first)
+    days = np.where((left[:, day] > 0) & (right[:, day] > 0), np.abs(left[:, day] - right[:, day]), 1 << 20)
+    further = np.where(days < 40, 5, np.where(same_year | (days < 400), 6, 7))
+    further = np.where(left[:, rest] == right[:, rest], 4, further)
+    found = np.where(found == 7, further, found).astype(np.uint8)
+    found[same_year & swapped] = 1
     return found
 
 
-def _days(one: str, other: str) -> int:
+def _date_parts(value: str, parts: dict[str, int]) -> tuple[int, int, int, int]:
+    """Of a date: its year, what follows, and that with day and month exchanged, each numbered; its day, 0 for none."""
+    year, rest, turned = (parts.setdefault(part, len(parts)) for part in (value[:4], value[4:], value[6:8] + value[4:6]))
     try:
-        return abs((date.fromisoformat(one) - date.fromisoformat(other)).days)
+        return year, rest, turned, date.fromisoformat(value).toordinal()
     except ValueError:  # a value that is no day of the calendar, kept for comparing
-        return 1 << 20
+        return year, rest, turned, 0
 
 
 # --- kinds of comparison -------------------------------------------------------------------------------------------
@@ -339,7 +345,7 @@ def _identifier(comparison: Comparison, table: Table, left: Rows, right: Rows) -
     column = table.column(name)
     result, rest = _shared(table, name, first["exact"], first["different"], left, right)
     if "close" in first:
-        _any_pair(column, left, right, rest, result, [(_one_edit, first["close"])])
+        _any_pair(column, left, right, rest, result, _one_edit, first["close"], table.sums(name))
     return result
 
 
@@ -358,19 +364,28 @@ def _shared(table: Table, name: str, exact: int, different: int, left: Rows, rig
 
 
 def _any_pair(
-    column: Column, left: Rows, right: Rows, rest: Mask, result: Outcome, tests: Sequence[tuple[Measured, int]]
+    column: Column,
+    left: Rows,
+    right: Rows,
+    rest: Mask,
+    result: Outcome,
+    test: Measured,
+    outcome: int,
+    sums: Sums | None = None,
 ) -> None:
-    """Gives pairs of `rest` the outcome of the first test that any two of their values pass."""
+    """Gives pairs of `rest` the outcome where any two of their values pass the test. sums: for a test of one edit."""
     open_rows = np.flatnonzero(rest)
     ones, others = column.codes[left[open_rows]], column.codes[right[open_rows]]
-    for test, outcome in tests:
-        passed = np.zeros(len(open_rows), bool)
-        for one in range(ones.shape[1]):
-            for other in range(others.shape[1]):
-                there = (ones[:, one] >= 0) & (others[:, other] >= 0) & ~passed
-                passed[there] = _measured(column, ones[there, one], others[there, other], test) > 0
-        result[open_rows[passed]] = outcome
-        open_rows, ones, others = open_rows[~passed], ones[~passed], others[~passed]
+    passed = np.zeros(len(open_rows), bool)
+    for one in range(ones.shape[1]):
+        for other in range(others.shape[1]):
+            there = np.flatnonzero((ones[:, one] >= 0) & (others[:, other] >= 0) & ~passed)
+            its, theirs = ones[there, one], others[there, other]
+            if sums is not None:
+                may = may_be_one_edit(sums[its], sums[theirs])
+                there, its, theirs = there[may], its[may], theirs[may]
+            passed[there] = _measured(column, its, theirs, test) > 0
+    result[open_rows[passed]] = outcome
 
 
 def _email(comparison: Comparison, table: Table, left: Rows, right: Rows) -> Outcome:
@@ -393,10 +408,10 @@ def _email(comparison: Comparison, table: Table, left: Rows, right: Rows) -> Out
     result[shared_by_several] += np.uint8(first["exact_several"] - first["exact"])
     local = table.column("email_local")
     by_local, _ = _shared(table, "email_local", first["local"], MISSING, left, right)
-    _any_pair(column, left, right, rest, result, [(_one_edit, first["close"])])
+    _any_pair(column, left, right, rest, result, _one_edit, first["close"], table.sums("email"))
     same_local = rest & (by_local > 0) & (result == first["different"])
     result[same_local] = by_local[same_local]
-    _any_pair(local, left, right, result == first["different"], result, [(_like_local, first["similar"])])
+    _any_pair(local, left, right, result == first["different"], result, _like_local, first["similar"])
     # Two addresses made of a name that both have are alike because the names are: that has been counted already.
     result[(result == first["similar"]) & _named_alike(table, left, right)] = MISSING
     return result
