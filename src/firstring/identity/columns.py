@@ -48,8 +48,9 @@ def compared(fields: Mapping[str, Any], attributes: Mapping[str, str] | None = N
     columns of free attributes that a spec compares (`Spec.attributes`).
     """
     found: dict[str, tuple[str, ...]] = {}
+    has = fields.keys()
     for names, values_of in GROUPS:
-        if any(name in fields for name in names):
+        if not has.isdisjoint(names):
             found |= values_of(fields)
     for column, trace in (fields.get(TRACES) or {}).items():
         found.setdefault("born" if column == "birth_date" else column, (trace,))
