@@ -32,6 +32,7 @@ _OTHERWISE: Final = {
     "namesake": "two of one name",
     "local": "two of one family name and region",
     "neighbour": "two of one name and region",
+    "compatriot": "two of one given name and region",
     "junior": "two of one household with one name, as father and son",
     "twin": "two of one household born on one day",
     "unrelated": "two who have nothing to do with one another",

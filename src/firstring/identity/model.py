@@ -1,6 +1,6 @@
 """The model of pairs: how often two records of each class agree at each level, and how many pairs of each class there are.
 
-A Fellegi-Sunter mixture with eight classes (Fellegi and Sunter 1969; latent classes as Winkler 1988): given its class, the
+A Fellegi-Sunter mixture with nine classes (Fellegi and Sunter 1969; latent classes as Winkler 1988): given its class, the
 comparisons of a pair are independent, up to a correction by cell: for pairs that meet by who they are and where they
 live, the mix of classes follows the coarse agreement of name, birth date and place together, as the data show it.
 
@@ -27,7 +27,7 @@ Floats: TypeAlias = NDArray[np.float64]
 FORMAT: Final = 1
 SAME: Final = 0
 UNRELATED: Final = len(CLASSES) - 1
-RATES: Final = {CLASSES.index(name): f"{name}_rate" for name in ("namesake", "local", "neighbour")}
+RATES: Final = {CLASSES.index(name): f"{name}_rate" for name in ("namesake", "local", "neighbour", "compatriot")}
 """Classes of people by chance, whose pairs are a share of all pairs, by number; the fields of the model that hold them."""
 _COARSE: Final = ("missing", "exact", "near", "different")
 _LINE_CHARS: Final = 120
@@ -38,10 +38,11 @@ class Model(msgspec.Struct, frozen=True):
     """What training found.
 
     pairs_per_record: expected pairs of the classes same, household, junior and twin for each record of a data set;
-    namesake_rate, local_rate, neighbour_rate: share of all pairs that are of that class. shares: comparison -> outcome ->
-    share among the pairs of each class (in the order of CLASSES) that state the fields. cells: coarse agreement -> ln of
-    the correction of each class. calibration: (log-odds, what they are corrected to), rising in both, learned from labels
-    (`labels`); where there are labels, the shares of the class same are corrected too and need not add up to 1.
+    namesake_rate, local_rate, neighbour_rate, compatriot_rate: share of all pairs that are of that class. shares:
+    comparison -> outcome -> share among the pairs of each class (in the order of CLASSES) that state the fields. cells:
+    coarse agreement -> ln of the correction of each class. calibration: (log-odds, what they are corrected to), rising
+    in both, learned from labels (`labels`); where there are labels, the shares of the class same are corrected too and
+    need not add up to 1.
     """
 
     spec: Spec
@@ -52,6 +53,7 @@ class Model(msgspec.Struct, frozen=True):
     cells: dict[str, list[float]] = {}
     local_rate: float = 0.0
     neighbour_rate: float = 0.0
+    compatriot_rate: float = 0.0
     calibration: tuple[tuple[float, float], ...] = ()
     format: int = FORMAT
     version: str = ""

@@ -12,13 +12,13 @@ from typing import Final, Literal
 
 import msgspec
 
-CLASSES: Final = ("same", "household", "namesake", "local", "neighbour", "junior", "twin", "unrelated")
+CLASSES: Final = ("same", "household", "namesake", "local", "neighbour", "compatriot", "junior", "twin", "unrelated")
 """What two records can be to one another: one person; two who live together; two of one name; two of one family name and
-region; two of one name and region; two of a household with one given name, as father and son; two of a household with one
-birth date; nothing."""
+region; two of one name and region; two of one given name and region; two of a household with one given name, as father
+and son; two of a household with one birth date; nothing."""
 OF_HOUSEHOLD: Final = ("junior", "twin")
 """Classes of people who live together, beside household itself."""
-_TIED: Final = {"neighbour": "namesake", "junior": "household", "twin": "household"}
+_TIED: Final = {"neighbour": "namesake", "compatriot": "namesake", "junior": "household", "twin": "household"}
 """Classes without shares of their own: in each comparison they have those of this class, or of the one that
 `Comparison.tied` names. So each costs one number to learn, how many pairs it has."""
 
@@ -78,7 +78,7 @@ class Comparison(msgspec.Struct, frozen=True):
     def starting(self, level: Level) -> tuple[float, ...]:
         """For each class but unrelated the share of a level where training starts; 0 for all where it learns none."""
         own = (level.same, level.household, level.namesake, level.local)
-        return tuple(own[of] for of in self.like[:-1])
+        return tuple(own[of] if of < len(own) else 0.0 for of in self.like[:-1])
 
 
 class BlockingKey(msgspec.Struct, frozen=True):
@@ -162,6 +162,7 @@ _NAMES: Final = (
             Level("different", "is different", 0.07, 0.229, 0.079, 0.079),
         ),
         profile=True,
+        tied=(("compatriot", "unrelated"),),
     ),
 )
 
@@ -221,7 +222,7 @@ _COMPARISONS: Final = (
             Level("different", "is different", 0.15, 0.07, 0.0, 0.42),
         ),
         profile=True,
-        tied=(("neighbour", "local"),),
+        tied=(("neighbour", "local"), ("compatriot", "local")),
     ),
     _identifier("phone", "phone", 0.7, fuzzy=True, household=0.5),
     Comparison(
@@ -245,7 +246,8 @@ _COMPARISONS: Final = (
 )  # fmt: skip
 
 _CONTACT_KEYS: Final = (
-    "phone", "email", "email_local", "email_prefix", "email_host", "national_id", "account", "device", "cookie", "social",
+    "phone", "email", "email_local", "email_prefix", "email_host", "email_prefix+year", "email_host+name_initial",
+    "national_id", "account", "device", "cookie", "social",
 )  # fmt: skip
 _PROFILE_KEYS: Final = (
     "family+born", "root+born", "born", "initial+born", "born+home", "family+year", "root+month_day", "family+month_day",
@@ -258,7 +260,8 @@ _PROFILE_KEYS: Final = (
 )  # fmt: skip
 
 _LINK_KEYS: Final = (
-    "phone", "email", "email_local", "email_host", "national_id", "account", "device", "cookie", "social",
+    "phone", "email", "email_local", "email_prefix+year", "email_host+name_initial",
+    "national_id", "account", "device", "cookie", "social",
     "city+born", "name_initial+born", "born+outward", "sounds+initial", "sounds+year", "sounds+city", "name_sound+year",
     "address+name_sound",
 )  # fmt: skip

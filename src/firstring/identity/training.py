@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from firstring.identity.anchors import CONTACTS, bounded, telling, unlike_most, unlike_places
 from firstring.identity.columns import Table
 from firstring.identity.levels import MISSING, Patterns, compare, outcomes, unpacked
 from firstring.identity.model import RATES, SAME, UNRELATED, Floats, Model, cell_names, coarse, outcome_names
@@ -38,7 +39,6 @@ _SEED: Final = 1
 _SETTLED: Final = 1e-4
 _FLOOR: Final = 0.1
 """Share of an agreement's rate that is unrelated pairs' at the least, however many of the pairs are explained."""
-_CONTACTS: Final = ("email", "identifier")
 _ENOUGH: Final = 100
 _NO_RATE: Final = 1e-12
 _HOUSEHOLD: Final = CLASSES.index("household")
@@ -195,8 +195,12 @@ def expectation_maximisation(
     records: int,
     rounds: int = ROUNDS,
 ) -> Fit:
-    """Fits the classes to the patterns. Deterministic: the patterns are in order, and sums run in that order."""
+    """Fits the classes to the patterns. Deterministic: the patterns are in order, and sums run in that order.
+
+    How often the birth dates of one person are unlike is bounded by `anchors.unlike_most`.
+    """
     rows = unpacked(comparisons, observed.patterns)
+    most = unlike_most(comparisons, rows, observed.counts)
     total = records * (records - 1) / 2
     pairs = np.zeros(len(CLASSES))
     pairs[[SAME, _HOUSEHOLD]] = 0.5 * records
@@ -213,7 +217,7 @@ def expectation_maximisation(
         new_pairs[_RARE] = np.minimum(new_pairs[_RARE], RARE_MOST * new_pairs[_HOUSEHOLD])
         new_pairs[UNRELATED] = max(total - new_pairs[:UNRELATED].sum(), 1.0)
         for place, rate in enumerate(rates):
-            shares[place] = _maximised(comparisons[place], rows[place], weight, start[place], rate, new_pairs / total)
+            shares[place] = _maximised(comparisons[place], rows[place], weight, start[place], rate, new_pairs / total, most)
         moved = np.abs(np.log(new_pairs / pairs)).max()
         pairs = new_pairs
         if moved < _SETTLED:
@@ -232,7 +236,7 @@ def expected(pairs: Floats, shares: Sequence[Floats], rows: NDArray[np.uint8]) -
 
 
 def _maximised(
-    comparison: Comparison, row: NDArray[np.uint8], weight: Floats, start: Floats, rate: Floats, shares: Floats
+    comparison: Comparison, row: NDArray[np.uint8], weight: Floats, start: Floats, rate: Floats, shares: Floats, most: float
 ) -> Floats:
     found = np.empty_like(start)
     explained = np.zeros(start.shape[1])
@@ -247,6 +251,8 @@ def _maximised(
             counts = counts + PSEUDO_PAIRS * start[number]
             counts[MISSING] = 0.0
             found[number] = counts / counts.sum()
+            if number == SAME and comparison.kind == "date":
+                found[number] = bounded(found[number], unlike_places(comparison), most)
         else:
             found[number] = found[like[number]]
         explained += shares[number] * found[number]
@@ -273,7 +279,7 @@ def cell_corrections(
     learned, from pairs that met under a profile key (whether those meet does not depend on the contact points) and
     that state a contact point (the others show nothing of the mix).
     """
-    contacts = [place for place, one in enumerate(comparisons) if one.kind in _CONTACTS]
+    contacts = [place for place, one in enumerate(comparisons) if one.kind in CONTACTS]
     chosen = observed.by_profile & (unpacked(comparisons, observed.patterns)[contacts] != MISSING).any(axis=0)
     if not chosen.any():
         return {}
@@ -311,11 +317,17 @@ def cell_corrections(
     return {name: [round(float(one), 6) for one in corrections[:, place]] for place, name in enumerate(names)}
 
 
+def _telling(comparisons: Sequence[Comparison], observed: Observed, table: Table) -> Observed:
+    """The pairs to learn classes from (`anchors.telling`), each counted for as many as it stands for."""
+    chosen, share = telling(comparisons, unpacked(comparisons, observed.patterns), observed.counts, table)
+    return Observed(observed.patterns[chosen], observed.counts[chosen] / share, observed.by_profile[chosen])
+
+
 def trained(spec: Spec, comparisons: Sequence[Comparison], table: Table, observed: Observed, *, cells: bool = True) -> Model:
     """A model of the table's records out of the patterns of their candidate pairs."""
     rates = random_rates(comparisons, table)
     start = [starting_shares(one, rate, spreads(one, table)) for one, rate in zip(comparisons, rates, strict=True)]
-    fit = expectation_maximisation(comparisons, observed, rates, start, table.rows)
+    fit = expectation_maximisation(comparisons, _telling(comparisons, observed, table), rates, start, table.rows)
     corrections = cell_corrections(comparisons, observed, fit) if cells else {}
     records = table.rows
     total = records * (records - 1) / 2
@@ -338,6 +350,7 @@ def trained(spec: Spec, comparisons: Sequence[Comparison], table: Table, observe
         namesake_rate=rates_of["namesake_rate"],
         local_rate=rates_of["local_rate"],
         neighbour_rate=rates_of["neighbour_rate"],
+        compatriot_rate=rates_of["compatriot_rate"],
         shares=shares,
         cells=corrections,
     )
