@@ -6,7 +6,7 @@ as a whole, in the transaction of the change, under the applier's lock. What lie
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from itertools import count
@@ -243,21 +243,23 @@ class _Relinking:
             return {}
         keys = list(touched)
         bounds = [self._hot_records + 1 + touched[key] for key in keys]
-        present: dict[bytes, set[int]] = {}
+        present: defaultdict[bytes, list[int]] = defaultdict(list)
         for key, record in await carriers(self._connection, self._tenant, keys, bounds):
-            present.setdefault(key, set()).add(record)
-        coming: dict[bytes, list[int]] = {}
+            present[key].append(record)
+        coming: defaultdict[bytes, list[int]] = defaultdict(list)
         for record, entry in self._entries.items():
             for key in entry.keys:
-                coming.setdefault(key, []).append(record)
+                coming[key].append(record)
         carrying: dict[bytes, list[int]] = {}
+        nobody: list[int] = []
         for key in keys:
-            here = present.get(key, set())
-            stay = here - self._before.keys() if self._before else here
-            come = coming.get(key, [])
+            here, come = present.get(key, nobody), coming.get(key, nobody)
+            if not here and len(come) == 1:
+                continue  # most keys are new; alone it makes no pair, and is not hot (a bound is 1 at least)
+            stay = [record for record in here if record not in self._before] if self._before else here
             hot = len(stay) + len(come) > self._hot_records
             if hot != (len(here) > self._hot_records):
-                reached |= stay
+                reached.update(stay)
             if hot:
                 self._hot.add(key)
             elif come and (stay or len(come) > 1):
