@@ -408,13 +408,22 @@ async def run_bench(
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    await bench.run()
+    try:
+        await bench.run()
+    except asyncio.CancelledError:
+        bench.facts["interrupted"] = True
+        raise
+    finally:
+        _report(bench, console, as_json, output)
+    return all(each.met is not False for each in bench.measured)
+
+
+def _report(bench: Bench, console: Console, as_json: bool, output: Path | None) -> None:
+    """What was measured until now: a run that is ended early says that much."""
     report = bench.as_json()
     if output is not None:
-        text = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
-        await asyncio.to_thread(output.write_text, text, "utf-8")
+        output.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", "utf-8")
     if as_json:
         sys.stdout.write(json.dumps(report) + "\n")
-    title = f"identity in the store, {records:,} records, seed {seed}"
+    title = f"identity in the store, {bench.records:,} records, seed {bench.seed}"
     Console(stderr=as_json, width=max(console.width, 150)).print(measures.table(title, bench.measured))
-    return all(each.met is not False for each in bench.measured)
