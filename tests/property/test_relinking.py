@@ -24,6 +24,7 @@ KEY = b"0123456789abcdef"
 class _Version:
     def __init__(self, model: Model, statistics: Statistics) -> None:
         self.model, self.statistics, self.log_odds = model, statistics, float(np.log(19))
+        self.scored: dict[int, float] = {}
 
 
 def _opened(seed: int, count: int, copies: int) -> list[Opened]:
