@@ -58,8 +58,7 @@ async def timed(doing: Awaitable[T]) -> tuple[float, T]:
     return (time.perf_counter() - began) * 1_000, done
 
 
-def batches(all_of: Sequence[T]) -> Iterator[Sequence[T]]:
-    size = limits.IMPORT_BATCH_RECORDS
+def batches(all_of: Sequence[T], size: int = limits.IMPORT_BATCH_RECORDS) -> Iterator[Sequence[T]]:
     return (all_of[start : start + size] for start in range(0, len(all_of), size))
 
 
