@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from firstring.identity.addresses import address_key
@@ -40,6 +40,8 @@ def test_any_name_has_keys_of_plain_letters(full: str, first: str, middle: str, 
 
 
 @settings(deadline=None)  # the first letter of a script loads its table
+@example("aa", "nfn")
+@example("lnu", "fnu")
 @given(LATIN, LATIN)
 def test_a_whole_name_in_either_order_of_writing_it_has_one_key(first: str, last: str) -> None:
     assert parse(f"{last}, {first}", "", "", "", "")[:4] == parse("", first, "", last, "")[:4]
@@ -61,6 +63,7 @@ def test_a_family_name_never_loses_all_its_words(text: str, country: str) -> Non
 
 
 @settings(deadline=None)  # the first letter of a script loads its table
+@example("0", "²", "", "")
 @given(LETTERS, LETTERS, LETTERS, COUNTRIES)
 def test_any_address_has_a_key(street: str, number: str, line: str, country: str) -> None:
     found = address_key(street, number, line, country)

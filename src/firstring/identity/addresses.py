@@ -172,7 +172,7 @@ def _words(line: str) -> list[str]:
 
 def _house(number: str) -> tuple[str, str]:
     """A house number and the unit behind a slash: '12/5' -> 12, 5; '12 A' -> 12a."""
-    if number.isdigit():
+    if number.isascii() and number.isdigit():
         return number, ""
     text = number.replace("slash", "/")
     house, _, unit = text.partition("/")

@@ -79,15 +79,12 @@ def parse(full: str, given: str, middle: str, family: str, suffix: str, country:
     country = country if latin else _country(full + given + family, country)
     folded_given, folded_middle = _folded_given(given, country), fold(middle)
     folded_family, family_suffix = _cut_suffix(_folded_family(family, country).split())
-    if folded_given in _NO_NAMES:
-        folded_given = ""
-    if folded_family in _NO_NAMES:
-        folded_family = ""
+    folded_given, folded_family = _a_name(folded_given), _a_name(folded_family)
     stated = fold(suffix)
     folded_suffix = _SUFFIXES.get(stated, stated) or family_suffix
     if full and not (folded_given and folded_family):
         split = _split_full(full, country)
-        folded_given, folded_family = folded_given or split.given, folded_family or split.family
+        folded_given, folded_family = folded_given or _a_name(split.given), folded_family or _a_name(split.family)
         folded_middle, folded_suffix = folded_middle or split.middle, folded_suffix or split.suffix
         whole = split.whole
     first, _, rest = folded_given.partition(" ")
@@ -103,6 +100,10 @@ def parse(full: str, given: str, middle: str, family: str, suffix: str, country:
         root = spelled
     stem = family_key(folded_family, country) if folded_family else ""
     return PersonName(first, root, folded_middle, folded_family, folded_suffix, whole, spelled, stem)
+
+
+def _a_name(folded: str) -> str:
+    return "" if folded in _NO_NAMES else folded
 
 
 def _country(text: str, country: str) -> str:
