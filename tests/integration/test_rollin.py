@@ -24,6 +24,7 @@ from firstring.identity.columns import compared, table_of
 from firstring.identity.spec import PERSON
 from firstring.ports import SystemClock
 from firstring.store.database import Database, Tenant
+from firstring.store.decisions import decide_link
 from firstring.store.models import add_model, statistics_key
 from firstring.store.records import apply_records, delete_records, external_key
 
@@ -129,6 +130,36 @@ async def test_decisions_made_and_revoked_meanwhile_hold(database: Database, ten
         )
     await rolled(database, tenant, number, yes=True)
     await world.check((("cannot", "1", "2"), ("must", "1", "3")))
+
+
+async def test_copies_without_a_key_under_the_version_follow_nobody(database: Database, tenant: Tenant) -> None:
+    """Without a linking key a record is a person of its own, which a decision can join: however many are like it."""
+    world = World(database, tenant)
+    await rolled(database, tenant, await candidate(database, tenant), yes=True)
+    await world.step({number: {"given_name": "Bob", "family_name": "Lee"} for number in range(9)})
+    await rolled(database, tenant, await candidate(database, tenant, link_keys=OTHER_KEYS), yes=True)
+    await world.check()
+    decisions = tuple(("must", "0", str(number)) for number in range(1, 9))
+    for _, left, right in decisions:
+        await decide_link(database, tenant, "must", (SOURCE, left), (SOURCE, right), by="tess", reason="knows them", now=NOW)
+    await world.check(decisions)
+    assert len((await stored(database, tenant, world.held)).persons) == 1
+
+
+async def test_a_copy_named_by_a_decision_takes_part_though_the_other_record_is_gone(
+    database: Database, tenant: Tenant
+) -> None:
+    world = World(database, tenant)
+    await rolled(database, tenant, await candidate(database, tenant), yes=True)
+    await world.step({**dict.fromkeys(range(9), _ANN), 9: _BOB})
+    decisions = tuple(("cannot", str(number), "9") for number in range(9))
+    for _, left, right in decisions:
+        await decide_link(
+            database, tenant, "cannot", (SOURCE, left), (SOURCE, right), by="tess", reason="knows them", now=NOW
+        )
+    await world.step([9])
+    await rolled(database, tenant, await candidate(database, tenant, link_keys=OTHER_KEYS), yes=True)
+    await world.check(decisions)
 
 
 async def _decide(database: Database, tenant: Tenant, kind: str, left: str, right: str) -> int:

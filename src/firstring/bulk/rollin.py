@@ -9,7 +9,7 @@ commits leaves everything as it was, and the same command goes on.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, NamedTuple
 
@@ -182,11 +182,13 @@ async def _link_all(database: Database, tenant: Tenant, active: ActiveModel, mem
         decisions = await connection.fetch(sql("models", "decisions"), tenant.tenant_id)
         in_force = sorted(row["decision_id"] for row in decisions)
         await note_report(connection, tenant, active.model_id, {"decisions": in_force})
-    pairs = {
-        kind: [(row["left_id"], row["right_id"]) for row in decisions if row["kind"] == kind] for kind in ("must", "cannot")
-    }
+    named = {row[side] for row in decisions for side in ("left_id", "right_id")} - {None}
+    pairs: dict[str, list[tuple[int, int]]] = {"must": [], "cannot": []}
+    for row in decisions:
+        if row["left_id"] is not None and row["right_id"] is not None:
+            pairs[row["kind"]].append((row["left_id"], row["right_id"]))
 
-    async def batch(connection: Connection, opened: Sequence[Opened]) -> Collection[int]:
+    async def batch(connection: Connection, opened: Sequence[Opened]) -> Mapping[int, bool]:
         return await _keyed(connection, tenant, active, opened)
 
     stored = await read_store(
@@ -194,7 +196,7 @@ async def _link_all(database: Database, tenant: Tenant, active: ActiveModel, mem
         tenant,
         statistics=active.statistics,
         last_id=last_id,
-        decided={record for sides in pairs.values() for pair in sides for record in pair},
+        decided=named,
         batch=batch,
         told=lambda done, whole: told("reading", done, whole),
     )
@@ -202,8 +204,11 @@ async def _link_all(database: Database, tenant: Tenant, active: ActiveModel, mem
     return await _keep(database, tenant, active, stored, persons, told)
 
 
-async def _keyed(connection: Connection, tenant: Tenant, active: ActiveModel, opened: Sequence[Opened]) -> set[int]:
-    """Keeps the linking keys of records that have others so far; the records that nobody touched since they were read."""
+async def _keyed(connection: Connection, tenant: Tenant, active: ActiveModel, opened: Sequence[Opened]) -> dict[int, bool]:
+    """Keeps the linking keys of records that have others so far.
+
+    The records that nobody touched since they were read, and whether each has a linking key.
+    """
     ids = [record.record_id for record in opened]
     touched = {row[0] for row in await connection.fetch(sql("models", "touched_among"), tenant.tenant_id, ids)}
     wanted = [record for record in opened if record.record_id not in touched]
@@ -218,7 +223,7 @@ async def _keyed(connection: Connection, tenant: Tenant, active: ActiveModel, op
     if flat:
         records, keys_flat = zip(*flat, strict=True)
         await connection.execute(sql("models", "add_rolled_keys"), tenant.tenant_id, records, keys_flat)
-    return {record.record_id for record in wanted}
+    return {record.record_id: bool(state.copy_key) for record, state in zip(wanted, states, strict=True)}
 
 
 async def _keep(

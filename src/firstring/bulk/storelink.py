@@ -48,7 +48,8 @@ class Stored(NamedTuple):
     """Records of a tenant in canonical order.
 
     record_ids and sources (places in `names`) are of all records. The table holds those `kept`; of records that come more
-    than COPIES times, the others are left out, and `first` says for every one the place in the table of its first copy.
+    than COPIES times, the others are left out, and `first` says for every one the place in the table of its first copy;
+    those without a linking key and those that somebody decided about are kept, however many there are.
     """
 
     table: Table
@@ -61,8 +62,8 @@ class Stored(NamedTuple):
 
 _OF_ROW: Final = ("record_id", "source_id", "external_key", "content_key", "link_keys")
 
-Batch: TypeAlias = Callable[[Connection, Sequence[Opened]], Awaitable[Collection[int]]]
-"""Told of each batch in a transaction of its own; returns the records to take (their ids)."""
+Batch: TypeAlias = Callable[[Connection, Sequence[Opened]], Awaitable[Mapping[int, bool]]]
+"""Told of each batch in a transaction of its own; returns the records to take (their ids), and which have linking keys."""
 
 
 async def read_store(
@@ -91,13 +92,13 @@ async def read_store(
         if not rows:
             break
         opened = await asyncio.to_thread(open_all, tenant, rows)
-        wanted: Collection[int] | None = None
+        wanted: Mapping[int, bool] = {record.record_id: True for record in opened}
         if batch is not None:
             async with database.transaction(tenant.tenant_id) as connection:
                 wanted = await batch(connection, opened)
         for record in opened:
-            if wanted is None or record.record_id in wanted:
-                gathering.add(record)
+            if record.record_id in wanted:
+                gathering.add(record, wanted[record.record_id])
         after, read = rows[-1]["record_id"], read + len(rows)
         told(read, max(whole, read))
     async with database.transaction(tenant.tenant_id) as connection:
@@ -128,12 +129,15 @@ class Gathering:
         self._ids: list[int] = []
         self._sources: list[int] = []
         self._orders = bytearray()
+        self._keyed = bytearray()
 
-    def add(self, record: Opened) -> None:
+    def add(self, record: Opened, keyed: bool = True) -> None:
+        """keyed: whether it has a linking key; without one it follows nobody, however many copies there are."""
         self._encoder.add(record.values)
         self._ids.append(record.record_id)
         self._sources.append(record.source_id)
         self._orders += record.order
+        self._keyed.append(keyed)
 
     def stored(
         self, source_names: Mapping[int, str], statistics: Statistics | None = None, decided: Collection[int] = ()
@@ -147,7 +151,8 @@ class Gathering:
         begin = np.repeat(begins, copies)
         ids = np.array(self._ids, np.int64)[order]
         named = np.isin(ids, np.fromiter(decided, np.int64, len(decided)))
-        kept = np.flatnonzero((np.arange(len(order)) - begin < COPIES) | named)
+        alone = np.frombuffer(bytes(self._keyed), np.uint8)[order] == 0
+        kept = np.flatnonzero((np.arange(len(order)) - begin < COPIES) | named | alone)
         names = tuple(sorted(source_names.values()))
         place = {source: names.index(name) for source, name in source_names.items()}
         sources = np.array([place[source] for source in self._sources], np.int32)

@@ -20,11 +20,11 @@ where tenant_id = $1 order by model_id
 update identity_model set report = coalesce(report, '{}') || $3 where tenant_id = $1 and model_id = $2
 
 -- name: decisions
--- Decisions in force of which both records are there.
+-- Decisions in force, and the record of each side where it is there.
 select d.decision_id, d.kind, l.record_id as left_id, r.record_id as right_id
 from link_decision d
-join record l on l.tenant_id = d.tenant_id and l.source_id = d.left_source and l.external_key = d.left_key
-join record r on r.tenant_id = d.tenant_id and r.source_id = d.right_source and r.external_key = d.right_key
+left join record l on l.tenant_id = d.tenant_id and l.source_id = d.left_source and l.external_key = d.left_key
+left join record r on r.tenant_id = d.tenant_id and r.source_id = d.right_source and r.external_key = d.right_key
 where d.tenant_id = $1 and d.revoked_at is null
 order by d.decision_id
 
