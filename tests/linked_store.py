@@ -14,7 +14,7 @@ from tests.linking_rig import model_by_hand
 from firstring.identity.canonical import CanonicalRecord, canonical_record
 from firstring.identity.columns import COLUMNS, compared, table_of
 from firstring.identity.linking import COPIES, Entry, content_of, link
-from firstring.identity.linkkeys import link_keys_of
+from firstring.identity.linkkeys import link_keys_of, tags
 from firstring.identity.spec import PERSON
 from firstring.store.database import Database, Tenant
 from firstring.store.models import ActiveModel, active_model, add_model, set_state, statistics_key
@@ -35,7 +35,11 @@ async def linked_tenant(
     """A new tenant with an active model. sample: records whose values its statistics know."""
     tenant = await database.add_tenant(f"t-{secrets.token_hex(6)}", NOW)
     assert tenant is not None
-    model = model_by_hand(msgspec.structs.replace(PERSON, block_records=block_records), records=records)
+    fewer = max(2, block_records // 2)  # a bound of its own, lower than the others', for one key
+    keys = tuple(
+        msgspec.structs.replace(key, block_records=fewer if key.name == "name_sound+city" else 0) for key in PERSON.keys
+    )
+    model = model_by_hand(msgspec.structs.replace(PERSON, keys=keys, block_records=block_records), records=records)
     rows = [compared(one.fields) for one in sample] or [{"city": ("nowhere",)}]
     statistics = table_of(rows).frozen(COLUMNS, statistics_key(tenant.keys, model.version))
     async with database.transaction(tenant.tenant_id) as connection:
@@ -86,7 +90,8 @@ def by_definition(
         if place < COPIES or name in decided or not keys[name]
     }  # fmt: skip
     counts = Counter(key for name in taking_part for key in keys[name])
-    hot = {key for key, count in counts.items() if count > spec.block_records}
+    most = {tag: spec.most(key) for key, tag in zip(spec.linking, tags(spec).values(), strict=True)}
+    hot = {key for key, count in counts.items() if count > most[key[0]]}
     entries = {number[name]: Entry(content[name], outer[name], values[name], keys[name]) for name in taking_part}
     must, cannot = (
         [(number[one], number[other]) for kind, one, other in decisions if kind == wanted and {one, other} <= held.keys()]

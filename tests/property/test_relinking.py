@@ -14,7 +14,7 @@ from firstring.bulk.relinking import relink
 from firstring.bulk.storelink import FROZEN, Gathering, Opened, Stored
 from firstring.identity.columns import compared, table_of
 from firstring.identity.linking import COPIES, Entry, Linked, content_of, link
-from firstring.identity.linkkeys import link_keys_of
+from firstring.identity.linkkeys import link_keys_of, tags
 from firstring.identity.model import Model
 from firstring.identity.statistics import Statistics
 
@@ -66,7 +66,8 @@ def _oracle(
     for entry in entries.values():
         for key in entry.keys:
             carried[key] = carried.get(key, 0) + 1
-    hot = {key for key, count in carried.items() if count > spec.block_records}
+    most = {tag: spec.most(key) for key, tag in zip(spec.linking, tags(spec).values(), strict=True)}
+    hot = {key for key, count in carried.items() if count > most[key[0]]}
     linked = link(entries, hot, version, must=must, cannot=cannot)
     persons = []
     singles: list[frozenset[int]] = []

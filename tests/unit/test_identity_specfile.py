@@ -69,6 +69,7 @@ def test_comparisons_and_keys_are_added_altered_and_left_out() -> None:
         ('remove = "gender"', "remove", "list of names"),
         ('remove = ["sex"]', "remove", "has no sex"),
         ("block_records = 1", "block_records", "whole number"),
+        ('[[key]]\nname = "few"\nparts = ["family"]\nblock_records = 1', "key few", "whole number"),
         ('link_keys = ["colour"]', "link_keys", "no key colour"),
         ('base = "none"', "comparison", "Nothing is compared"),
         ('base = "none"\n' + LOYALTY, "key", "no two records ever meet"),

@@ -49,6 +49,15 @@ def test_family_names(left: str, right: str, level: str) -> None:
     assert _level("family", {"family": (left,)}, {"family": (right,)}) == level
 
 
+def test_swapped_names_with_one_mistyped_are_swapped_names() -> None:
+    sides = {"given": ("isabella",), "family": ("kovacs",)}, {"given": ("kovacs",), "family": ("isabela",)}
+    assert _level("family", *sides) == _level("family", *sides[::-1]) == "swapped"
+    assert _level("given", *sides) == "missing"
+    others = sides[0], {"given": ("kovacs",), "family": ("miriam",)}
+    assert _level("family", *others) == "different"
+    assert _level("given", *others) == "different"
+
+
 def test_swapped_names_are_said_once() -> None:
     sides = {"given": ("owen",), "family": ("james",)}, {"given": ("james",), "family": ("owen",)}
     assert _level("family", *sides) == "swapped"

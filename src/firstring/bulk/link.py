@@ -99,7 +99,7 @@ def persons(gathered: Gathered, pairs: Pairs, model: Model, threshold: float) ->
     root = components(gathered.table.rows, pairs.edges(), min(odds, LIKELY))
     left, right, log_odds, patterns = pairs.within(root)
     barred: dict[tuple[int, int], str] = {}
-    for code, places in contradictions(model.comparisons(), patterns):
+    for code, places in contradictions(model, patterns):
         for pair in zip(left[places].tolist(), right[places].tolist(), strict=True):
             barred.setdefault(pair, code)
     many = np.flatnonzero(np.bincount(root[left], minlength=len(root))[root] >= limits.PERSON_CONTENTS)

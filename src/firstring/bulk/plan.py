@@ -49,7 +49,7 @@ class Plan(msgspec.Struct, frozen=True):
 def make_plan(spec: Spec, table: Table) -> Plan:
     """Counts the blocks of every key that links; nothing is compared.
 
-    A value that more than `block_records` rows carry is hot and makes no pairs under its key. Nothing else is left out,
+    A value that more than `Spec.most` rows carry is hot and makes no pairs under its key. Nothing else is left out,
     so that the pairs of two records depend on the values that they carry, and not on how large the data are.
     """
     found = []
@@ -57,10 +57,11 @@ def make_plan(spec: Spec, table: Table) -> Plan:
         if all(table.has(part) for part in key.parts):
             hashes, _ = key_rows(key, table)
             counts = np.unique(hashes, return_counts=True)[1]
-            within = counts[(counts >= _SMALLEST_BLOCK) & (counts <= spec.block_records)]
-            hot = counts[counts > spec.block_records]
+            most = spec.most(key)
+            within = counts[(counts >= _SMALLEST_BLOCK) & (counts <= most)]
+            hot = counts[counts > most]
             made = int((within * (within - 1) // 2).sum())
-            found.append(KeyPlan(key, spec.block_records, len(within), made, len(hot), int(hot.sum())))
+            found.append(KeyPlan(key, most, len(within), made, len(hot), int(hot.sum())))
     return Plan(table.rows, tuple(found))
 
 

@@ -44,7 +44,7 @@ def seen_pairs(
     keys = [key for key in spec.keys if all(table.has(part) for part in key.parts)]
     found: list[NDArray[np.int64]] = []
     for done, key in enumerate(keys, 1):
-        left, right = _touching(key, table, chosen, spec.block_records, bounded=key not in spec.linking)
+        left, right = _touching(key, table, chosen, spec.most(key), bounded=key not in spec.linking)
         flag = int(key.name in linking)
         found.append(np.unique((left.astype(np.int64) * table.rows + right) << 1 | flag))
         told(done, len(keys))

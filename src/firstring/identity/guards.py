@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -11,15 +10,20 @@ from numpy.typing import NDArray
 
 from firstring.identity.clustering import TOO_MANY
 from firstring.identity.levels import Patterns, outcomes, unpacked
-from firstring.identity.spec import Comparison
+from firstring.identity.model import SAME, Model
 
 
 class Contradiction(msgspec.Struct, frozen=True):
-    """Two records whose comparisons all come out so contradict one another: (comparison, level) pairs."""
+    """Two records whose comparisons all come out so contradict one another: (comparison, level) pairs.
+
+    seldom: it holds under a model by which at most this share of the pairs of one person show it. Where more do, the
+    fields are written wrong so often that they contradict nothing.
+    """
 
     code: str
     says: str
     all: tuple[tuple[str, str], ...]
+    seldom: float = 1.0
 
 
 CONTRADICTIONS: Final = (
@@ -32,6 +36,7 @@ CONTRADICTIONS: Final = (
         "national_id_contradicts",
         "Both state a national id, not the same one, and the birth dates differ too.",
         (("national_id", "different"), ("birth_date", "different")),
+        seldom=0.001,
     ),
 )
 """Evidence so strong that no number of agreements joins over it without somebody looking."""
@@ -43,12 +48,13 @@ SAYS: Final = {
 """What each guard says for itself, by its code."""
 
 
-def contradictions(comparisons: Sequence[Comparison], patterns: Patterns) -> list[tuple[str, NDArray[np.int64]]]:
+def contradictions(model: Model, patterns: Patterns) -> list[tuple[str, NDArray[np.int64]]]:
     """For each contradiction the places of the patterns that show it. Comparisons that are not there show nothing."""
-    place = {one.name: number for number, one in enumerate(comparisons)}
-    wanted = [one for one in CONTRADICTIONS if all(name in place for name, _ in one.all)]
+    wanted = [one for one in CONTRADICTIONS if _holds(one, model)]
     if not wanted or not len(patterns):
         return []
+    comparisons = model.comparisons()
+    place = {one.name: number for number, one in enumerate(comparisons)}
     rows = unpacked(comparisons, patterns)
     found = []
     for one in wanted:
@@ -59,3 +65,12 @@ def contradictions(comparisons: Sequence[Comparison], patterns: Patterns) -> lis
         if shown.any():
             found.append((one.code, np.flatnonzero(shown)))
     return found
+
+
+def _holds(one: Contradiction, model: Model) -> bool:
+    share = 1.0
+    for name, level in one.all:
+        if level not in model.shares.get(name, ()):
+            return False
+        share *= model.shares[name][level][SAME]
+    return share <= one.seldom

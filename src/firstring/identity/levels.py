@@ -229,7 +229,7 @@ DATE_ORDER: Final = ("swapped", "edit1", "edit2", "month_day", "days", "year", "
 
 
 def _swapped(table: Table, left: Rows, right: Rows) -> Mask:
-    """Given name here is family name there, and the other way round where both are stated."""
+    """Given name here is family name there, and the other way round where both are stated, or nearly so."""
     if not (table.has("given") and table.has("family")):
         return np.zeros(len(left), bool)
     given, family = table.part("given")[:, 0], table.part("family")[:, 0]
@@ -240,7 +240,28 @@ def _swapped(table: Table, left: Rows, right: Rows) -> Mask:
     one_sided = (family_l == 0) | (given_r == 0)
     other_sided = (given_l == 0) | (family_r == 0)
     found: Mask = apart & ((one & other) | (one & one_sided) | (other & other_sided))
+    rest = np.flatnonzero(apart & (one ^ other) & ~found)
+    if len(rest):
+        # One is the same crosswise: of the other two nearly the same will do.
+        open_family = one[rest]
+        left, right = left[rest], right[rest]
+        ones = np.where(open_family, right, left)  # whose given name stands against the other's family name
+        others = np.where(open_family, left, right)
+        found[rest] = _close_across(table, ones, others)
     return found
+
+
+def _close_across(table: Table, ones: Rows, others: Rows) -> Mask:
+    """Whether the given name of one and the family name of the other are nearly the same; both are stated."""
+    given, family = table.column("given"), table.column("family")
+    pairs = given.codes[ones, 0].astype(np.int64) << 32 | family.codes[others, 0]
+    distinct, inverse = np.unique(pairs, return_inverse=True)
+    alike = _similarity(
+        [given.values[code] for code in (distinct >> 32).tolist()],
+        [family.values[code] for code in (distinct & 0xFFFFFFFF).tolist()],
+    )
+    close: Mask = (alike >= _CLOSE)[inverse]
+    return close
 
 
 def _middle(comparison: Comparison, table: Table, left: Rows, right: Rows) -> Outcome:

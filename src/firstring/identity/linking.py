@@ -284,7 +284,7 @@ def groups_of(
     inside = inside[np.argsort(of[scored.left[inside]], kind="stable")]
     left, right, odds = scored.left[inside], scored.right[inside], scored.log_odds[inside]
     barred: dict[int, dict[tuple[int, int], str]] = {}
-    for code, places in contradictions(version.model.comparisons(), scored.patterns[inside]):
+    for code, places in contradictions(version.model, scored.patterns[inside]):
         for pair in zip(left[places].tolist(), right[places].tolist(), strict=True):
             barred.setdefault(root[pair[0]], {}).setdefault(pair, code)
     for pair in cannot:

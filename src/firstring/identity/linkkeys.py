@@ -41,6 +41,15 @@ def tags(spec: Spec) -> dict[str, int]:
     return {key.name: place | (PROFILE if key.profile else 0) for place, key in enumerate(keys)}
 
 
+def bounds(spec: Spec) -> list[int]:
+    """By the 256 tags, how many records may carry a linking key; one that more carry is hot. None exceeds the spec's."""
+    known = tags(spec)
+    found = [spec.block_records] * 256
+    for key in spec.linking:
+        found[known[key.name]] = spec.most(key)
+    return found
+
+
 def link_keys_of(spec: Spec, values: Values, statistics: Statistics | None = None) -> list[LinkKey]:
     """The linking keys of one record, none twice.
 

@@ -24,7 +24,7 @@ from firstring.identity.spec import CLASSES, Comparison, Spec
 
 Floats: TypeAlias = NDArray[np.float64]
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 SAME: Final = 0
 UNRELATED: Final = len(CLASSES) - 1
 RATES: Final = {CLASSES.index(name): f"{name}_rate" for name in ("namesake", "local", "neighbour", "compatriot")}

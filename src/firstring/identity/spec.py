@@ -82,11 +82,15 @@ class Comparison(msgspec.Struct, frozen=True):
 
 
 class BlockingKey(msgspec.Struct, frozen=True):
-    """Records that agree in all parts (see `columns.part`) become candidate pairs. profile: no contact point in it."""
+    """Records that agree in all parts (see `columns.part`) become candidate pairs. profile: no contact point in it.
+
+    block_records: a bound of its own, where it is lower than that of the spec; 0: the spec's.
+    """
 
     name: str
     parts: tuple[str, ...]
     profile: bool = False
+    block_records: int = 0
 
 
 class Spec(msgspec.Struct, frozen=True):
@@ -98,7 +102,7 @@ class Spec(msgspec.Struct, frozen=True):
     comparisons: tuple[Comparison, ...]
     keys: tuple[BlockingKey, ...]
     block_records: int = 50
-    """A value shared by more records than this is hot for its key and makes no pairs under it."""
+    """A value shared by more records than this is hot for its key and makes no pairs under it (see `most`)."""
     link_keys: tuple[str, ...] = ()
 
     @property
@@ -116,6 +120,10 @@ class Spec(msgspec.Struct, frozen=True):
         """The keys under which records to be linked meet, in the order of `link_keys`; all keys where none is named."""
         by_name = {key.name: key for key in self.keys}
         return tuple(by_name[name] for name in self.link_keys) or self.keys
+
+    def most(self, key: BlockingKey) -> int:
+        """Records that may carry a value under a key; one that more carry is hot and makes no pairs under it."""
+        return min(key.block_records or self.block_records, self.block_records)
 
 
 def _identifier(name: str, column: str, same: float, *, fuzzy: bool, household: float = 0.0) -> Comparison:
@@ -238,7 +246,7 @@ _COMPARISONS: Final = (
             Level("different", "is different", 0.09, 0.66, 0.932),
         ),
     ),
-    _identifier("national_id", "national_id", 0.9, fuzzy=True),
+    _identifier("national_id", "national_id", 0.99, fuzzy=True),
     _identifier("account", "account", 0.8, fuzzy=False),
     _identifier("device", "device", 0.5, fuzzy=False, household=0.2),
     _identifier("cookie", "cookie", 0.4, fuzzy=False, household=0.2),
@@ -256,14 +264,16 @@ _PROFILE_KEYS: Final = (
     "family+initial+month", "root+year+month", "city+family+initial", "family_sound+year", "given_sound+month_day",
     "family_sound+month_day", "given_sound+year", "family_sound+city", "given_sound+city",
     "name_initial+born", "born+outward", "sounds+initial", "sounds+year", "sounds+city", "name_sound+year",
-    "address+name_sound",
+    "name_sound+city", "address+name_sound",
 )  # fmt: skip
+_FEW: Final = {"name_sound+city": 8}
+"""Keys of large blocks with few pairs of one person in each: only their smallest blocks are worth comparing."""
 
 _LINK_KEYS: Final = (
     "phone", "email", "email_local", "email_prefix+year", "email_host+name_initial",
     "national_id", "account", "device", "cookie", "social",
     "city+born", "name_initial+born", "born+outward", "sounds+initial", "sounds+year", "sounds+city", "name_sound+year",
-    "address+name_sound",
+    "name_sound+city", "address+name_sound",
 )  # fmt: skip
 """In the order of the keys. Chosen by the recall of pairs that a model finds likely: docs/decisions/linking-keys.md."""
 
@@ -271,7 +281,10 @@ PERSON: Final = Spec(
     _COMPARISONS,
     (
         *(BlockingKey(name, tuple(name.split("+"))) for name in _CONTACT_KEYS),
-        *(BlockingKey(name, tuple(name.split("+")), profile=True) for name in _PROFILE_KEYS),
+        *(
+            BlockingKey(name, tuple(name.split("+")), profile=True, block_records=_FEW.get(name, 0))
+            for name in _PROFILE_KEYS
+        ),
     ),
     link_keys=_LINK_KEYS,
 )

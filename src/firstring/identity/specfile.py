@@ -254,6 +254,8 @@ class _Reader:
         entry = f"key {key.name}"
         if not key.name or not key.parts:
             raise self._wrong(entry, "A key has a name and parts.", 'For example parts = ["family", "born"].')
+        if key.block_records and not 2 <= key.block_records <= 10_000:
+            raise self._wrong(entry, "block_records is a whole number from 2 to 10,000.", "0, if left out, is the spec's.")
         if len(set(key.parts)) != len(key.parts):
             raise self._wrong(entry, "A part is there twice.", "Each part once.")
         for part in key.parts:

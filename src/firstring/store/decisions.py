@@ -14,6 +14,7 @@ import msgspec
 
 from firstring.errors import BadInput
 from firstring.identity.linking import likely_between
+from firstring.identity.linkkeys import bounds
 from firstring.store.database import Connection, Database, Tenant
 from firstring.store.linkindex import Part, entries_of
 from firstring.store.linking import Change, linking_context, relink
@@ -306,10 +307,10 @@ async def _likely_across(
     if context is None:
         raise BadInput("no_model", "Records are not linked by a model yet.", hint="Train one: firstring train --store.")
     entries = await entries_of(connection, tenant, [one.part for one in there.values() if not one.part.is_copy])
-    most = context.active.model.spec.block_records + 1
+    most = bounds(context.active.model.spec)
     keys = {key for record, entry in entries.items() if record in apart for key in entry.keys}
-    rows = await connection.fetch(sql("linking", "holders"), tenant.tenant_id, list(keys), most)
-    hot = {row["key"] for row in rows if row["holders"] == most}
+    rows = await connection.fetch(sql("linking", "holders"), tenant.tenant_id, list(keys), max(most) + 1)
+    hot = {row["key"] for row in rows if row["holders"] > most[row["key"][0]]}
     return likely_between(entries, apart & entries.keys(), hot, context.active)
 
 

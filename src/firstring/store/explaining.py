@@ -25,6 +25,7 @@ from firstring.identity.explain import (
     said,
     shown_probability,
 )
+from firstring.identity.linkkeys import bounds
 from firstring.store.database import Connection, Tenant
 from firstring.store.linkindex import link_state
 from firstring.store.looking import (
@@ -285,9 +286,9 @@ async def _all_hot(connection: Connection, tenant: Tenant, version: ActiveModel 
         return False
     mine, others = (link_state(tenant.keys, version, record.values, record.external_key).keys for record in (left, right))
     shared = set(mine) & set(others)
-    most = version.model.spec.block_records + 1
-    rows = await connection.fetch(sql("linking", "holders"), tenant.tenant_id, list(shared), most)
-    return bool(shared) and len(rows) == len(shared) and all(row["holders"] == most for row in rows)
+    most = bounds(version.model.spec)
+    rows = await connection.fetch(sql("linking", "holders"), tenant.tenant_id, list(shared), max(most) + 1)
+    return bool(shared) and len(rows) == len(shared) and all(row["holders"] > most[row["key"][0]] for row in rows)
 
 
 async def _neighbours(

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from firstring.identity.clusters import Assignment, assign
 from firstring.identity.linking import NOTHING_KNOWN, Entry, Linked, likely_pairs, link
-from firstring.identity.linkkeys import Values
+from firstring.identity.linkkeys import Values, bounds
 from firstring.store.copies import Followed, Ranking, Region, follow, ranking
 from firstring.store.database import Connection, Tenant
 from firstring.store.linkindex import LINK_KEY_BYTES, LinkState, Part, copy_prefix, entries_of, link_state
@@ -140,7 +140,7 @@ class _Relinking:
         self._arrivals = change.arrivals
         self._gone = change.gone
         self._also = change.also
-        self._hot_records = context.active.model.spec.block_records
+        self._most = bounds(context.active.model.spec)
         self._before: dict[int, Part] = dict(change.before)
         """Records of the store that take part otherwise after the change."""
         self._entries: dict[int, Entry] = {}
@@ -242,9 +242,9 @@ class _Relinking:
         if not touched:
             return {}
         keys = list(touched)
-        bounds = [self._hot_records + 1 + touched[key] for key in keys]
+        looked = [self._most[key[0]] + 1 + touched[key] for key in keys]
         present: defaultdict[bytes, list[int]] = defaultdict(list)
-        for key, record in await carriers(self._connection, self._tenant, keys, bounds):
+        for key, record in await carriers(self._connection, self._tenant, keys, looked):
             present[key].append(record)
         coming: defaultdict[bytes, list[int]] = defaultdict(list)
         for record, entry in self._entries.items():
@@ -257,8 +257,9 @@ class _Relinking:
             if not here and len(come) == 1:
                 continue  # most keys are new; alone it makes no pair, and is not hot (a bound is 1 at least)
             stay = [record for record in here if record not in self._before] if self._before else here
-            hot = len(stay) + len(come) > self._hot_records
-            if hot != (len(here) > self._hot_records):
+            most = self._most[key[0]]
+            hot = len(stay) + len(come) > most
+            if hot != (len(here) > most):
                 reached.update(stay)
             if hot:
                 self._hot.add(key)
@@ -291,9 +292,9 @@ class _Relinking:
         carried = Counter(key for entry in region.values() for key in entry.keys)
         unknown = [key for key, records in carried.items() if records > 1 and key not in self._settled]
         if unknown:
-            most = self._hot_records + 1
+            most = max(self._most) + 1
             rows = await self._connection.fetch(sql("linking", "holders"), self._tenant.tenant_id, unknown, most)
-            self._hot |= {row["key"] for row in rows if row["holders"] == most}
+            self._hot |= {row["key"] for row in rows if row["holders"] > self._most[row["key"][0]]}
 
     # --- persons -----------------------------------------------------------------------------------------------
 

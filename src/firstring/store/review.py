@@ -18,6 +18,7 @@ from firstring.errors import BadInput
 from firstring.identity.explain import PairExplained
 from firstring.identity.labels import LabelReport
 from firstring.identity.levels import unpacked
+from firstring.identity.linkkeys import bounds
 from firstring.identity.model import cell_names
 from firstring.identity.review import Answer, Answered, Bin, Pool, calibration, drawn
 from firstring.ports import Random
@@ -172,11 +173,11 @@ async def _candidates(connection: Connection, tenant: Tenant, version: ActiveMod
     ats = [random.random() for _ in range(limits.REVIEW_SEEDS)]
     seeds = {row["record_id"] for row in await connection.fetch(sql("review", "some_records"), tenant.tenant_id, ats)}
     keys = [row["key"] for row in await connection.fetch(sql("review", "link_keys"), tenant.tenant_id, sorted(seeds))]
-    most = version.model.spec.block_records
-    rows = await connection.fetch(sql("review", "members"), tenant.tenant_id, keys, most + 1)
+    most = bounds(version.model.spec)
+    rows = await connection.fetch(sql("review", "members"), tenant.tenant_id, keys, max(most) + 1)
     wanted = set(seeds)
     for row in rows:
-        if len(row["records"]) <= most and len(wanted) < limits.REVIEW_POOL_RECORDS:
+        if len(row["records"]) <= most[row["key"][0]] and len(wanted) < limits.REVIEW_POOL_RECORDS:
             wanted |= set(row["records"])
     records = await records_by_id(connection, tenant, wanted)
     ids = [record.record_id for record in records]
