@@ -82,7 +82,7 @@ async def test_connections_at_the_same_time_leave_the_persons_of_the_definition(
     assert await stored(database, tenant, held) == by_definition(tenant, active, held)
 
 
-@pytest.mark.parametrize("nth", [8, 13, 15])
+@pytest.mark.parametrize("nth", [6, 9, 12])
 async def test_killed_in_the_middle_a_batch_is_whole_or_absent(
     database: Database, server: EmbeddedServer, master_key: bytes, nth: int
 ) -> None:

@@ -8,7 +8,7 @@ of the record alone, whatever came before it.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from firstring.identity.columns import compared
@@ -125,6 +125,23 @@ async def entries_of(connection: Connection, tenant: Tenant, parts: Iterable[Par
             content = content_of(values)
             opened.put(part.record_id, part.content_key, values, content)
             found[part.record_id] = Entry(content, part.external_key, values, part.keys)
+    return found
+
+
+async def candidates_of(connection: Connection, tenant: Tenant, records: Collection[int]) -> dict[int, Entry]:
+    """Records as they are compared with others, without their keys; those that are not there are left out."""
+    if not records:
+        return {}
+    opened = Opened.of(tenant)
+    found: dict[int, Entry] = {}
+    for row in await connection.fetch(sql("linking", "candidates"), tenant.tenant_id, list(records)):
+        record_id, external_key, content_key, wrapped_key, sealed = row
+        known = opened.get(record_id, content_key)
+        if known is None:
+            values = compared(tenant.keys.open(wrapped_key, sealed) or {})
+            known = values, content_of(values)
+            opened.put(record_id, content_key, *known)
+        found[record_id] = Entry(known[1], external_key, known[0], ())
     return found
 
 

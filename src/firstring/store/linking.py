@@ -17,7 +17,7 @@ from firstring.identity.linking import NOTHING_KNOWN, Entry, Linked, likely_pair
 from firstring.identity.linkkeys import Values, bounds
 from firstring.store.copies import Followed, Ranking, Region, follow, ranking
 from firstring.store.database import Connection, Tenant
-from firstring.store.linkindex import LINK_KEY_BYTES, LinkState, Part, copy_prefix, entries_of, link_state
+from firstring.store.linkindex import LINK_KEY_BYTES, LinkState, Part, candidates_of, copy_prefix, entries_of, link_state
 from firstring.store.models import ActiveModel, model_of
 from firstring.store.queries import sql
 
@@ -226,8 +226,7 @@ class _Relinking:
         reached |= {record for pair in self._decided.must for record in pair}
         carrying = await self._meet(touched, reached)
         candidates = {record for records in carrying.values() for record in records} - self._entries.keys()
-        parts = await parts_of(self._connection, self._tenant, candidates)
-        met = {**await entries_of(self._connection, self._tenant, parts.values()), **self._entries}
+        met = {**await candidates_of(self._connection, self._tenant, candidates), **self._entries}
         pairs, self._known = likely_pairs(met, self._entries.keys(), carrying, self._active)
         found = {record for pair in pairs for record in pair}
         self._alone = self._entries.keys() - found - self._before.keys()
@@ -242,10 +241,10 @@ class _Relinking:
         if not touched:
             return {}
         keys = list(touched)
+        # Of a key that so many carry more than may stay behind: it is hot, before the change and after.
         looked = [self._most[key[0]] + 1 + touched[key] for key in keys]
-        present: defaultdict[bytes, list[int]] = defaultdict(list)
-        for key, record in await carriers(self._connection, self._tenant, keys, looked):
-            present[key].append(record)
+        statement = sql("linking", "met")
+        present = dict(await self._connection.fetch(statement, self._tenant.tenant_id, keys, looked))
         coming: defaultdict[bytes, list[int]] = defaultdict(list)
         for record, entry in self._entries.items():
             for key in entry.keys:
@@ -254,6 +253,9 @@ class _Relinking:
         nobody: list[int] = []
         for key in keys:
             here, come = present.get(key, nobody), coming.get(key, nobody)
+            if here is None:
+                self._hot.add(key)
+                continue
             if not here and len(come) == 1:
                 continue  # most keys are new; alone it makes no pair, and is not hot (a bound is 1 at least)
             stay = [record for record in here if record not in self._before] if self._before else here

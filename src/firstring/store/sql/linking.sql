@@ -54,6 +54,21 @@ from whole w
 join person p on p.tenant_id = $1 and p.person_id = w.person_id
 join record r on r.tenant_id = $1 and r.person_id = w.person_id and not r.is_copy
 
+-- name: met
+-- Who carries each key, as far as $3; of a key that so many carry nobody is told, because it makes no pairs.
+select w.key, case when x.holders < w.bound then x.records end as records
+from unnest($2::bytea[], $3::int[]) as w(key, bound)
+cross join lateral (
+  select array_agg(c.record_id) as records, count(*) as holders
+  from (select k.record_id from record_key k where k.tenant_id = $1 and k.key = w.key limit w.bound) c
+) x
+where x.holders > 0
+
+-- name: candidates
+-- What is compared of records, to be opened.
+select record_id, external_key, content_key, wrapped_key, sealed from record
+where tenant_id = $1 and record_id = any ($2::bigint[])
+
 -- name: sealed
 select record_id, wrapped_key, sealed from record where tenant_id = $1 and record_id = any ($2::bigint[])
 
