@@ -6,12 +6,12 @@ where their rows share a hash of the key there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import product
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from firstring.identity.columns import DERIVED, EITHER_NAME, EITHER_ORDER, SEVERAL, SLOTS
-from firstring.identity.spec import Spec
+from firstring.identity.spec import BlockingKey, Spec
 from firstring.identity.statistics import Statistics
 
 Values = Mapping[str, Sequence[str]]
@@ -66,7 +66,8 @@ class KeyMaker:
         known = tags(spec)
         self.keys = spec.linking
         self.tags = [known[key.name] for key in self.keys]
-        self._statistics = statistics
+        self._parts = list(_parts(self.keys, statistics).items())
+        self._keys = [(place, key.parts) for place, key in enumerate(self.keys)]
 
     def keys_of(self, values: Values) -> list[LinkKey]:
         """The linking keys of one record, none twice."""
@@ -77,44 +78,77 @@ class KeyMaker:
 
     def texts_of(self, values: Values) -> list[tuple[int, str]]:
         """The linking keys of one record, as the key's place among `keys`, and the text."""
-        part_of: dict[str, Sequence[str]] = {}
+        texts: dict[str, Sequence[str]] = {}
+        for name, texts_of_part in self._parts:
+            texts[name] = texts_of_part(values, texts)
         found: list[tuple[int, str]] = []
-        for place, key in enumerate(self.keys):
-            slots = []
-            for part in key.parts:
-                texts = part_of.get(part)
-                if texts is None:
-                    texts = part_of[part] = _part(part, values, self._statistics)
-                if not texts:
-                    break
-                slots.append(texts)
+        for place, parts in self._keys:
+            slots = [texts[name] for name in parts]
+            if not all(slots):
+                continue
+            if len(slots) == 2 and len(slots[0]) == len(slots[1]) == 1:
+                found.append((place, f"{slots[0][0]}{_SEPARATOR}{slots[1][0]}"))
+            elif len(slots) == len(slots[0]) == 1:
+                found.append((place, slots[0][0]))
             else:
-                if all(len(texts) == 1 for texts in slots):
-                    found.append((place, _SEPARATOR.join([texts[0] for texts in slots])))
-                else:
-                    joined = dict.fromkeys(_SEPARATOR.join(one) for one in product(*slots))
-                    found += [(place, text) for text in joined]
+                found += [(place, text) for text in dict.fromkeys([_SEPARATOR.join(one) for one in product(*slots)])]
         return found
 
 
-def _part(name: str, values: Values, statistics: Statistics | None) -> Sequence[str]:
-    """The texts of one part: several where the column has several values."""
-    if name in EITHER_ORDER:
-        given, family = (_part(one, values, statistics) for one in EITHER_ORDER[name])
-        return (_SEPARATOR.join(sorted((given[0], family[0]))),) if given and family else ()
-    if name in EITHER_NAME:
-        return tuple(dict.fromkeys(text for one in EITHER_NAME[name] for text in _part(one, values, statistics)))
-    if name == "home":
-        address, postcode = values.get("address"), values.get("postcode")
-        return (f"{postcode[0]} {address[0]}",) if address and postcode else ()
+_Texts: TypeAlias = Callable[[Values, Mapping[str, Sequence[str]]], Sequence[str]]
+"""The texts of a part of keys: several where the column has several values. Out of values, and the parts before it."""
+
+
+def _parts(keys: Iterable[BlockingKey], statistics: Statistics | None) -> dict[str, _Texts]:
+    """The parts of keys by name, each after those that it rests on."""
+    found: dict[str, _Texts] = {}
+    for key in keys:
+        for name in key.parts:
+            if name in EITHER_ORDER or name in EITHER_NAME:
+                rests_on = EITHER_ORDER.get(name) or EITHER_NAME[name]
+                for one in rests_on:
+                    found.setdefault(one, _derived(one, statistics))
+                found.setdefault(name, _both(*rests_on) if name in EITHER_ORDER else _either(*rests_on))
+            elif name not in found:
+                found[name] = _home if name == "home" else _derived(name, statistics)
+    return found
+
+
+def _both(one: str, other: str) -> _Texts:
+    def texts(_values: Values, parts: Mapping[str, Sequence[str]]) -> Sequence[str]:
+        left, right = parts[one], parts[other]
+        return (_SEPARATOR.join(sorted((left[0], right[0]))),) if left and right else ()
+
+    return texts
+
+
+def _either(one: str, other: str) -> _Texts:
+    def texts(_values: Values, parts: Mapping[str, Sequence[str]]) -> Sequence[str]:
+        return tuple(dict.fromkeys((*parts[one], *parts[other])))
+
+    return texts
+
+
+def _home(values: Values, _parts: Mapping[str, Sequence[str]]) -> Sequence[str]:
+    address, postcode = values.get("address"), values.get("postcode")
+    return (f"{postcode[0]} {address[0]}",) if address and postcode else ()
+
+
+def _derived(name: str, statistics: Statistics | None) -> _Texts:
     base, derive = DERIVED.get(name, (name, None))
-    stated = values.get(base, ())
-    if len(stated) > 1:
-        if base not in SEVERAL:
-            stated = stated[:1]
-        elif len(stated) > SLOTS and statistics is not None:
-            stated = rarest(base, stated, statistics)
-    return stated if derive is None else tuple(text for value in stated if (text := derive(value)))
+
+    def texts(values: Values, _parts: Mapping[str, Sequence[str]]) -> Sequence[str]:
+        stated = values.get(base, ())
+        if len(stated) > 1:
+            if base not in SEVERAL:
+                stated = stated[:1]
+            elif len(stated) > SLOTS and statistics is not None:
+                stated = rarest(base, stated, statistics)
+        if derive is None or not stated:
+            return stated
+        return tuple([text for value in stated if (text := derive(value))])
+
+    return texts
 
 
 def rarest(column: str, values: Sequence[str], statistics: Statistics) -> list[str]:
