@@ -40,3 +40,15 @@ def test_another_key_knows_nothing() -> None:
     assert Statistics.from_bytes(content, b"another key 1234").bands("family", ["smith"]).tolist() == [1]
     with pytest.raises(ValueError):
         Statistics.from_bytes(b"no such thing", KEY)
+
+
+def test_one_value_is_looked_up_as_many_are() -> None:
+    statistics = table_of(ROWS).frozen(NAMES, KEY)
+    for column in (*NAMES, "device"):
+        values = ["ann", "bob", "smith", "+1", "+2", "home@example.org", "ann@example.org", "home", "nobody", ""]
+        assert [statistics.band(column, value) for value in values] == statistics.bands(column, values).tolist(), column
+    emails = ["home@example.org", "ann@example.org", "x@example.org"]
+    assert [statistics.has_several_names(email) for email in emails] == statistics.several_names(emails).tolist()
+    empty = Statistics(3, {}, KEY)
+    assert empty.band("given", "ann") == BANDS - 1
+    assert not empty.has_several_names("home@example.org")

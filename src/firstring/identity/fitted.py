@@ -36,6 +36,10 @@ class Fitted:
         self._statistics = statistics
         self._logs: dict[tuple[str, str], list[Logs]] = {}
         self._odds: dict[tuple[str, str], list[float]] = {}
+        self._alone = {
+            name: int(octave(np.array([2], np.int64), known.stated)[0]) for name, known in statistics.columns.items()
+        }
+        """By column, the octave of a value that one other record shares."""
         pairs = np.log(model.class_pairs(model.records))
         self.someone = float(pairs[_SAME] - pairs[UNRELATED])
         """ln odds that a record taken at random is of one given person rather than of somebody else."""
@@ -63,7 +67,7 @@ class Fitted:
         if by_band is None or len(by_band) == 1:
             return None if by_band is None else by_band[0]
         column = _RARITY_OF.get((comparison, level))
-        return None if column is None else by_band[int(self._statistics.bands(column, [value])[0])]
+        return None if column is None else by_band[self._statistics.band(column, value)]
 
     def commonness(self, kind: str, value: str) -> float:
         """By how much the odds that two records are of one person fall because an identifier is common, in nats (<= 0).
@@ -73,11 +77,10 @@ class Fitted:
         """
         level = "exact"
         if kind == "email" and SEVERAL_NAMES in self._statistics.columns:
-            level = "exact_several" if self._statistics.several_names([value])[0] else "exact"
+            level = "exact_several" if self._statistics.has_several_names(value) else "exact"
         by_band = self._odds.get((kind, level))
-        known = self._statistics.columns.get(kind)
-        if by_band is None or known is None:
+        alone = self._alone.get(kind)
+        if by_band is None or alone is None:
             return 0.0
-        alone = int(octave(np.array([2], np.int64), known.stated)[0])
-        band = int(self._statistics.bands(kind, [value])[0])
+        band = self._statistics.band(kind, value)
         return 0.0 if band >= alone else min(0.0, by_band[band] - by_band[alone])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -46,6 +47,8 @@ class Statistics:
         self.records = records
         self.columns = dict(columns)
         self._key = key
+        self._alone = {name: int(octave(np.ones(1, np.int64), one.stated)[0]) for name, one in self.columns.items()}
+        """By column, the octave of a value that no two records share."""
 
     def hashes(self, column: str, values: Sequence[str]) -> NDArray[np.uint64]:
         """The keyed hashes of values of a column."""
@@ -59,11 +62,18 @@ class Statistics:
         known = self.columns.get(column)
         if known is None:
             return np.full(len(values), BANDS - 1, np.uint8)
-        alone = octave(np.ones(1, np.int64), known.stated)[0]
-        found = np.full(len(values), alone, np.uint8)
+        found = np.full(len(values), self._alone[column], np.uint8)
         there, place = self._places(known, column, values)
         found[there] = known.bands[place[there]]
         return found
+
+    def band(self, column: str, value: str) -> int:
+        """`bands` of one value, in a tenth of the time."""
+        known = self.columns.get(column)
+        if known is None:
+            return BANDS - 1
+        place = self._place(known, column, value)
+        return int(known.bands[place]) if place >= 0 else self._alone[column]
 
     def stated(self, column: str) -> int:
         """How many of the version's records state a column."""
@@ -76,6 +86,18 @@ class Statistics:
         if known is None:
             return np.zeros(len(emails), np.bool_)
         return self._places(known, SEVERAL_NAMES, emails)[0]
+
+    def has_several_names(self, email: str) -> bool:
+        """`several_names` of one address."""
+        known = self.columns.get(SEVERAL_NAMES)
+        return known is not None and self._place(known, SEVERAL_NAMES, email) >= 0
+
+    def _place(self, known: Values, column: str, value: str) -> int:
+        """Where a value stands among those that are known; -1 where it does not."""
+        digest = hashlib.blake2b(value.encode(), digest_size=8, key=self._key, person=column.encode()[:16]).digest()
+        hashed = int.from_bytes(digest, sys.byteorder)
+        place = int(known.hashes.searchsorted(np.uint64(hashed)))
+        return place if place < len(known.hashes) and int(known.hashes[place]) == hashed else -1
 
     def _places(self, known: Values, column: str, values: Sequence[str]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
         hashes = self.hashes(column, values)
