@@ -21,6 +21,7 @@ from cryptography.x509 import Certificate
 
 from firstring import limits
 from firstring.api.app import create_app
+from firstring.api.ingest.flow import EventFlow
 from firstring.api.services import Services
 from firstring.bulk.driftwatch import DriftWatch
 from firstring.channels.calls import Calls, CallSettings
@@ -47,6 +48,7 @@ from firstring.store.arrivals import Arrivals
 from firstring.store.contacts import Contacts
 from firstring.store.database import Database, Tenant
 from firstring.store.hygiene import Hygiene
+from firstring.store.intake import EventIntake
 from firstring.store.notices import Notice, Notices
 from firstring.store.opening import OpenStore, open_database
 from firstring.store.ring import RingStore, warm
@@ -149,12 +151,16 @@ async def running(
 
         arrivals = Arrivals(database)
         stack.push_async_callback(arrivals.close)
+        intake = EventIntake(database, clock, country=settings.country)
+        stack.push_async_callback(intake.close)
         services = Services(
             settings=settings,
             database=database,
             notices=notices,
             ring=ring,
             arrivals=arrivals,
+            intake=intake,
+            flow=EventFlow(settings, metrics, clock.monotonic_s),
             contacts=contacts,
             decider=decider,
             models=models,

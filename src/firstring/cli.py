@@ -26,6 +26,7 @@ from firstring.contact import Resolution
 from firstring.errors import BadInput, FirstringError, Retryable
 from firstring.ports import SystemClock
 from firstring.settings import load
+from firstring.steward import events as events_commands
 from firstring.steward import persons as persons_commands
 from firstring.steward.cli import register as add_commands_of_stewards
 
@@ -44,6 +45,7 @@ app.add_typer(staff_app, name="staff")
 app.add_typer(agent_app, name="agent")
 app.add_typer(bench_app, name="bench")
 persons_commands.register(app)
+events_commands.register(app)
 
 out = Console()
 err = Console(stderr=True)
@@ -103,12 +105,13 @@ def token(
     role: Annotated[str, typer.Option(help="administrator, adapter, import, events, write_key, read or steward.")] = "read",
     name: Annotated[str, typer.Option(help="What the token is for.")] = "unnamed",
     tenant: Annotated[str, typer.Option(help="Tenant (default: the settings').")] = "",
+    source: Annotated[str, typer.Option(help="The system whose ids the token's events speak of; empty: any.")] = "",
     list_all: Annotated[bool, typer.Option("--list", help="Lists the tokens instead.")] = False,
     revoke: Annotated[int | None, typer.Option(help="Ends the token of this number instead.")] = None,
 ) -> None:
     """Makes an API token or a write key; it is shown once."""
     from firstring.bootstrap import database_only
-    from firstring.store.access import Access, TokenRole
+    from firstring.store.access import Access, TokenRole, signing_secret
 
     if role not in get_args(TokenRole):
         raise BadInput("role_invalid", f"There is no role {role}.", hint=f"One of: {', '.join(get_args(TokenRole))}.")
@@ -128,9 +131,12 @@ def token(
                 done = await access.revoke_token(its_tenant, revoke)
                 out.print(f"token {revoke} revoked" if done else f"there is no token {revoke} in use")
             else:
-                text, made = await access.create_token(its_tenant, role, name)  # type: ignore[arg-type]
+                text, made = await access.create_token(its_tenant, role, name, source or None)  # type: ignore[arg-type]
                 out.print(text, soft_wrap=True, highlight=False)
                 _say(f"role {made.role}, number {made.token_id}; it is not shown again")
+                if made.role == "write_key":
+                    secret = signing_secret(its_tenant.keys, made.token_id)
+                    _say(f"user ids are signed with {secret} (HMAC-SHA256, hex; keep it on your server)")
 
     _run(work())
 

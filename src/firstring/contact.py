@@ -117,7 +117,10 @@ class RecordRead(Value, frozen=True):
 
 
 class TouchRead(Value, frozen=True):
-    """An event of a record, opened. issue_effect: +1 opens, -1 closes the issue (issue_kind, issue_ref), 0 neither."""
+    """An event of a record, opened. issue_effect: +1 opens, -1 closes the issue (issue_kind, issue_ref), 0 neither.
+
+    claimed: it came with a public write key, so that anybody may have sent it.
+    """
 
     event_id: int
     record_id: int
@@ -129,6 +132,7 @@ class TouchRead(Value, frozen=True):
     issue_kind: str | None = None
     issue_ref: str | None = None
     issue_effect: int = 0
+    claimed: bool = False
 
 
 class FanOut(Value, frozen=True):

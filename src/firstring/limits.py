@@ -48,8 +48,28 @@ EVENT_AHEAD_S: Final = 3_600
 """How far an event may lie ahead of our clock before it is refused."""
 EVENT_EARLIEST: Final = datetime(1990, 1, 1, tzinfo=UTC)
 """An event before this is refused: such a time is a placeholder (1970-01-01, 0001-01-01)."""
+REJECTED_DAYS: Final = 30
+"""How long an event that was refused is kept, to be sent again once the cause is mended."""
+REJECTED_KEPT: Final = 100_000
+"""Events that were refused and are kept, of one tenant; beyond it the oldest are forgotten."""
+REJECTED_BYTES: Final = 65_536
+"""A refused event that is larger is kept by its reason alone."""
+EVENTS_TOGETHER: Final = 2_500
+"""Events of several calls that are stored in one transaction."""
+EVENTS_WAITING: Final = 50_000
+"""Events of one tenant that wait to be stored; beyond it callers are told to come again."""
 TOUCHES_SHOWN: Final = 5
 """Touches of a journey that people see, newest first."""
+
+# --- expressions (CEL) -------------------------------------------------------------------------------------------
+EXPRESSION_CHARS: Final = 2_000
+"""One expression, in characters."""
+EXPRESSION_DEPTH: Final = 40
+"""How deep an expression may be nested; chains of && and of || are one level."""
+EXPRESSION_RANGES: Final = 4
+"""Macros (all, exists, exists_one, filter, map) in one expression."""
+EXPRESSION_NESTED_RANGES: Final = 2
+"""Macros inside one another: each multiplies the time that evaluation may take."""
 
 # --- time --------------------------------------------------------------------------------------------------------
 DECIDE_DEADLINE_MS: Final = 700

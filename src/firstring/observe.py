@@ -44,6 +44,15 @@ class Metrics:
             registry=self.registry,
         )
         self._events = Counter("firstring_events_total", "Events taken in, by result.", ["result"], registry=self.registry)
+        self._events_rejected = Counter(
+            "firstring_events_rejected_total", "Events refused, by error code.", ["code"], registry=self.registry
+        )
+        self._events_limited = Counter(
+            "firstring_events_limited_total",
+            "Requests with events that were told to come later, by what was used up: client, key, lookups.",
+            ["by"],
+            registry=self.registry,
+        )
         self._drift = Gauge(
             "firstring_drift",
             "Drift of the model in force as the elected process found it last: 0 steady, 1 watch, 2 alarm.",
@@ -74,6 +83,13 @@ class Metrics:
     def events(self, result: str, count: int) -> None:
         if count:
             self._events.labels(result).inc(count)
+
+    def event_rejected(self, code: str) -> None:
+        self._events_rejected.labels(code).inc()
+
+    def events_limited(self, by: str) -> None:
+        """by: client, key or lookups."""
+        self._events_limited.labels(by).inc()
 
     def drift(self, tenant: str, state: int, measures: int) -> None:
         """state: 0 steady, 1 watch, 2 alarm; measures: how many are over their bound."""

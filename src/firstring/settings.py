@@ -84,6 +84,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         "info"
     )
 
+    # --- events ---
+    events_per_client_s: Annotated[
+        float, _setting("Events that one client may send with a public write key.", unit="events/s", gt=0, le=100_000)
+    ] = 100.0
+    events_per_key_s: Annotated[
+        float, _setting("Events that may come with one token.", unit="events/s", gt=0, le=1_000_000)
+    ] = 20_000.0
+    event_proxies: Annotated[
+        tuple[str, ...],
+        _setting("Addresses of proxies before the server: the client of their requests is the last of X-Forwarded-For."),
+    ] = ()
+
     # --- deciding ---
     identify_threshold: Annotated[
         float,

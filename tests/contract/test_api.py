@@ -46,6 +46,8 @@ ROUTES: dict[tuple[str, str], set[str]] = {
     ("get", "/v1/hygiene"): {"read", "steward"},
     ("post", "/v1/records"): {"import"},
     ("post", "/v1/events"): {"events", "write_key"},
+    ("get", "/v1/events/rejected"): set(),
+    ("post", "/v1/events/rejected/resend"): set(),
     ("get", "/v1/agents"): set(),
     ("post", "/v1/agents"): set(),
     ("put", "/v1/agents/{agent_id}"): set(),

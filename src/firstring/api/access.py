@@ -27,11 +27,13 @@ Guard = Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], Awaitab
 
 
 class Caller(NamedTuple):
-    """The tenant a request speaks for, the role of its token, and the token's name."""
+    """The tenant a request speaks for, the role of its token, the token's name, the source it is for, its number."""
 
     tenant: Tenant
     role: str
     name: str = ""
+    source: str | None = None
+    token_id: int = 0
 
 
 class Tokens:
@@ -52,7 +54,7 @@ class Tokens:
             tenant, token = await by_deadline(self._access.token(text), within_s)
         except TimeoutError:
             raise Retryable("database_slow", "PostgreSQL did not answer in time.", hint="Retry; look at its load.") from None
-        caller = Caller(tenant, token.role, token.name)
+        caller = Caller(tenant, token.role, token.name, token.source, token.token_id)
         self._remembered[text] = (now + REMEMBERED_S, caller)
         if len(self._remembered) > REMEMBERED:
             self._remembered.popitem(last=False)

@@ -18,6 +18,8 @@ from firstring.api.agents import AgentsController
 from firstring.api.contacts import ContactsController
 from firstring.api.document import complete, openapi_config
 from firstring.api.errors import HANDLERS
+from firstring.api.ingest.door import Door
+from firstring.api.ingest.rejected import RejectedController
 from firstring.api.operating import OperatingController
 from firstring.api.people import PeopleController
 from firstring.api.persons import PersonsController
@@ -39,8 +41,11 @@ def create_app(
     services: Services, pages: Sequence[Any] = (), error_handlers: Mapping[Any, Any] = HANDLERS, **page_options: Any
 ) -> Litestar:
     """The application over running services. `pages` are the desk's route handlers."""
+    state = _state(services)
     app = Litestar(
         route_handlers=[
+            *Door(services, state.tokens).handlers(),
+            RejectedController,
             OperatingController,
             VoiceController,
             ContactsController,
@@ -54,7 +59,7 @@ def create_app(
             "services": Provide(lambda: services, sync_to_thread=False),
             "caller": Provide(provide_caller),
         },
-        state=_state(services),
+        state=state,
         exception_handlers=dict(error_handlers),
         middleware=[_measured(services.metrics)],
         request_max_body_size=limits.BODY_BYTES,

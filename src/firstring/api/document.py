@@ -44,6 +44,7 @@ _ERRORS: Final = {
     404: "There is nothing of this id.",
     409: "It cannot be done in the present state.",
     413: "The body is too large.",
+    429: "More events than may be sent at a time: come again after Retry-After.",
     500: "Something failed here: an operator has to look.",
     503: "Not now: the same call may succeed later.",
 }
@@ -107,6 +108,10 @@ _EXAMPLES: Final[dict[tuple[str, str], Any]] = {
                 "properties": {"order_id": "1042"},
             }
         ],
+    },
+    ("/v1/events/rejected/resend", "post"): {
+        "ids": [17],
+        "mended": {"17": {"type": "track", "event": "Order Completed", "userId": "1001", "messageId": "m-2"}},
     },
     ("/v1/agents", "post"): {
         "name": "Ann Lee",
@@ -174,6 +179,8 @@ def _errors(path: str, operation: Operation) -> None:
         possible.append(409)
     if path == "/v1/decide" or operation.request_body is not None:
         possible.append(413)
+    if path == "/v1/events":
+        possible.append(429)
     media = {"schema": _ref("ErrorBody"), "example": _ERROR_EXAMPLE}
     for code in sorted(possible):
         responses[str(code)] = {"description": _ERRORS[code], "content": {JSON: media}}

@@ -36,7 +36,9 @@ class ErrorBody(msgspec.Struct, frozen=True):
 
 def respond(error: FirstringError) -> Response[dict[str, Any]]:
     """The error as a response; Retry-After where a retry may help."""
-    headers = {"Retry-After": str(RETRY_AFTER_S)} if isinstance(error, Retryable) else {}
+    headers = {}
+    if isinstance(error, Retryable) or error.status == 429:
+        headers["Retry-After"] = str(error.where.get("retry_after_s", RETRY_AFTER_S))
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return Response(error.as_json(), status_code=error.status, media_type=MediaType.JSON, headers=headers)

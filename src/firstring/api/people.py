@@ -5,21 +5,21 @@ from __future__ import annotations
 from typing import Annotated, Any, Final
 
 import msgspec
-from litestar import Controller, post
+from litestar import Controller, Request, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody, Parameter
 from msgspec import Meta
 
 from firstring import limits
 from firstring.api.access import Caller, allow
+from firstring.api.ingest.taking import Rejected, sender_of, take
 from firstring.api.services import Services
 from firstring.contact import Resolution
 from firstring.decide import looked_up, who
 from firstring.errors import BadInput
 from firstring.identity.canonical import CanonicalRecord, canonical_record
 from firstring.identity.evidence import gather
-from firstring.journey.events import Event, parse_event
-from firstring.store.events import ingest
+from firstring.journey.events.formats import FORMATS
 
 Source = Annotated[
     str, Meta(pattern=r"^[^\x00-\x1f\x7f-\x9f]{1,100}$(?!\n)", description="The system that the data come from.")
@@ -36,19 +36,10 @@ class ResolveRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class EventsRequest(msgspec.Struct, frozen=True):
-    """A batch of events in Segment's form; `source` names the system they come from."""
+    """A batch of events in Segment's form; `source` names the system they come from, where the token does not."""
 
     batch: list[dict[str, Any]]
-    source: Source = "events"
-
-
-class Rejected(msgspec.Struct, frozen=True):
-    """A record or event that was not taken (or, in left_out, one value of a record): its place in the batch and why."""
-
-    index: int
-    code: str
-    message: str
-    field: str | None = None
+    source: Source | None = None
 
 
 class EventsResult(msgspec.Struct, frozen=True):
@@ -131,27 +122,17 @@ class PeopleController(Controller):
         summary="Events of customers, stored before the answer",
     )
     async def events(
-        self, data: JSONBody[EventsRequest], services: NamedDependency[Services], caller: NamedDependency[Caller]
+        self,
+        data: JSONBody[EventsRequest],
+        services: NamedDependency[Services],
+        caller: NamedDependency[Caller],
+        request: Request[Any, Any, Any],
     ) -> EventsResult:
         """Idempotent by messageId."""
-        _bounded("batch", data.batch, limits.EVENTS_PER_BATCH)
-        now = services.clock.now()
-        good: list[Event] = []
-        places: list[int] = []
-        rejected: list[Rejected] = []
-        for index, raw in enumerate(data.batch):
-            try:
-                good.append(parse_event(raw, received_at=now))
-                places.append(index)
-            except BadInput as error:
-                rejected.append(Rejected(index, error.code, error.message, error.where.get("field")))
-        country = services.settings.country
-        result = await ingest(services.database, caller.tenant, data.source, good, now=now, country=country)
-        rejected += [Rejected(places[index], code, message) for index, code, message in result.rejected]
-        services.metrics.events("stored", result.stored)
-        services.metrics.events("duplicate", result.duplicates)
-        services.metrics.events("rejected", len(rejected))
-        return EventsResult(result.stored, result.duplicates, sorted(rejected, key=lambda item: item.index))
+        sender = sender_of(caller, data.source)
+        services.flow.events(caller, services.flow.client(request.scope), len(data.batch))
+        taken = await take(services, sender, FORMATS["segment"], data.batch, {}, now=services.clock.now())
+        return EventsResult(taken.stored, taken.duplicates, taken.rejected)
 
 
 def _bounded(field: str, batch: list[dict[str, Any]], at_most: int) -> None:

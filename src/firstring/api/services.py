@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from firstring.api.ingest.flow import EventFlow
 from firstring.channels.calls import Calls
 from firstring.contact import Decision
 from firstring.decide import Decider, Models
@@ -16,6 +17,7 @@ from firstring.settings import Settings
 from firstring.store.arrivals import Arrivals
 from firstring.store.contacts import Contacts
 from firstring.store.database import Database, Tenant
+from firstring.store.intake import EventIntake
 from firstring.store.notices import Notices
 from firstring.store.ring import RingStore
 
@@ -29,6 +31,8 @@ class Services:
     notices: Notices
     ring: RingStore
     arrivals: Arrivals
+    intake: EventIntake
+    flow: EventFlow
     contacts: Contacts
     decider: Decider
     models: Models

@@ -110,9 +110,10 @@ def open_issues(touches: Sequence[TouchRead]) -> tuple[OpenIssue, ...]:
 
     A function of the set of events: neither their order of arrival nor duplicates matter. An issue (person, kind,
     ref) is open when something opened it at or after everything that closed it; it counts as opened by the earliest
-    such event.
+    such event. What anybody may have sent closes only what anybody may have sent.
     """
     last_closed: dict[tuple[int, str, str], datetime] = {}
+    last_claimed_closed: dict[tuple[int, str, str], datetime] = {}
     openings: list[tuple[tuple[int, str, str], TouchRead]] = []
     for touch in touches:
         if touch.issue_kind is None or touch.issue_effect == 0:
@@ -120,11 +121,15 @@ def open_issues(touches: Sequence[TouchRead]) -> tuple[OpenIssue, ...]:
         issue = (touch.person_id, touch.issue_kind, touch.issue_ref or "")
         if touch.issue_effect > 0:
             openings.append((issue, touch))
-        elif issue not in last_closed or last_closed[issue] < touch.occurred_at:
-            last_closed[issue] = touch.occurred_at
+        else:
+            closed = last_claimed_closed if touch.claimed else last_closed
+            if issue not in closed or closed[issue] < touch.occurred_at:
+                closed[issue] = touch.occurred_at
     opened_by: dict[tuple[int, str, str], TouchRead] = {}
     for issue, touch in openings:
         if issue in last_closed and last_closed[issue] > touch.occurred_at:
+            continue
+        if touch.claimed and issue in last_claimed_closed and last_claimed_closed[issue] > touch.occurred_at:
             continue
         first = opened_by.get(issue)
         if first is None or (touch.occurred_at, touch.event_id) < (first.occurred_at, first.event_id):

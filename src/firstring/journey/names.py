@@ -42,6 +42,8 @@ SPEC_NAMES: Final[tuple[str, ...]] = (
     "Sign In Failed",
     "Password Reset Requested",
     "Identified",
+    "Aliased",
+    "Group Joined",
     "Page Viewed",
     "Screen Viewed",
     # contacts (live chat, and calls in its manner)

@@ -21,6 +21,7 @@ from firstring.errors import BadInput
 from firstring.ports import Clock
 from firstring.store.database import Database, Tenant
 from firstring.store.queries import sql
+from firstring.store.seal import TenantKeys
 
 StaffRole = Literal["agent", "supervisor", "administrator"]
 TokenRole = Literal["administrator", "adapter", "import", "events", "write_key", "read", "steward"]
@@ -62,6 +63,8 @@ class Token(NamedTuple):
     name: str
     created_at: datetime
     revoked_at: datetime | None
+    source: str | None = None
+    """The system whose ids the events of this token speak of; None: not said."""
 
 
 class Access:
@@ -176,18 +179,25 @@ class Access:
 
     # --- tokens ---
 
-    async def create_token(self, tenant: Tenant, role: TokenRole, name: str) -> tuple[str, Token]:
-        """(the token's text, shown once and not stored; the token). Raises BadInput role_invalid, token_name_invalid."""
+    async def create_token(self, tenant: Tenant, role: TokenRole, name: str, source: str | None = None) -> tuple[str, Token]:
+        """(the token's text, shown once and not stored; the token). source: the system that its events come from.
+
+        Raises BadInput role_invalid, token_name_invalid, source_invalid.
+        """
         if role not in get_args(TokenRole):
             raise _unknown_role(role, get_args(TokenRole))
         if not 0 < len(name) <= 100 or not name.isprintable():
             raise BadInput("token_name_invalid", "A token needs a name of up to 100 characters.", where={"field": "name"})
+        if source is not None and not (0 < len(source) <= 100 and source.isprintable()):
+            raise BadInput(
+                "source_invalid", "A source has a name of 1 to 100 printable characters.", where={"field": "source"}
+            )
         secret, now = secrets.token_urlsafe(32), self._clock.now()
         async with self._database.transaction(tenant.tenant_id) as connection:
             token_id = await connection.fetchval(
-                sql("access", "add_token"), tenant.tenant_id, _digest(secret), role, name, now
+                sql("access", "add_token"), tenant.tenant_id, _digest(secret), role, name, now, source
             )
-        return f"fr_{tenant.tenant_id}_{secret}", Token(token_id, role, name, now, None)
+        return f"fr_{tenant.tenant_id}_{secret}", Token(token_id, role, name, now, None, source)
 
     async def token(self, text: str) -> tuple[Tenant, Token]:
         """Whose token it is. Raises BadInput unknown_token (401)."""
@@ -274,6 +284,11 @@ def _unknown_role(role: str, known: tuple[str, ...]) -> BadInput:
     return BadInput("role_invalid", "There is no such role.", where={"field": "role"}, hint=f"One of {', '.join(known)}.")
 
 
+def signing_secret(keys: TenantKeys, token_id: int) -> str:
+    """The secret with which one's own server signs user ids for a write key. Derived, not stored."""
+    return keys.blind("signing", str(token_id)).hex()
+
+
 def _digest(secret: str) -> bytes:
     return hashlib.sha256(secret.encode()).digest()
 
@@ -283,4 +298,4 @@ def _staff(row: asyncpg.Record) -> Staff:
 
 
 def _token(row: asyncpg.Record) -> Token:
-    return Token(row["token_id"], row["role"], row["name"], row["created_at"], row["revoked_at"])
+    return Token(row["token_id"], row["role"], row["name"], row["created_at"], row["revoked_at"], row["source"])

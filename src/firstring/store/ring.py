@@ -354,6 +354,7 @@ def _touches(keys: Any, recent: Sequence[Any], issues: Sequence[Any]) -> tuple[t
                 issue_kind=row["issue_kind"],
                 issue_ref=payload.get("issue_ref"),
                 issue_effect=row["issue_effect"],
+                claimed=payload.get("claimed", False),
             )
         )
     return tuple(touches), tuple(p for p, count in counts.items() if count > limits.ISSUE_EVENTS_PER_PERSON)

@@ -60,14 +60,14 @@ delete from staff_session where tenant_id = $1 and staff_id = $2
 delete from staff_session where tenant_id = $1 and expires_at <= $2
 
 -- name: add_token
-insert into api_token (tenant_id, token_key, role, name, created_at) values ($1, $2, $3, $4, $5) returning token_id
+insert into api_token (tenant_id, token_key, role, name, created_at, source) values ($1, $2, $3, $4, $5, $6) returning token_id
 
 -- name: token
-select token_id, role, name, created_at, revoked_at from api_token
+select token_id, role, name, created_at, revoked_at, source from api_token
 where tenant_id = $1 and token_key = $2 and revoked_at is null
 
 -- name: tokens
-select token_id, role, name, created_at, revoked_at from api_token where tenant_id = $1 order by token_id
+select token_id, role, name, created_at, revoked_at, source from api_token where tenant_id = $1 order by token_id
 
 -- name: revoke_token
 update api_token set revoked_at = $3 where tenant_id = $1 and token_id = $2 and revoked_at is null returning token_id
