@@ -11,7 +11,7 @@ demo: setup  ## sample customers, a server, real SIP calls; stays until Ctrl-C
 	@$(BIN)/firstring demo $(DEMO)
 
 test: setup-test check  ## everything that CI runs
-	$(BIN)/pytest $(PYTEST)
+	$(BIN)/pytest --numprocesses 2 --dist loadfile $(PYTEST)
 
 check: setup-test  ## style, types, direction of imports
 	$(BIN)/ruff check src tests bench

@@ -97,7 +97,8 @@ async def test_held_merges(database: Database, tenant: Tenant, command: Command)
     before = await _persons(database, tenant, JUNIOR)
     held = json.loads(_told(command("held", "list", "--json")))
     assert held[0]["guard"] == "suffix_contradicts"
-    assert "One is called Jr" in _told(command("held", "list"))
+    table = _told(command("held", "list"))  # 80 characters wide: where the cell breaks depends on the ids beside it
+    assert "One is called Jr" in " ".join(table.replace("│", " ").split())
     pair = (str(before["s1"]), str(before["j1"]))
     assert "decision" in _told(command("held", "reject", *pair, "--because", "father and son", "--by", "eve"))
     assert "no merge is held" in _told(command("held", "list"))

@@ -6,28 +6,38 @@ import re
 import shlex
 from pathlib import Path
 
+import pytest
 import typer.main
 
 from firstring.bench import callers, people
 from firstring.cli import app
 
-DOCS = (Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md").read_text("utf-8")
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = (ROOT / "docs" / "benchmarks.md").read_text("utf-8")
 
 
-def test_every_option_is_documented_and_every_command_understood() -> None:
-    bench = typer.main.get_command(app).commands["bench"].commands["ring"]  # type: ignore[attr-defined]
-    known = {
-        name
-        for parameter in bench.params
-        for name in (*parameter.opts, *parameter.secondary_opts)
-        if name not in ("--help", "--splink", "--no-keep", "--no-json")
-    }
+@pytest.mark.parametrize(
+    ("name", "documents", "commands"), [("ring", ("benchmarks.md",), 3), ("identity", ("benchmarks.md", "linking.md"), 3)]
+)
+def test_every_option_is_documented_and_every_command_understood(
+    name: str, documents: tuple[str, ...], commands: int
+) -> None:
+    bench = typer.main.get_command(app).commands["bench"].commands[name]  # type: ignore[attr-defined]
+    text = "\n".join((ROOT / "docs" / document).read_text("utf-8") for document in documents)
+    documented = set(re.findall(r"`(--[a-z-]+)", text))
+    for parameter in bench.params:  # of a switch one of its two names is enough
+        assert documented & {*parameter.opts, *parameter.secondary_opts} or parameter.opts == ["--help"]
+    lines = [line[2:].partition("#")[0] for line in text.splitlines() if line.startswith(f"$ firstring bench {name}")]
+    assert len(lines) == commands
+    for line in lines:
+        bench.make_context(name, shlex.split(line)[3:])
+
+
+def test_benchmarks_names_no_option_that_is_not_there() -> None:
     documented = set(re.findall(r"`(--[a-z-]+)", DOCS))
-    assert documented == known
-    commands = [line[2:].partition("#")[0] for line in DOCS.splitlines() if line.startswith("$ firstring bench ring")]
-    assert len(commands) == 3
-    for command in commands:
-        assert bench.make_context("ring", shlex.split(command)[3:]).params["seconds"] > 0
+    commands = typer.main.get_command(app).commands["bench"].commands.values()  # type: ignore[attr-defined]
+    known = {option for one in commands for each in one.params for option in (*each.opts, *each.secondary_opts)}
+    assert documented <= known
 
 
 def test_the_generator_and_the_callers_are_as_described() -> None:
