@@ -203,6 +203,13 @@ def test_the_map_of_the_house_is_complete() -> None:
     assert named == there
 
 
+def test_the_readme_leads_to_every_document() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    assert set(re.findall(r"^\| \[[^]]+\]\((docs/[a-z-]+\.md)\) \|", readme, re.MULTILINE)) == {
+        f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")
+    }
+
+
 def test_every_dependency_has_its_reason() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     wanted = [*project["dependencies"], *(one for extra in project["optional-dependencies"].values() for one in extra)]
