@@ -88,10 +88,12 @@ class Door:
     def handlers(self) -> list[ASGIRouteHandler]:
         """The routes."""
         return [
-            asgi(list(self._addresses), name="events")(self._guarded(self._events)),
-            asgi("/v1/m", name="sdk_metrics")(self._guarded(self._passed_over)),
-            asgi("/v1/projects/{key:str}/settings", name="segment_settings")(self._guarded(self._segment_settings)),
-            asgi("/sourceConfig", name="rudder_settings")(self._guarded(self._rudder_settings)),
+            asgi(list(self._addresses), name="events", copy_scope=False)(self._guarded(self._events)),
+            asgi("/v1/m", name="sdk_metrics", copy_scope=False)(self._guarded(self._passed_over)),
+            asgi("/v1/projects/{key:str}/settings", name="segment_settings", copy_scope=False)(
+                self._guarded(self._segment_settings)
+            ),
+            asgi("/sourceConfig", name="rudder_settings", copy_scope=False)(self._guarded(self._rudder_settings)),
         ]
 
     # --- answers ---
