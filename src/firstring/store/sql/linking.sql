@@ -19,7 +19,12 @@ where tenant_id = $1 and model_id = $2
 -- name: context
 -- What a change of records needs to know first: the version that links them, and whether anybody decided anything.
 -- And what the history of records needs (0004): the time of the change is the program's.
-select set_config('app.now', $2::timestamptz::text, true),
+-- What follows in the transaction looks up a few rows of tables that may have millions, by indexes. It is planned once for
+-- each connection, and never to read a table from end to end: as planned for a table that is small when a server starts, or
+-- by statistics of yesterday's, one statement took seconds.
+select set_config('app.now', $2::timestamptz::text, true), set_config('plan_cache_mode', 'force_generic_plan', true),
+       set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true),
+       set_config('enable_mergejoin', 'off', true),
        (select model_id from identity_model where tenant_id = $1 and state = 'active') as model_id,
        exists (select from link_decision where tenant_id = $1 and revoked_at is null) as decided
 
@@ -80,13 +85,20 @@ cross join lateral (select 1 from record_key k where k.tenant_id = $1 and k.key 
 group by w.key
 
 -- name: one_follower
--- Of each content one record that follows the first ones, if there is any.
+-- Of each content one record that follows the first ones, if there is any. One by one along the index, by laterals that
+-- cannot be flattened: there may be a million of one content.
 select w.place, x.record_id, x.person_id
 from unnest($2::int[], $3::bytea[], $4::bytea[]) as w(place, low, high)
 cross join lateral (
   select r.record_id, r.person_id
-  from record_key k join record r on r.tenant_id = $1 and r.record_id = k.record_id
-  where k.tenant_id = $1 and k.key > w.low and k.key < w.high and r.is_copy and r.record_id <> all ($5::bigint[])
+  from (
+    select k.key, k.record_id from record_key k
+    where k.tenant_id = $1 and k.key > w.low and k.key < w.high order by k.key offset 0
+  ) k
+  cross join lateral (
+    select y.record_id, y.person_id from record y where y.tenant_id = $1 and y.record_id = k.record_id and y.is_copy offset 0
+  ) r
+  where r.record_id <> all ($5::bigint[])
   order by k.key limit 1
 ) x
 
