@@ -66,7 +66,7 @@ EXPRESSION_CHARS: Final = 2_000
 """One expression, in characters."""
 EXPRESSION_DEPTH: Final = 40
 """How deep an expression may be nested; chains of && and of || are one level."""
-EXPRESSION_RANGES: Final = 4
+EXPRESSION_RANGES: Final = 8
 """Macros (all, exists, exists_one, filter, map) in one expression."""
 EXPRESSION_NESTED_RANGES: Final = 2
 """Macros inside one another: each multiplies the time that evaluation may take."""
