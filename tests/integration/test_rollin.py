@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import random
 import secrets
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import count
 from typing import Any
 
 import msgspec
@@ -16,6 +19,7 @@ from tests.linked_store import NOW, SOURCE, THRESHOLD, by_definition, stored, ve
 from tests.linking_rig import model_by_hand
 from tests.store_people import people
 
+from firstring.bulk import switch
 from firstring.bulk.rollin import retire, roll_in
 from firstring.bulk.storelink import FROZEN
 from firstring.errors import BadInput, Retryable
@@ -113,6 +117,108 @@ _BRIDGE = {**_ANN, "email": "ann@lee.org", "account": "K-100"}
 _BY_ACCOUNT = {"given_name": "Ann", "family_name": "Lee", "account": "K-100"}
 _BY_DATE = {"given_name": "Ann", "family_name": "Lee", "birth_date": "1970-05-06"}
 _BOB = {"given_name": "Bob", "family_name": "Ray", "birth_date": "1999-05-06", "email": "bob.ray@mail.org"}
+
+
+class _Ended(Exception):
+    """The program was ended."""
+
+
+def _ending(calls: int) -> Callable[[str, int, int], None]:
+    """Progress that ends the program: calls counts what changes the store, batch by batch."""
+    left = count(calls, -1)
+
+    def told(what: str, _done: int, _whole: int) -> None:
+        if what in ("keys", "linking changes", "settling", "old keys") and next(left) == 0:
+            raise _Ended
+
+    return told
+
+
+async def _ended(database: Database, tenant: Tenant, number: int, calls: int) -> None:
+    with suppress(_Ended):
+        await roll_in(
+            database, tenant, str(number), yes=True, threshold=None, memory_mb=100, clock=CLOCK, told=_ending(calls)
+        )
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    before=steps,
+    ended=st.lists(st.tuples(st.integers(0, 6), steps), min_size=1, max_size=3),
+    first=st.booleans(),
+    other=st.booleans(),
+)
+async def test_it_may_be_ended_at_any_moment_and_records_come_before_it_goes_on(
+    database: Database, before: list[Any], ended: list[tuple[int, list[Any]]], first: bool, other: bool
+) -> None:
+    tenant = await database.add_tenant(f"t-{secrets.token_hex(6)}", NOW)
+    assert tenant is not None
+    world = World(database, tenant)
+    if not first:
+        await rolled(database, tenant, await candidate(database, tenant, block_records=HOT), yes=True)
+    for step in before:
+        await world.step(step)
+    keys = OTHER_KEYS if other else PERSON.link_keys
+    number = await candidate(database, tenant, block_records=HOT + 1, link_keys=keys)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, records in (("BATCH_RECORDS", 3), ("LINKED_RECORDS", 2), ("SETTLED_RECORDS", 1)):
+            patch.setattr(switch, name, records)
+        for calls, some in ended:
+            await _ended(database, tenant, number, calls)
+            for step in some:
+                await world.step(step)
+        await rolled(database, tenant, number, yes=True)
+    await world.check()
+
+
+async def test_what_comes_before_all_records_are_settled_meets_the_persons_of_the_version(
+    database: Database, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(switch, "SETTLED_RECORDS", 1)
+    rows = tuple(record for _, record, _ in people(34, 120))
+    world = World(database, tenant)
+    await apply_records(database, tenant, SOURCE, rows, now=NOW)
+    world.held = {record.record_id: record for record in rows}
+    number = await candidate(database, tenant, sample=rows, records=120)
+    await rolled(database, tenant, number, yes=False)
+    await _ended(database, tenant, number, 1 + -(-120 // switch.BATCH_RECORDS))
+    active = await version_of(database, tenant)
+    assert active.model_id == number
+    assert await _unsettled(database, tenant) > 60
+    persons = by_definition(tenant, active, world.held).persons
+    several = sorted((person for person in persons if len(person) > 1), key=min)[:12]
+    for place, person in enumerate(several[:6]):
+        again = msgspec.structs.replace(world.held[min(person)], record_id=f"again-{place}")
+        await apply_records(database, tenant, SOURCE, [again], now=NOW)
+        world.held[again.record_id] = again
+        [wanted] = [one for one in by_definition(tenant, active, world.held).persons if again.record_id in one]
+        assert wanted in (await stored(database, tenant, world.held, whole=False)).persons
+    for person in several[6:]:
+        await decide_link(
+            database, tenant, "cannot", (SOURCE, min(person)), (SOURCE, max(person)), by="tess", reason="knows them", now=NOW
+        )
+        found = (await stored(database, tenant, world.held, whole=False)).persons
+        assert not [one for one in found if {min(person), max(person)} <= one]
+    assert await _unsettled(database, tenant) > 0
+    await rolled(database, tenant, number, yes=True)
+    assert await _unsettled(database, tenant) == 0
+    await world.check(tuple(("cannot", min(person), max(person)) for person in several[6:]))
+
+
+async def _unsettled(database: Database, tenant: Tenant) -> int:
+    async with database.transaction(tenant.tenant_id) as connection:
+        return int(await connection.fetchval("select count(*) from rolled_record where region_id is not null"))
+
+
+async def test_a_roll_in_that_is_given_up_leaves_no_key_behind(database: Database, tenant: Tenant) -> None:
+    world = World(database, tenant)
+    await rolled(database, tenant, await candidate(database, tenant), yes=True)
+    await world.step({1: _ANN, 2: _BRIDGE, 3: _BY_ACCOUNT, 4: _BOB})
+    number = await candidate(database, tenant, link_keys=OTHER_KEYS)
+    await _ended(database, tenant, number, 0)
+    await world.step([4])
+    await retire(database, tenant, str(number), clock=CLOCK)
+    await world.check()
 
 
 async def test_decisions_made_and_revoked_meanwhile_hold(database: Database, tenant: Tenant) -> None:

@@ -41,7 +41,7 @@ from firstring.store import embedded
 from firstring.store.arrivals import Arrivals
 from firstring.store.database import Database, Tenant, connect
 from firstring.store.decisions import decide_link, revoke_decision, unmerge
-from firstring.store.linking import parts_of
+from firstring.store.linkindex import parts_of
 from firstring.store.notices import Notices
 from firstring.store.queries import sql
 from firstring.store.records import apply_records, external_key
@@ -58,6 +58,8 @@ LOOK_UPS: Final = 500
 SPLINK_S: Final = 30.0
 SPLINK_MAX_S: Final = 600.0
 _SOURCE: Final = "arrivals"
+_BETWEEN_S: Final = 0.01
+"""Between two changes of a store into which a version is rolled."""
 _OF_THE_COMPANY: Final = 100_000_000
 """The first household whose people share a switchboard: far from all others."""
 
@@ -121,8 +123,16 @@ class Bench:
         await self._upkeep(rig)
         took_s, memory_mb = await self._commands(rig, [("train", "--store")])
         self.add(Measure("train --store", "s", took_s, note=costs(took_s, memory_mb)))
+        waits_ms: list[float] = []
+        changing = asyncio.create_task(self._wait(rig, waits_ms))
         took_s, memory_mb = await self._commands(rig, [("model", "roll-in", "1", "--yes")])
-        self.add(Measure("model roll-in --yes", "s", took_s, note=costs(took_s, memory_mb)))
+        changing.cancel()
+        await asyncio.wait((changing,))
+        note = f"n={len(waits_ms):,}, p99 {quantile(waits_ms, 0.99):,.0f} ms"
+        self.add(
+            Measure("model roll-in --yes", "s", took_s, note=costs(took_s, memory_mb)),
+            Measure("longest wait of a change meanwhile", "ms", max(waits_ms), 1_000, note=note),
+        )
         size, keys, persons = await self._upkeep(rig)
         self.add(Measure("database", "MB", size, note=f"{keys / written.records:.1f} keys a record, {persons:,} persons"))
 
@@ -142,6 +152,20 @@ class Bench:
                 told = rig.log_of(command[0]).strip()
                 raise Unrecoverable("bench_command_failed", f"firstring {shlex.join(command)} failed: {told}")
         return time.perf_counter() - began, most_mb
+
+    async def _wait(self, rig: programs.Rig, waits_ms: list[float]) -> None:
+        """Again and again, until cancelled: how long whoever changes records waits until it is its turn."""
+        connection = await connect(rig.server.dsn(embedded.APP))
+        try:
+            tenant_id = await connection.fetchval(sql("bench", "tenant"))
+            while True:
+                async with connection.transaction():
+                    began = time.perf_counter()
+                    await connection.execute(sql("records", "lock_applier"), tenant_id)
+                    waits_ms.append((time.perf_counter() - began) * 1_000)
+                await asyncio.sleep(_BETWEEN_S)
+        finally:
+            await connection.close()
 
     async def _upkeep(self, rig: programs.Rig) -> tuple[float, int, int]:
         """(MB, keys, persons), after what PostgreSQL would else do by itself in the minutes after."""

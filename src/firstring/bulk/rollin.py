@@ -15,15 +15,17 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from firstring.bulk.link import Progress
 from firstring.bulk.relinking import Persons, relink
 from firstring.bulk.rollin_report import Partition, Report, report
 from firstring.bulk.storelink import Opened, Stored, read_store
-from firstring.bulk.switch import cut_glue, spread_keys, switch
+from firstring.bulk.switch import cut_early, finish, forget, spread_keys, switch
 from firstring.bulk.training_store import note_report
 from firstring.bulk.versions import Version, find_version
 from firstring.errors import BadInput, Retryable
+from firstring.identity.clustering import connected
 from firstring.ports import Clock
 from firstring.store.database import Connection, Database, Tenant, connect
 from firstring.store.linkindex import COPY_KEY_BYTES, LINK_KEY_BYTES, link_state
@@ -62,9 +64,9 @@ async def roll_in(
     model_rolling (another is being rolled in); Retryable roll_in_running.
     """
     async with _alone(database, tenant):
+        await finish(database, tenant, clock, told)  # an earlier run may have been ended before it came to this
         version = await _begin(database, tenant, named, threshold, again, clock)
         if version.state == "active":
-            await cut_glue(database, tenant, told)  # an earlier run may have been ended before it came to this
             return RolledIn(version, None, True)
         async with database.transaction(tenant.tenant_id) as connection:
             active = await model_of(connection, tenant, version.number)
@@ -75,17 +77,18 @@ async def roll_in(
             if await _count_touched(database, tenant) <= TOUCHED_MAX:
                 break
             found = await _link_all(database, tenant, active, memory_mb, told)
-        await spread_keys(database, tenant, told)
-        await switch(database, tenant, active, clock.now(), told)
-        await cut_glue(database, tenant, told)
+        late = await spread_keys(database, tenant, active, clock, told)
+        await switch(database, tenant, active, late, clock.now())
+        await finish(database, tenant, clock, told)
         return RolledIn(version, found, True)
 
 
 async def retire(database: Database, tenant: Tenant, named: str, *, clock: Clock) -> Version:
     """Retires a version that is not in force; one that is being rolled in is given up. Raises BadInput model_in_force."""
-    async with _alone(database, tenant), database.transaction(tenant.tenant_id) as connection:
-        await connection.execute(sql("records", "lock_applier"), tenant.tenant_id)
-        version = await find_version(connection, tenant, named)
+    async with _alone(database, tenant):
+        async with database.transaction(tenant.tenant_id) as connection:
+            version = await find_version(connection, tenant, named)
+            active = await model_of(connection, tenant, version.number)
         if version.state == "active":
             raise BadInput(
                 "model_in_force",
@@ -94,9 +97,15 @@ async def retire(database: Database, tenant: Tenant, named: str, *, clock: Clock
                 hint="Roll in another one; this one is retired by it.",
             )
         if version.state == "rolling":
-            await _forget(connection, tenant)
-            await connection.execute(sql("models", "drop_report"), tenant.tenant_id, version.number, "rolling")
-        await set_state(connection, tenant, version.number, "retired", now=clock.now())
+            await cut_early(database, tenant, active)
+        async with database.transaction(tenant.tenant_id) as connection:
+            await connection.execute(sql("records", "lock_applier"), tenant.tenant_id)
+            if version.state == "rolling":
+                await connection.execute(sql("models", "drop_report"), tenant.tenant_id, version.number, "rolling")
+            await set_state(connection, tenant, version.number, "retired", now=clock.now())
+        if version.state == "rolling":
+            async with database.transaction(tenant.tenant_id) as connection:
+                await forget(connection, tenant)
     return msgspec.structs.replace(version, state="retired")
 
 
@@ -143,16 +152,11 @@ async def _begin(
             copy = await connection.fetchval(sql("models", "copy_model"), tenant.tenant_id, version.number, wanted)
             version = await find_version(connection, tenant, str(copy))
         if rolling is None:
-            await _forget(connection, tenant)
+            await forget(connection, tenant)
             await connection.execute(sql("models", "drop_report"), tenant.tenant_id, version.number, "rolling")
             await set_state(connection, tenant, version.number, "rolling", now=clock.now())
             version = await find_version(connection, tenant, str(version.number))
     return version
-
-
-async def _forget(connection: Connection, tenant: Tenant) -> None:
-    for name in ("forget_records", "forget_keys", "forget_held", "forget_touched"):
-        await connection.execute(sql("models", name), tenant.tenant_id, timeout=600)
 
 
 async def _count_touched(database: Database, tenant: Tenant) -> int:
@@ -174,11 +178,15 @@ async def _linked(
 
 
 async def _link_all(database: Database, tenant: Tenant, active: ActiveModel, memory_mb: int, told: Progress) -> Report:
+    await cut_early(database, tenant, active)
     async with database.transaction(tenant.tenant_id) as connection:
-        await connection.execute(sql("records", "lock_applier"), tenant.tenant_id)
-        await _forget(connection, tenant)
         await connection.execute(sql("models", "drop_report"), tenant.tenant_id, active.model_id, "rolling")
-        last_id = (await connection.fetchrow(sql("models", "extent"), tenant.tenant_id))["last_id"]
+        await forget(connection, tenant)
+    async with database.transaction(tenant.tenant_id) as connection:
+        # Under the lock: what changed before has been committed, and is read; what changes later is noted.
+        await connection.execute(sql("records", "lock_applier"), tenant.tenant_id)
+        await connection.execute(sql("models", "forget_touched"), tenant.tenant_id)
+        last_id = await connection.fetchval(sql("models", "last_record"), tenant.tenant_id)
         decisions = await connection.fetch(sql("models", "decisions"), tenant.tenant_id)
         in_force = sorted(row["decision_id"] for row in decisions)
         await note_report(connection, tenant, active.model_id, {"decisions": in_force})
@@ -234,9 +242,10 @@ async def _keep(
     follows = np.ones(len(ids), bool)
     follows[stored.kept] = False
     whole = len(ids)
+    region = await asyncio.to_thread(_regions, stored, persons, follows)
     for start in range(0, whole, _ROWS):
         part = slice(start, start + _ROWS)
-        rows = (ids[part], ids[persons.person[part]], ids[persons.component[part]], follows[part])
+        rows = (ids[part], ids[persons.person[part]], ids[persons.component[part]], ids[region[part]], follows[part])
         async with database.transaction(tenant.tenant_id) as connection:
             await connection.execute(sql("models", "add_rolled_records"), tenant.tenant_id, *(one.tolist() for one in rows))
             copies = ids[part][follows[part]].tolist()
@@ -250,6 +259,15 @@ async def _keep(
         found = await asyncio.to_thread(_reported, stored, persons, now, active.version)
         await note_report(connection, tenant, active.model_id, {"rolling": msgspec.to_builtins(found)})
     return found
+
+
+def _regions(stored: Stored, persons: Persons, follows: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Of every record the first one of its region: components, joined by contents of which copies follow."""
+    several = np.isin(stored.first, stored.first[follows])
+    ones = persons.component[several]
+    others = persons.component[stored.kept[stored.first[several]]]
+    root = connected(len(persons.component), ones.tolist(), others.tolist())
+    return np.array(root, np.int64)[persons.component]
 
 
 def _held(ids: Any, persons: Persons) -> tuple[list[int], list[int], list[str], list[float]]:

@@ -148,7 +148,8 @@ async def _targets(
         person_of |= {row["record_id"]: row["person_id"] for row in rows}
     found: dict[bytes, int | None] = {}
     for content in contents:
-        persons = {person_of[record] for record in first[content][:2]}
+        # Without a person: it went while the version was rolled in, and is not unlinked yet.
+        persons = {person_of.get(record) for record in first[content][:2]}
         found[content] = persons.pop() if len(persons) == 1 else None
     return found
 

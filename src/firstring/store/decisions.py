@@ -20,6 +20,7 @@ from firstring.store.linkindex import Part, entries_of
 from firstring.store.linking import Change, linking_context, relink
 from firstring.store.linkwrite import write_relinked
 from firstring.store.queries import sql
+from firstring.store.settling import settle
 
 Kind = Literal["must", "cannot"]
 RecordName = tuple[str, str]
@@ -174,6 +175,7 @@ async def unmerge(
     _say_who_and_why(by, reason)
     async with database.transaction(tenant.tenant_id) as connection:
         await connection.execute(sql("records", "lock_applier"), tenant.tenant_id)
+        await _settle(connection, tenant, records, now)
         rows = await connection.fetch(sql("linking", "records_of_person"), tenant.tenant_id, person)
         there = {row["record_id"]: _as_named(row) for row in rows}
         apart = set(records)
@@ -297,6 +299,13 @@ async def _joined(connection: Connection, tenant: Tenant, start: bytes) -> tuple
         found |= reached
         frontier = reached
     return found, path
+
+
+async def _settle(connection: Connection, tenant: Tenant, records: Collection[int], now: datetime) -> None:
+    """Under a version that came into force a moment ago, records come to its persons first."""
+    context = await linking_context(connection, tenant, now)
+    if context is not None and context.settling:
+        await settle(connection, tenant, context.active.version, records, now)
 
 
 async def _likely_across(

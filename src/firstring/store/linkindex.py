@@ -80,6 +80,24 @@ def after(prefix: bytes) -> bytes:
     return prefix + b"\xff" * (COPY_KEY_BYTES - LINK_KEY_BYTES + 1)
 
 
+async def carriers(connection: Connection, tenant: Tenant, keys: list[bytes], bound: list[int]) -> list[Any]:
+    """(key, record) of these keys, for each key at least as many as there are or as `bound` says."""
+    few = 4 * len(keys) + 1_000
+    rows: list[Any] = await connection.fetch(sql("records", "few_members"), tenant.tenant_id, keys, few)
+    if len(rows) == few:  # a hot value is among them
+        rows = await connection.fetch(sql("records", "members"), tenant.tenant_id, keys, bound)
+    return rows
+
+
+async def parts_of(connection: Connection, tenant: Tenant, records: Iterable[int]) -> dict[int, Part]:
+    """Records of the store by id; those that are not there are left out."""
+    wanted = list(records)
+    if not wanted:
+        return {}
+    rows = await connection.fetch(sql("linking", "parts"), tenant.tenant_id, wanted)
+    return {row["record_id"]: Part(*row) for row in rows}
+
+
 class Opened:
     """The values of records by id, as long as their content is the same; the oldest go first."""
 

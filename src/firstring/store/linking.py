@@ -7,19 +7,29 @@ as a whole, in the transaction of the change, under the applier's lock. What lie
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from itertools import count
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from firstring.identity.clusters import Assignment, assign
 from firstring.identity.linking import NOTHING_KNOWN, Entry, Linked, likely_pairs, link
 from firstring.identity.linkkeys import Values, bounds
 from firstring.store.copies import Followed, Ranking, Region, follow, ranking
 from firstring.store.database import Connection, Tenant
-from firstring.store.linkindex import LINK_KEY_BYTES, LinkState, Part, candidates_of, copy_prefix, entries_of, link_state
+from firstring.store.linkindex import (
+    LINK_KEY_BYTES,
+    LinkState,
+    Part,
+    candidates_of,
+    copy_prefix,
+    entries_of,
+    link_state,
+    parts_of,
+)
 from firstring.store.models import ActiveModel, model_of
 from firstring.store.queries import sql
+from firstring.store.settling import settle, settle_around
 
 
 class Arrival(NamedTuple):
@@ -74,10 +84,14 @@ _NOTHING_DECIDED = Decided(set(), set(), set())
 
 
 class Context(NamedTuple):
-    """What a change of records needs to know first."""
+    """What a change of records needs to know first.
+
+    decided: whether anybody decided anything; settling: whether some records still have the persons of the version before.
+    """
 
     active: ActiveModel
     decided: bool
+    settling: bool = False
 
 
 async def linking_context(connection: Connection, tenant: Tenant, now: datetime) -> Context | None:
@@ -89,30 +103,39 @@ async def linking_context(connection: Connection, tenant: Tenant, now: datetime)
     assert row is not None
     if row["model_id"] is None:
         return None
-    return Context(await model_of(connection, tenant, row["model_id"]), row["decided"])
+    return Context(await model_of(connection, tenant, row["model_id"]), row["decided"], row["settling"])
+
+
+async def settled(
+    connection: Connection, tenant: Tenant, context: Context, parts: Mapping[int, Part], now: datetime
+) -> dict[int, Part]:
+    """Records of the store as they are once they are settled; those that are gone as they were."""
+    if not (context.settling and parts):
+        return dict(parts)
+    await settle(connection, tenant, context.active.version, parts.keys(), now)
+    return {**parts, **await parts_of(connection, tenant, parts)}
 
 
 async def relink(connection: Connection, tenant: Tenant, context: Context, change: Change, now: datetime) -> Relinked:
     """The persons after a change, under the applier's lock."""
+    if context.settling:
+        change = await _settled_around(connection, tenant, context, change, now)
     return await _Relinking(connection, tenant, context, change).run(now)
 
 
-async def carriers(connection: Connection, tenant: Tenant, keys: list[bytes], bound: list[int]) -> list[Any]:
-    """(key, record) of these keys, for each key at least as many as there are or as `bound` says."""
-    few = 4 * len(keys) + 1_000
-    rows: list[Any] = await connection.fetch(sql("records", "few_members"), tenant.tenant_id, keys, few)
-    if len(rows) == few:  # a hot value is among them
-        rows = await connection.fetch(sql("records", "members"), tenant.tenant_id, keys, bound)
-    return rows
-
-
-async def parts_of(connection: Connection, tenant: Tenant, records: Iterable[int]) -> dict[int, Part]:
-    """Records of the store by id; those that are not there are left out."""
-    wanted = list(records)
-    if not wanted:
-        return {}
-    rows = await connection.fetch(sql("linking", "parts"), tenant.tenant_id, wanted)
-    return {row["record_id"]: Part(*row) for row in rows}
+async def _settled_around(connection: Connection, tenant: Tenant, context: Context, change: Change, now: datetime) -> Change:
+    """The change, with what it may reach settled."""
+    parts = {**change.before, **change.also}
+    keys = [key for part in parts.values() for key in part.link_keys]
+    keys += [key for one in change.arrivals.values() for key in (*one.state.keys, one.state.copy_key)]
+    await settle_around(
+        connection, tenant, context.active.version, keys, [one.external_key for one in change.arrivals.values()],
+        parts.keys(), bounds(context.active.model.spec), now,
+    )  # fmt: skip
+    parts |= await parts_of(connection, tenant, parts)
+    return change._replace(
+        before={record: parts[record] for record in change.before}, also={record: parts[record] for record in change.also}
+    )
 
 
 async def decisions_about(
@@ -226,11 +249,15 @@ class _Relinking:
         reached |= {record for pair in self._decided.must for record in pair}
         carrying = await self._meet(touched, reached)
         candidates = {record for records in carrying.values() for record in records} - self._entries.keys()
-        met = {**await candidates_of(self._connection, self._tenant, candidates), **self._entries}
+        found = await candidates_of(self._connection, self._tenant, candidates)
+        if len(found) < len(candidates):  # keys of records that went while the version was rolled in count, no more
+            there = found.keys() | self._entries.keys()
+            carrying = {key: [record for record in records if record in there] for key, records in carrying.items()}
+        met = {**found, **self._entries}
         pairs, self._known = likely_pairs(met, self._entries.keys(), carrying, self._active)
-        found = {record for pair in pairs for record in pair}
-        self._alone = self._entries.keys() - found - self._before.keys()
-        reached |= found
+        likely = {record for pair in pairs for record in pair}
+        self._alone = self._entries.keys() - likely - self._before.keys()
+        reached |= likely
         return reached - (self._arrivals.keys() - self._before.keys())
 
     async def _meet(self, touched: Mapping[bytes, int], reached: set[int]) -> dict[bytes, list[int]]:

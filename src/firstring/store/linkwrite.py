@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from firstring.store.database import Connection, Tenant
 from firstring.store.linkindex import Opened, Part
-from firstring.store.linking import Arrival, Relinked
 from firstring.store.queries import sql
+
+if TYPE_CHECKING:
+    from firstring.store.linking import Arrival, Relinked
 
 
 async def write_relinked(

@@ -23,8 +23,8 @@ from firstring.identity.clusters import Assignment
 from firstring.identity.columns import compared
 from firstring.identity.linkkeys import Values
 from firstring.store.database import Connection, Database, Tenant
-from firstring.store.linkindex import Part, link_state
-from firstring.store.linking import Arrival, Context, carriers, linking_context, relink
+from firstring.store.linkindex import Part, carriers, link_state
+from firstring.store.linking import Arrival, Context, linking_context, relink, settled
 from firstring.store.linking import Change as RecordsChange
 from firstring.store.linkwrite import note_persons, remember, write_relinked
 from firstring.store.models import was_linked
@@ -241,6 +241,7 @@ async def _apply_linked(
     now: datetime,
 ) -> tuple[int, int]:
     arrivals = {record: _arrival(tenant, context, prepared) for record, prepared in incoming.items()}
+    before = await settled(connection, tenant, context, before, now)
     # What is compared may be as it was: then nothing is linked anew.
     same = {record: part for record, part in before.items() if arrivals[record].state.copy_key == part.copy_key != b""}
     moving = {record: one for record, one in arrivals.items() if record not in same}

@@ -19,3 +19,6 @@ checkpoint
 -- The person of every record, by the blind index of its own id.
 select external_key, person_id from firstring.record
 
+
+-- name: tenant
+select tenant_id from tenant

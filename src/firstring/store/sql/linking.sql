@@ -26,6 +26,7 @@ select set_config('app.now', $2::timestamptz::text, true), set_config('plan_cach
        set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true),
        set_config('enable_mergejoin', 'off', true),
        (select model_id from identity_model where tenant_id = $1 and state = 'active') as model_id,
+       coalesce((select settling from identity_model where tenant_id = $1 and state = 'active'), false) as settling,
        exists (select from link_decision where tenant_id = $1 and revoked_at is null) as decided
 
 -- name: copies
