@@ -87,3 +87,44 @@ def test_the_household_as_a_whole_is_as_sure_as_one_person_alone_would_be() -> N
     assert couple.household is not None
     ratio = couple.household.probability / couple.someone_new
     assert ratio == pytest.approx(probability(alone, 1) / alone.someone_new)
+
+
+def test_what_is_new_of_a_number_is_new_for_its_whole_home() -> None:
+    newer = record(3, 1, "Ann", days=30, has=False)  # in touch of late, on a record without the number
+    couple = who(record(1, 1, "Ann", days=1500), newer, record(2, 2, "Bob", days=30))
+    assert probability(couple, 1) == pytest.approx(probability(couple, 2))
+    strangers = who(record(1, 1, "Ann", days=1500), newer, record(2, 2, "Carl", "Young", days=30))
+    assert probability(strangers, 1) < 0.1
+
+
+def test_of_two_homes_it_is_hardly_theirs_whose_records_state_another_number() -> None:
+    moved_on = [record(1, 1, "Ann"), record(3, 1, "Ann", has=False, phone=["+12025550999"])]
+    strangers = who(*moved_on, record(2, 2, "Carl", "Young"))
+    assert probability(strangers, 1) < 0.25
+    couple = who(*moved_on, record(2, 2, "Bob"))
+    assert probability(couple, 1) == pytest.approx(probability(couple, 2))
+
+
+@pytest.mark.parametrize(
+    ("number", "stated", "line"),
+    [
+        ("+4930123456", "", "landline"),
+        ("+4915112345678", "", "mobile"),
+        ("+12025550123", "", ""),
+        ("+12025550123", "landline", "landline"),
+        ("+4930123456", "voip", "landline"),
+        ("+4930123456", "mobile", "mobile"),
+    ],
+)
+def test_a_landline_is_a_home_s(number: str, stated: str, line: str) -> None:
+    phone = Identifier("phone", number)
+    fields = {"given_name": "Ann", "family_name": "Smith"} | ({"line_type": stated} if stated else {})
+    one = RecordRead(1, 1, 1, "crm", fields, (phone,), False, NOW)
+    result = resolve(Evidence((phone,)), Read(records=(one,)), weights=DEFAULT, now=NOW)
+    assert (result.another_in_household > 0.2) == (line == "landline")
+
+
+def test_the_less_is_heard_of_who_is_on_file_the_more_it_is_another_one() -> None:
+    recent = who(record(1, 1, "Ann"), record(2, 2, "Bob")).another_in_household
+    silent = who(record(1, 1, "Ann", days=900), record(2, 2, "Bob", days=1100)).another_in_household
+    assert silent > 1.5 * recent

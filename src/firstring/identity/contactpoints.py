@@ -6,7 +6,7 @@ import ipaddress
 import re
 import unicodedata
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 import phonenumbers
 from email_validator import EmailNotValidError, validate_email
@@ -20,6 +20,11 @@ _PHONE_PARTS: Final = ("tel:", "tel.", "tel", "phone:", "mobile:")
 _PLAIN_PHONE = re.compile(r"\+?[(]?[0-9][0-9 ().-]{6,22}", re.ASCII)
 _NOT_DIGIT = re.compile(r"[^0-9]+")
 _CALLING_CODES: Final = frozenset(phonenumbers.COUNTRY_CODE_TO_REGION_CODE)
+Line: TypeAlias = Literal["landline", "mobile", ""]
+_LINES: Final[dict[int, Line]] = {
+    phonenumbers.PhoneNumberType.FIXED_LINE: "landline",
+    phonenumbers.PhoneNumberType.MOBILE: "mobile",
+}
 _TOO_SHORT = {phonenumbers.ValidationResult.TOO_SHORT, phonenumbers.ValidationResult.IS_POSSIBLE_LOCAL_ONLY}
 
 _ATOM: Final = r"[a-z0-9!#$%&'*+/=?^_`{|}~-]+"
@@ -81,6 +86,17 @@ class _Numbering(NamedTuple):
     abroad: re.Pattern[str] | None
     trunk: re.Pattern[str] | None
     lengths: frozenset[int]
+
+
+@lru_cache(maxsize=4096)
+def line_of(number: str) -> Line:
+    """What its country's number plan gives an E.164 number to; "" for others, and where the plan does not tell."""
+    if number.startswith("+1"):
+        return ""  # North America's: fixed lines and mobiles share all ranges
+    try:
+        return _LINES.get(phonenumbers.number_type(phonenumbers.parse(number)), "")
+    except phonenumbers.NumberParseException:
+        return ""
 
 
 @lru_cache(maxsize=512)

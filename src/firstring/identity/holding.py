@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from firstring.contact import Identifier, RecordRead
 from firstring.identity.comparison import Place, claimed
+from firstring.identity.contactpoints import Line, line_of
 from firstring.identity.dates import instant
 from firstring.identity.weights import Weights
 
@@ -33,17 +34,21 @@ Traits: TypeAlias = frozenset[tuple[str, str]]
 
 
 class Held(NamedTuple):
-    """What an identifier says for one person: odds (> 0) against somebody new, and why in words."""
+    """What an identifier says for one person: odds (> 0) against somebody new, and why in words. relative: the odds of
+    somebody of their home, of whom nothing is known but that they use it as much as who was in touch just now."""
 
     odds: float
     text: str
+    relative: float
 
 
 class Holding(NamedTuple):
-    """An identifier's holders. unread: the odds of the people behind it who were not read, together."""
+    """An identifier's holders. unread: the odds of the people behind it who were not read, together. line: what sort
+    of telephone it is, where that is known."""
 
     of: dict[int, Held]
     unread: float
+    line: Line
 
     @property
     def total(self) -> float:
@@ -72,11 +77,20 @@ def holding(
 
     The order of holders and records does not matter.
     """
-    facts = {}
+    line = _line(identifier, holders) if identifier.kind == "phone" else ""
     seen = {person: _last_seen(identifier, records) for person, records in holders.items()}
+    stated_else = {person: _stated_else(identifier, records) for person, records in holders.items()}
+    facts = {}
     for person, records in holders.items():
-        given_on = len(holders) > 1 and _given_on(identifier, person, holders, homes, seen[person])
-        facts[person] = _facts(identifier, records, seen[person], given_on, weights, now)
+        home = [one for one in holders if one == person or not homes[person].isdisjoint(homes[one])]
+        # A home shares one number: what is new of it for one of them is new for all.
+        last = max((time for one in home if (time := seen[one]) is not None), default=None)
+        given_on = len(home) < len(holders) and _given_on(identifier, home, holders, last)
+        fact = _facts(identifier, records, last, given_on, line, weights, now)
+        if len(home) < len(holders):
+            others = weights["stated_else"] ** min(stated_else[one] for one in home)
+            fact = fact._replace(theirs=fact.theirs * others)
+        facts[person] = fact
     active = {person: fact.theirs * fact.use for person, fact in facts.items()}
     known = math.fsum(active.values())
     unread = known / len(active) * (people - len(active))
@@ -85,8 +99,12 @@ def holding(
     odds = math.expm1(weights[identifier.kind]) * common * max(fact.theirs for fact in facts.values())
     each = odds / (known + unread)
     return Holding(
-        {person: Held(each * share, _text(identifier, people, facts[person].notes)) for person, share in active.items()},
+        {
+            person: Held(each * active[person], _text(identifier, people, fact.notes), each * fact.theirs)
+            for person, fact in facts.items()
+        },
         each * unread,
+        line,
     )
 
 
@@ -95,6 +113,7 @@ def _facts(
     records: Sequence[RecordRead],
     seen: datetime | None,
     given_on: bool,
+    line: Line,
     weights: Weights,
     now: datetime,
 ) -> _Facts:
@@ -114,11 +133,12 @@ def _facts(
         if seen is not None and any(_at(record, "sim_changed_at", now) > seen for record in held):
             theirs *= weights["sim_changed"]
             notes.append("its SIM card has changed since")
-        if any(record.fields.get("line_type") == "landline" for record in held) and _moved(records, held):
+        if line == "landline" and _moved(records, held):
             theirs *= weights["moved"]
             notes.append("a landline, and they have moved")
+    in_touch = max((time for record in records for time in _times(record)), default=None)
     floor = weights["recent_floor"]
-    faded = weights["age_unknown"] if days is None else math.pow(0.5, days / weights["recent_half_life"])
+    faded = weights["age_unknown"] if in_touch is None else math.pow(0.5, _days(in_touch, now) / weights["recent_half_life"])
     use = floor + (1.0 - floor) * faded
     if any(record.verified_at is not None for record in held):
         use *= weights["verified_use"]
@@ -126,31 +146,44 @@ def _facts(
     return _Facts(theirs, use, tuple(notes))
 
 
+def _line(identifier: Identifier, holders: Mapping[int, Sequence[RecordRead]]) -> Line:
+    """By what records state of their number; where none says, by its country's number plan."""
+    held = (record for records in holders.values() for record in records if identifier in record.matched)
+    stated = {record.fields["line_type"] for record in held if "line_type" in record.fields}
+    if "landline" in stated:
+        return "landline"
+    return "mobile" if "mobile" in stated else line_of(identifier.value)
+
+
+def _times(record: RecordRead) -> list[datetime]:
+    return [time for time in (record.last_seen, record.verified_at) if time is not None]
+
+
+def _stated_else(identifier: Identifier, records: Sequence[RecordRead]) -> float:
+    """Of the records that state a number (or whatever it is), the share that state others and not this one."""
+    held = sum(1 for record in records if identifier in record.matched)
+    others = sum(1 for record in records if identifier not in record.matched and record.fields.get(identifier.kind))
+    return others / (held + others)
+
+
 def _last_seen(identifier: Identifier, records: Sequence[RecordRead]) -> datetime | None:
     """When the identifier was last seen with the person, or found to be theirs."""
     held = [record for record in records if identifier in record.matched]
-    return max(
-        (time for record in held for time in (record.last_seen, record.verified_at) if time is not None), default=None
-    )
+    return max((time for record in held for time in _times(record)), default=None)
 
 
 def _given_on(
-    identifier: Identifier,
-    person: int,
-    holders: Mapping[int, Sequence[RecordRead]],
-    homes: Mapping[int, Traits],
-    seen: datetime | None,
+    identifier: Identifier, home: Sequence[int], holders: Mapping[int, Sequence[RecordRead]], seen: datetime | None
 ) -> bool:
-    """Whether somebody of another home first showed up with it long enough after it was last seen with the person."""
+    """Whether somebody of another home first showed up with it long enough after it was last seen with this one."""
     if seen is None:
         return False
     rested = seen + timedelta(days=RESTS_DAYS)
     for other, records in holders.items():
-        if other == person or not homes[person].isdisjoint(homes[other]):
-            continue
-        first = [time for record in records if identifier in record.matched for time in _first_seen(record)]
-        if first and min(first) > rested:
-            return True
+        if other not in home:
+            first = [time for record in records if identifier in record.matched for time in _first_seen(record)]
+            if first and min(first) > rested:
+                return True
     return False
 
 
@@ -158,7 +191,7 @@ def _first_seen(record: RecordRead) -> list[datetime]:
     stated = record.fields.get("first_seen")
     if isinstance(stated, str):
         return [instant(stated)]
-    return [time for time in (record.last_seen, record.verified_at) if time is not None]
+    return _times(record)
 
 
 def _at(record: RecordRead, field: str, never: datetime) -> datetime:

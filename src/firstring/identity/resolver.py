@@ -37,6 +37,8 @@ Standing = Literal["identified", "ambiguous", "household", "unknown"]
 
 LENT: Final = frozenset(("phone", "device", "cookie", "email"))
 """What relatives use of one another, even where one person alone is on file with it."""
+_RELATIVES: Final = {"landline": "landline_relative", "mobile": "relative_borrows", "": "unlisted_relative"}
+"""The prior of a relative on no file, where several of one home are on file with an identifier: by the sort of telephone."""
 MAX_LOG_ODDS: Final = 700.0
 """exp() of more overflows; the sums of the priors stay far below."""
 
@@ -71,6 +73,86 @@ def resolve(
     priors: why persons may be in contact just now (journey.attention); they never make anybody a candidate.
     rules: which values a profile has (survivorship); what providers appended is in it, and is no evidence.
     """
+    known = _weigh(evidence, read, weights, now, priors, score)
+    hot, persons, scored, shared = known.hot, known.persons, known.scored, known.shared
+    appended: dict[int, list[RecordRead]] = {}
+    for one in read.enrichments:
+        appended.setdefault(one.person_id, []).append(one)
+    candidates = sorted(
+        (
+            Candidate(
+                person_id=person,
+                probability=known.mass[person] / known.total,
+                reasons=scored[person][1],
+                profile=profile([*records, *appended.get(person, ())], now=now, rules=rules),
+                records=tuple(sorted(record.record_id for record in records)),
+            )
+            for person, records in persons.items()
+        ),
+        key=lambda candidate: (-candidate.probability, candidate.person_id),
+    )
+    someone_new, another = known.new / known.total, known.another / known.total
+    whole = math.fsum((*(candidate.probability for candidate in candidates), someone_new, another))
+    assert abs(whole - 1.0) < 1e-9, f"the probabilities sum to {whole}"
+    return Resolution(
+        candidates=tuple(candidates),
+        someone_new=someone_new,
+        another_in_household=another,
+        basis=weights.basis,
+        model_version=weights.version,
+        household=_household(shared, candidates),
+        reasons=_reasons(evidence, read, hot, persons, weights),
+        hot=hot,
+        question=question(
+            Asked(candidates, another, someone_new, shared.at_home if shared else frozenset()),
+            known.claim,
+            priors,
+            weights,
+        ),
+        unnamed=known.unnamed,
+    )
+
+
+def stated(
+    evidence: Evidence,
+    read: Read,
+    *,
+    weights: Weights,
+    now: datetime,
+    priors: Mapping[int, ContactPrior] = _NO_PRIORS,
+) -> dict[int | str, float]:
+    """The probabilities of `resolve` alone: of each person by id, of "another" of the household, of "new"."""
+    known = _weigh(evidence, read, weights, now, priors, score_person)
+    found: dict[int | str, float] = {person: mass / known.total for person, mass in known.mass.items()}
+    return {**found, "another": known.another / known.total, "new": known.new / known.total}
+
+
+class _Weighed(NamedTuple):
+    """Everybody whom something points at, and how likely each is: mass, another and new in shares of total."""
+
+    hot: tuple[Identifier, ...]
+    persons: Mapping[int, Sequence[RecordRead]]
+    unnamed: dict[int, tuple[int, ...]]
+    claim: Claimed
+    scored: Mapping[int, tuple[float, tuple[Reason, ...]]]
+    shared: _Shared | None
+    mass: Mapping[int, float]
+    another: float
+    new: float
+
+    @property
+    def total(self) -> float:
+        return math.fsum((*self.mass.values(), self.new, self.another))
+
+
+def _weigh(
+    evidence: Evidence,
+    read: Read,
+    weights: Weights,
+    now: datetime,
+    priors: Mapping[int, ContactPrior],
+    score: ScorePerson,
+) -> _Weighed:
     hot = _hot(evidence, read)
     pointed_at = _persons(evidence, read, hot)
     unnamed = _unnamed(evidence, pointed_at)
@@ -106,40 +188,7 @@ def resolve(
     mass = {person: math.exp(odds - top) for person, odds in log_odds.items()}
     new_mass = math.exp(-top)
     another_mass = shared.another_odds * new_mass if shared else 0.0
-    total = math.fsum((*mass.values(), new_mass, another_mass))
-    appended: dict[int, list[RecordRead]] = {}
-    for one in read.enrichments:
-        appended.setdefault(one.person_id, []).append(one)
-    candidates = sorted(
-        (
-            Candidate(
-                person_id=person,
-                probability=mass[person] / total,
-                reasons=scored[person][1],
-                profile=profile([*records, *appended.get(person, ())], now=now, rules=rules),
-                records=tuple(sorted(record.record_id for record in records)),
-            )
-            for person, records in persons.items()
-        ),
-        key=lambda candidate: (-candidate.probability, candidate.person_id),
-    )
-    someone_new, another = new_mass / total, another_mass / total
-    whole = math.fsum((*(candidate.probability for candidate in candidates), someone_new, another))
-    assert abs(whole - 1.0) < 1e-9, f"the probabilities sum to {whole}"
-    return Resolution(
-        candidates=tuple(candidates),
-        someone_new=someone_new,
-        another_in_household=another,
-        basis=weights.basis,
-        model_version=weights.version,
-        household=_household(shared, candidates),
-        reasons=_reasons(evidence, read, hot, persons, weights),
-        hot=hot,
-        question=question(
-            Asked(candidates, another, someone_new, shared.at_home if shared else frozenset()), claim, priors, weights
-        ),
-        unnamed=unnamed,
-    )
+    return _Weighed(hot, persons, unnamed, claim, scored, shared, mass, another_mass, new_mass)
 
 
 def standing(resolution: Resolution, threshold: float) -> Standing:
@@ -253,19 +302,31 @@ def _shared(
         one = held[identifier]
         # People behind the identifier who were not read (the read is bounded) are as likely as those who were.
         another = one.unread
-        at_home = _at_home(one.of, homes) if people > 1 else frozenset(one.of)
-        if at_home and (people > 1 or identifier.kind in LENT):
-            listed = math.fsum(one.of[person].odds for person in at_home)
-            everyone = [record for person in sorted(at_home) for record in persons[person]]
-            share = weights["unlisted_relative" if people > 1 else "relative_borrows"]
-            another += share * listed * math.exp(_home_claims(claim, everyone, weights))
+        at_home = _at_home(one.of, homes)
+        if at_home:
+            another += weights[_RELATIVES[one.line]] * _relative(at_home, persons, one, claim, weights)
+        if identifier.kind in LENT:
+            share = weights["landline_relative" if one.line == "landline" else "relative_borrows"]
+            alone = (person for person in one.of if person not in at_home)
+            another += share * math.fsum(_relative((person,), persons, one, claim, weights) for person in alone)
         found.append((people < 2, -one.total, identifier, tuple(one.of), another, at_home))
     if not found:
         return None
     # One that several people have says most about them as a whole; else that which says most.
-    alone, _, identifier, members, another, at_home = min(found, key=lambda one: one[:3])
-    at_home = frozenset() if alone else at_home
+    _, _, identifier, members, another, at_home = min(found, key=lambda one: one[:3])
     return _Shared(identifier, members, another, at_home)
+
+
+def _relative(
+    home: Collection[int],
+    persons: Mapping[int, Sequence[RecordRead]],
+    held: Holding,
+    claim: Claimed,
+    weights: Weights,
+) -> float:
+    """The odds of a relative of theirs, who uses the identifier however little it is used by those who are on file."""
+    records = [record for person in sorted(home) for record in persons[person]]
+    return max(held.of[person].relative for person in home) * math.exp(_home_claims(claim, records, weights))
 
 
 def _at_home(people: Collection[int], homes: Mapping[int, Traits]) -> frozenset[int]:

@@ -57,6 +57,9 @@ TABLE: Final[dict[str, Prior]] = {
     "given_on": Prior(
         0.1, "factor", "FCC: a number rests 45 days or more; who shows up with it after that is its new holder"
     ),
+    "stated_else": Prior(
+        0.05, "factor", "judgement: of two homes with one number, it is hardly theirs whose records mostly state others"
+    ),
     "sim_changed": Prior(0.5, "factor", "judgement: another SIM since it was last seen: a new holder, or a new telephone"),
     "moved": Prior(0.2, "factor", "judgement: a landline stays with the home that they left"),
     # Claims against what is on record (Fellegi and Sunter 1969: ln m/u).
@@ -104,10 +107,10 @@ TABLE: Final[dict[str, Prior]] = {
     # What no identifier says.
     "nobody_pointed_at": Prior(-13.0, "nats", "one of about 500,000 people on file, before their claims are compared"),
     "confirmed": Prior(12.0, "nats", "judgement: an agent picked this person"),
-    "unlisted_relative": Prior(0.1, "rate", "judgement: 1 in 11 calls out of a known household is by one not on file"),
-    "relative_borrows": Prior(
-        0.03, "rate", "judgement: of contacts by what one person alone holds, a relative makes 1 in 30"
-    ),
+    # How much relatives who are on no file for it use an identifier, beside somebody who was in touch just now.
+    "landline_relative": Prior(0.5, "factor", "Eurostat: 2.2 people to a household, of whom we know who calls most"),
+    "unlisted_relative": Prior(0.25, "factor", "judgement: what two of a home are on file for, a third one uses too"),
+    "relative_borrows": Prior(0.05, "factor", "judgement: of contacts by what is one person's, a relative makes 1 in 20"),
     "journey_offset": Prior(0.0, "nats", "judgement: over all contacts the journey's factors come to 1"),
     "journey_weight": Prior(1.0, "factor", "the journey's prior counts in full"),
 }
