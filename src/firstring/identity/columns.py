@@ -48,10 +48,8 @@ def compared(fields: Mapping[str, Any], attributes: Mapping[str, str] | None = N
     columns of free attributes that a spec compares (`Spec.attributes`).
     """
     found: dict[str, tuple[str, ...]] = {}
-    has = fields.keys()
-    for names, values_of in GROUPS:
-        if not has.isdisjoint(names):
-            found |= values_of(fields)
+    for values_of in _groups_among(tuple(fields)):
+        found |= values_of(fields)
     for column, trace in (fields.get(TRACES) or {}).items():
         found.setdefault("born" if column == "birth_date" else column, (trace,))
     if attributes and (stated := fields.get(ATTRIBUTES)):
@@ -64,11 +62,18 @@ Values: TypeAlias = dict[str, tuple[str, ...]]
 
 def _name_values(fields: Mapping[str, Any]) -> Values:
     name = name_of(fields)
-    single = (
-        ("given", name.given_key), ("root", name.root), ("middle", name.middle),
-        ("family", name.family_key or name.whole), ("suffix", name.suffix),
-    )  # fmt: skip
-    return {column: (value,) for column, value in single if value}
+    found: Values = {}
+    if name.given_key:
+        found["given"] = (name.given_key,)
+    if name.root:
+        found["root"] = (name.root,)
+    if name.middle:
+        found["middle"] = (name.middle,)
+    if family := name.family_key or name.whole:
+        found["family"] = (family,)
+    if name.suffix:
+        found["suffix"] = (name.suffix,)
+    return found
 
 
 def _address_values(fields: Mapping[str, Any]) -> Values:
@@ -106,6 +111,13 @@ GROUPS: Final[tuple[tuple[tuple[str, ...], Callable[[Mapping[str, Any]], Values]
     *(_several(name) for name in SEVERAL),
 )
 """Fields whose values are brought to the compared form together, and what they become. No group depends on another."""
+
+
+@lru_cache(maxsize=4096)
+def _groups_among(names: tuple[str, ...]) -> tuple[Callable[[Mapping[str, Any]], Values], ...]:
+    """What makes values of fields of these names: most records state the same few sets of fields."""
+    has = frozenset(names)
+    return tuple(values_of for of, values_of in GROUPS if not has.isdisjoint(of))
 
 
 def value_hashes(values: Sequence[str]) -> Hashes:
@@ -220,6 +232,14 @@ class Table:
                 found = octave(column.counts, column.stated)
             self._bands[name] = np.append(found, np.uint8(0))
         return self._bands[name]
+
+    def bands_at(self, name: str, codes: NDArray[np.int32]) -> NDArray[np.uint8]:
+        """`bands` at some codes of a column, none of them -1. Of frozen statistics only what is asked for is looked up."""
+        values = self.column(name).values
+        if self.statistics is None or name in self._bands or 2 * len(codes) > len(values):
+            return self.bands(name)[codes]
+        distinct, inverse = np.unique(codes, return_inverse=True)
+        return self.statistics.bands(name, [values[code] for code in distinct.tolist()])[inverse]
 
     def sums(self, name: str) -> Sums:
         """For each value of a column the number by which texts of several edits are told apart (see `onecharacter`)."""
@@ -336,17 +356,22 @@ class Encoder:
         self.rows = 0
 
     def add(self, row: Mapping[str, Sequence[str]]) -> None:
+        get = row.get
+        code_of = self._code_of
         for name, single in self._single.items():
-            values = row.get(name)
+            values = get(name)
             if values:
-                codes = self._code_of[name]
+                codes = code_of[name]
                 single.append(codes.setdefault(values[0], len(codes)))
             else:
                 single.append(-1)
-        for name in SEVERAL:
-            codes = self._code_of[name]
-            several = row.get(name, ())
-            self._several[name].append(tuple([codes.setdefault(value, len(codes)) for value in several]))
+        for name, several in self._several.items():
+            values = get(name)
+            if values:
+                codes = code_of[name]
+                several.append(tuple([codes.setdefault(value, len(codes)) for value in values]))
+            else:
+                several.append(())
         self.rows += 1
 
     def table(self, order: NDArray[np.int64], statistics: Statistics | None = None) -> Table:

@@ -211,7 +211,7 @@ def _names(comparison: Comparison, table: Table, left: Rows, right: Rows) -> Out
     if table.has(name):
         column = table.column(name)
         ones, others, there, equal = _single(table, name, left, right)
-        result[equal] = first["exact"] + table.bands(name)[ones[equal]]
+        result[equal] = first["exact"] + table.bands_at(name, ones[equal])
         rest = there & ~equal
         measure = given_levels if name == "given" else family_levels
         order = GIVEN_ORDER if name == "given" else FAMILY_ORDER
@@ -292,7 +292,7 @@ def _date(comparison: Comparison, table: Table, left: Rows, right: Rows) -> Outc
     column = table.column(name)
     ones, others, there, equal = _single(table, name, left, right)
     result = np.zeros(len(left), np.uint8)
-    result[equal] = first["exact"] + table.bands(name)[ones[equal]]
+    result[equal] = first["exact"] + table.bands_at(name, ones[equal])
     rest = there & ~equal
     places = np.array([0, *(first[level] for level in DATE_ORDER)], np.uint8)
     result[rest] = places[_measured(column, ones[rest], others[rest], date_levels)]
@@ -312,20 +312,20 @@ def _place(comparison: Comparison, table: Table, left: Rows, right: Rows) -> Out
         rest = there & ~equal
         close = _measured(column, ones[rest], others[rest], lambda a, b: (_similarity(a, b) >= _CLOSE).astype(np.uint8))
         result[np.flatnonzero(rest)[close > 0]] = first["city_close"]
-        result[equal] = first["city"] + table.bands("city")[ones[equal]]
+        result[equal] = first["city"] + table.bands_at("city", ones[equal])
     if table.has("postcode"):
         column = table.column("postcode")
         _, _, _, near = _single(table, "outward", left, right)
         postcode_ones, _, postcode_there, postcode = _single(table, "postcode", left, right)
         result[postcode_there & (result == MISSING)] = first["different"]
         result[near] = first["near"]
-        result[postcode] = first["postcode"] + table.bands("postcode")[postcode_ones[postcode]]
+        result[postcode] = first["postcode"] + table.bands_at("postcode", postcode_ones[postcode])
     if table.has("address"):
         column = table.column("address")
         ones, others, address_there, address = _single(table, "address", left, right)
         result[address_there & (result == MISSING)] = first["different"]
         took = address & ~postcode
-        result[took] = first["address"] + table.bands("address")[ones[took]]
+        result[took] = first["address"] + table.bands_at("address", ones[took])
         rest = address_there & ~address & (result > 0)
         alike = _measured(column, ones[rest], others[rest], same_home)
         close = no.copy()
@@ -336,7 +336,7 @@ def _place(comparison: Comparison, table: Table, left: Rows, right: Rows) -> Out
     if table.has("home"):
         column = table.column("home")
         ones, _, _, equal = _single(table, "home", left, right)
-        result[equal] = first["home"] + table.bands("home")[ones[equal]]
+        result[equal] = first["home"] + table.bands_at("home", ones[equal])
     return result
 
 
@@ -372,14 +372,14 @@ def _identifier(comparison: Comparison, table: Table, left: Rows, right: Rows) -
 
 def _shared(table: Table, name: str, exact: int, different: int, left: Rows, right: Rows) -> tuple[Outcome, Mask]:
     """The rarest shared value of each pair as an outcome, and the pairs that state values and share none."""
-    column, band_of = table.column(name), table.bands(name)
+    column = table.column(name)
     ones, others = column.codes[left], column.codes[right]
     there = (ones >= 0).any(axis=1) & (others >= 0).any(axis=1)
     best = np.full(len(left), -1, np.int16)
     for one in range(ones.shape[1]):
         for other in range(others.shape[1]):
             equal = (ones[:, one] == others[:, other]) & (ones[:, one] >= 0)
-            best[equal] = np.maximum(best[equal], band_of[ones[equal, one]])
+            best[equal] = np.maximum(best[equal], table.bands_at(name, ones[equal, one]))
     result = np.where(best >= 0, exact + best, np.where(there, different, MISSING)).astype(np.uint8)
     return result, there & (best < 0)
 

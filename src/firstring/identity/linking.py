@@ -8,9 +8,10 @@ the set of records, the version and the decisions: rows stand in canonical order
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from itertools import combinations, pairwise
+from itertools import chain, combinations, pairwise
 from typing import Final, NamedTuple, Protocol
 
 import msgspec
@@ -185,20 +186,19 @@ def _likely(records: Sequence[int], scored: Scored, version: Version) -> list[tu
 
 def meetings(rows: Sequence[Entry], hot: AbstractSet[bytes]) -> Met:
     """The pairs of rows that share a key which is not hot."""
-    carrying: dict[bytes, list[int]] = {}
+    # Most keys are of one row: counting them leaves a few to be looked at.
+    carried = Counter(chain.from_iterable([entry.keys for entry in rows]))
+    carrying: dict[bytes, list[int]] = {key: [] for key, count in carried.items() if count > 1 and key not in hot}
     for row, entry in enumerate(rows):
         for key in entry.keys:
             if key in carrying:
                 carrying[key].append(row)
-            else:
-                carrying[key] = [row]
     size = len(rows)
     contact: list[int] = []
     profile: list[int] = []
     for key, members in carrying.items():
-        if len(members) > 1 and key not in hot:
-            found = profile if key[0] & PROFILE else contact
-            found += [left * size + right for left, right in combinations(members, 2)]
+        found = profile if key[0] & PROFILE else contact
+        found += [left * size + right for left, right in combinations(members, 2)]
     return _met(contact, profile)
 
 
