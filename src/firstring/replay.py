@@ -12,6 +12,7 @@ import msgspec
 from firstring.bootstrap import database_only, models_of
 from firstring.decide import Models, differences, rederive
 from firstring.errors import BadInput
+from firstring.identity.weights import JOINED
 from firstring.settings import Settings
 from firstring.store.database import Database, Tenant
 from firstring.store.notices import Notices
@@ -64,7 +65,8 @@ async def replay_decisions(
                 )
             for row in rows:
                 decision = opened_decision(tenant, row)
-                weights_version = decision.derived.versions.identity.partition("+")[0]  # after it: survivorship's, if any
+                parts = decision.derived.versions.identity.split(JOINED)  # model's and priors', survivorship's if any
+                weights_version = JOINED.join(part for part in parts if part.startswith(("model-", "prior-")))
                 used = await _models_used(database, tenant, models, weights_version, by_version)
                 if used is None or decision.derived.versions != used.versions():
                     report.other_versions += 1

@@ -7,8 +7,8 @@ import io
 from rich.console import Console
 
 from firstring.bench.ringing import Town
-from firstring.bench.who import answered, calibration, log_loss, outcomes_of, run_bench, seen_last
-from firstring.identity.outcomes import fit, loss
+from firstring.bench.who import answered, log_loss, outcomes_of, run_bench, seen_last, statements
+from firstring.identity.outcomes import calibration, fit, loss
 from firstring.identity.weights import DEFAULT
 
 
@@ -40,8 +40,8 @@ def test_few_outcomes_hardly_move_a_prior() -> None:
 
 def test_bins_hold_every_statement_once() -> None:
     answers = answered(Town(3, 150).rings(60), DEFAULT, journey=False)
-    rows = calibration(answers)
-    assert sum(row[2] for row in rows) == sum(isinstance(one, int) for answer in answers for one in answer.stated)
+    rows = calibration(statements(answers))
+    assert sum(row.statements for row in rows) == sum(isinstance(one, int) for answer in answers for one in answer.stated)
     assert log_loss(answers) > 0
 
 

@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from itertools import pairwise
 from typing import Final, NamedTuple
 
 from rich.console import Console
@@ -21,16 +20,11 @@ from firstring.bench import people
 from firstring.bench.measures import Measure, quantile, table
 from firstring.bench.ringing import Ring, Town
 from firstring.contact import Read, Resolution
-from firstring.identity.outcomes import FITTED, Outcome, fit
+from firstring.identity.outcomes import ENOUGH, FITTED, OFF, Outcome, calibration, fit, worst
 from firstring.identity.resolver import resolve
 from firstring.identity.weights import DEFAULT, TABLE, Weights
 from firstring.journey.attention import contact_priors
 
-BINS: Final = (0.0, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95, 0.98, 1.0)
-ENOUGH: Final = 200
-"""A bin of fewer statements shows nothing."""
-OFF: Final = 0.05
-"""What is stated and what is true may lie so far apart in a bin."""
 OTHER_TOWN: Final = 1_000
 """What is fitted to has a seed so far from what is measured."""
 _NEVER: Final = datetime.min.replace(tzinfo=UTC)
@@ -87,26 +81,9 @@ def log_loss(answers: Sequence[Answer]) -> float:
     return -math.fsum(math.log(max(one.stated.get(one.truth, 0.0), 1e-12)) for one in answers) / len(answers)
 
 
-def calibration(answers: Iterable[Answer], bins: Sequence[float] = BINS) -> list[tuple[float, float, int, float, float]]:
-    """(from, to, statements, mean stated, share right) of every statement about a person, each bin that has any."""
-    pairs = [
-        (probability, one == answer.truth)
-        for answer in answers
-        for one, probability in answer.stated.items()
-        if isinstance(one, int)
-    ]
-    rows = []
-    for low, high in pairwise(bins):
-        inside = [pair for pair in pairs if low <= pair[0] < high or pair[0] == high == bins[-1]]
-        if inside:
-            mean = math.fsum(pair[0] for pair in inside) / len(inside)
-            rows.append((low, high, len(inside), mean, sum(pair[1] for pair in inside) / len(inside)))
-    return rows
-
-
-def worst(rows: Sequence[tuple[float, float, int, float, float]]) -> float:
-    """The largest difference of stated and right over bins with enough statements."""
-    return max((abs(mean - right) for _, _, count, mean, right in rows if count >= ENOUGH), default=0.0)
+def statements(answers: Iterable[Answer]) -> list[tuple[float, bool]]:
+    """(probability, whether it was so) of every statement about a person."""
+    return [(p, one == answer.truth) for answer in answers for one, p in answer.stated.items() if isinstance(one, int)]
 
 
 def measures_of(rings: Sequence[Ring], weights: Weights, name: str, *, calibrated: bool) -> list[Measure]:
@@ -123,11 +100,10 @@ def measures_of(rings: Sequence[Ring], weights: Weights, name: str, *, calibrate
         what = "records and touches" if journey else "records"
         note = f"seen last first, by {what}: {rival:.3f}; {len(at_stake):,} calls from shared numbers"
         found.append(Measure(f"{name}, {label}: true person first", "true", first, rival, "higher", note))
-        rows = calibration(answers)
-        for low, high, count, mean, right in rows:
-            found.append(
-                Measure(f"{name}, {label}: stated {low}-{high}", "true", right, note=f"{count:,}, stated {mean:.3f}")
-            )
+        rows = calibration(statements(answers))
+        for row in rows:
+            note = f"{row.statements:,}, stated {row.stated:.3f}"
+            found.append(Measure(f"{name}, {label}: stated {row.low}-{row.high}", "true", row.true, note=note))
         for other in ("another", "new"):
             mean = math.fsum(answer.stated[other] for answer in answers) / len(answers)
             right = _share(answer.truth == other for answer in answers)

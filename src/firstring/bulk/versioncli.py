@@ -1,4 +1,4 @@
-"""Commands about the store's model versions: `firstring model list|show|diff|roll-in|retire|drift`."""
+"""Commands about the store's model versions: `firstring model list|show|diff|roll-in|retire|drift|fit-rings`."""
 
 from __future__ import annotations
 
@@ -197,3 +197,47 @@ def show_drift(
         say_drift(_out, found)
     if found.state == "alarm":
         raise typer.Exit(1)
+
+
+@model_app.command("fit-rings")
+def fit_priors_of_rings(
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Brings the fitted priors into force; without, the report is all.")
+    ] = False,
+    last: Annotated[
+        int, typer.Option(help="Fits to the newest so many contacts of which it is known who it was.", min=1)
+    ] = 5_000,
+    named: Annotated[bool, typer.Option("--named", help="Brings the named priors back into force.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Prints the report as JSON.")] = False,
+) -> None:
+    """Fits the priors of who rings to contacts whose caller an agent confirmed; shows what they state before and after."""
+    import msgspec
+
+    from firstring.bulk import fitting
+    from firstring.bulk.load import NICENESS
+
+    os.nice(NICENESS)
+
+    async def work(database: Database, tenant: Tenant, _settings: Settings) -> Any:
+        now = SystemClock().now()
+        if named:
+            await fitting.use_named(database, tenant, now=now)
+            return None
+        return await fitting.fit_rings(
+            database, tenant, yes=yes, at_most=last, now=now,
+            told=lambda number, loss: _err.print(f"fit {number + 1}: {loss:.4f} nats", style="dim", highlight=False),
+        )  # fmt: skip
+
+    found = with_store(work)
+    if found is None:
+        _out.print("the named priors are in force", highlight=False)
+        return
+    if as_json:
+        typer.echo(msgspec.json.encode(fitting.as_json(found)).decode())
+    else:
+        fitting.say_fit(_out, found)
+    if yes:
+        said = f"{found.version} is in force, {found.basis}"
+    else:
+        said = "nothing has changed; to bring them into force: firstring model fit-rings --yes"
+    _err.print(said, highlight=False, soft_wrap=True)

@@ -37,7 +37,7 @@ Standing = Literal["identified", "ambiguous", "household", "unknown"]
 
 LENT: Final = frozenset(("phone", "device", "cookie", "email"))
 """What relatives use of one another, even where one person alone is on file with it."""
-_RELATIVES: Final = {"landline": "landline_relative", "mobile": "relative_borrows", "": "unlisted_relative"}
+_RELATIVES: Final = {"landline": "landline_relative", "mobile": "mobile_relative", "": "unlisted_relative"}
 """The prior of a relative on no file, where several of one home are on file with an identifier: by the sort of telephone."""
 MAX_LOG_ODDS: Final = 700.0
 """exp() of more overflows; the sums of the priors stay far below."""

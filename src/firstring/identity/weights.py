@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 NOT_CALIBRATED: Final = "These probabilities rest on named priors; they are not calibrated."
 PARTLY_FITTED: Final = "What was said is weighed by a model fitted to the records; the rest rests on named priors."
+RINGS_FITTED: Final = (
+    "Who rings is fitted to contacts of which it is known who it was; newer ones did not show it calibrated."
+)
+CALIBRATED: Final = "Who rings is fitted to contacts of which it is known who it was; it was calibrated on newer ones."
 
 
 class Prior(msgspec.Struct, frozen=True):
@@ -110,6 +114,7 @@ TABLE: Final[dict[str, Prior]] = {
     # How much relatives who are on no file for it use an identifier, beside somebody who was in touch just now.
     "landline_relative": Prior(0.5, "factor", "Eurostat: 2.2 people to a household, of whom we know who calls most"),
     "unlisted_relative": Prior(0.25, "factor", "judgement: what two of a home are on file for, a third one uses too"),
+    "mobile_relative": Prior(0.15, "factor", "judgement: who shares a mobile is on file for it more often than not"),
     "relative_borrows": Prior(0.05, "factor", "judgement: of contacts by what is one person's, a relative makes 1 in 20"),
     "journey_offset": Prior(0.0, "nats", "judgement: over all contacts the journey's factors come to 1"),
     "journey_weight": Prior(1.0, "factor", "the journey's prior counts in full"),
@@ -128,11 +133,13 @@ class Weights:
     Raises ValueError where the names are not those of TABLE.
     """
 
-    def __init__(self, values: dict[str, float] | None = None, fitted: Fitted | None = None) -> None:
+    def __init__(self, values: dict[str, float] | None = None, fitted: Fitted | None = None, rings: Basis = "prior") -> None:
+        """rings: what the values of who rings rest on; they are judgements, or fitted to contacts (outcomes.py)."""
         self.values = {name: row.value for name, row in TABLE.items()} if values is None else dict(values)
         if self.values.keys() != TABLE.keys():
             raise ValueError(f"the table of priors has other names: {sorted(self.values.keys() ^ TABLE.keys())}")
         self.fitted = fitted
+        self.rings: Basis = rings
         self.priors_version = _version(self.values)
         self.version = self.priors_version if fitted is None else f"{fitted.version}{JOINED}{self.priors_version}"
 
@@ -141,11 +148,15 @@ class Weights:
 
     @property
     def basis(self) -> Basis:
+        if self.rings != "prior":
+            return self.rings
         return "prior" if self.fitted is None else "fitted"
 
     @property
     def caveat(self) -> str:
         """What must be said with every probability, in words."""
+        if self.rings != "prior":
+            return CALIBRATED if self.rings == "calibrated" else RINGS_FITTED
         return NOT_CALIBRATED if self.fitted is None else PARTLY_FITTED
 
     @property

@@ -1,6 +1,7 @@
-"""What contacts are weighed with, by tenant: the active model version, kept in memory so that no ring waits for it.
+"""What contacts are weighed with, by tenant: the active model version and the priors fitted to its contacts, kept in memory
+so that no ring waits for them.
 
-A watcher asks which version is active: when the program starts, when a notice says that a model changed or that notices
+A watcher asks which are in force: when the program starts, when a notice says that a model changed or that notices
 may be missing, and every POLL_S. What is being decided meanwhile is weighed with the version before.
 """
 
@@ -8,14 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import Final
+from datetime import datetime
+from typing import Any, Final
 
 import asyncpg
 import structlog
+from msgspec.json import decode, encode
 
 from firstring.errors import FirstringError
 from firstring.identity.fitted import Fitted
-from firstring.identity.weights import DEFAULT, JOINED, Weights
+from firstring.identity.weights import DEFAULT, JOINED, TABLE, Weights
 from firstring.store.database import Connection, Database, Tenant
 from firstring.store.models import ActiveModel, active_model, model_of
 from firstring.store.notices import Notice
@@ -40,7 +43,8 @@ async def refresh(database: Database, tenant: Tenant) -> Weights:
     """Asks which version is active, makes it ready, and keeps it."""
     async with database.transaction(tenant.tenant_id) as connection:
         version = await active_model(connection, tenant)
-    weights = DEFAULT if version is None else _weights(version)
+        priors = await connection.fetchrow(sql("weighing", "priors_in_force"), tenant.tenant_id)
+    weights = _weights(version, priors)
     if weights_of(tenant).version != weights.version:
         tenant.kept[_KEPT] = weights
         _log.info("weights_changed", tenant=tenant.tenant_id, version=weights.version)
@@ -52,17 +56,41 @@ async def weights_named(connection: Connection, tenant: Tenant, version: str) ->
 
     Within a transaction of the tenant.
     """
-    model, _, priors = version.rpartition(JOINED)
-    if priors != DEFAULT.version:
-        return None
-    if not model:
-        return DEFAULT
-    model_id = await connection.fetchval(sql("weighing", "model_of_version"), tenant.tenant_id, model)
-    return None if model_id is None else _weights(await model_of(connection, tenant, model_id))
+    model, _, named = version.rpartition(JOINED)
+    priors = None
+    if named != DEFAULT.version:
+        priors = await connection.fetchrow(sql("weighing", "priors_of_version"), tenant.tenant_id, named)
+        if priors is None:
+            return None
+    active = None
+    if model:
+        model_id = await connection.fetchval(sql("weighing", "model_of_version"), tenant.tenant_id, model)
+        if model_id is None:
+            return None
+        active = await model_of(connection, tenant, model_id)
+    weights = _weights(active, priors)
+    return weights if weights.version == version else None
 
 
-def _weights(version: ActiveModel) -> Weights:
-    return Weights(fitted=Fitted(version.model, version.statistics))
+async def put_in_force(
+    connection: Connection, tenant: Tenant, weights: Weights | None, report: dict[str, Any], *, now: datetime, origin: str
+) -> None:
+    """Fitted priors take the place of those before; None: the named ones do. Programs that run hear it at once."""
+    await connection.execute(sql("weighing", "retire_priors"), tenant.tenant_id)
+    if weights is not None:
+        fitted = {name: value for name, value in weights.values.items() if value != DEFAULT[name]}
+        row = (weights.priors_version, weights.rings, encode(fitted).decode(), encode(report).decode(), now)
+        await connection.execute(sql("weighing", "add_priors"), tenant.tenant_id, *row)
+    await connection.execute(sql("models", "tell_model"), tenant.tenant_id, origin)
+
+
+def _weights(version: ActiveModel | None, priors: asyncpg.Record | None) -> Weights:
+    fitted = None if version is None else Fitted(version.model, version.statistics)
+    if priors is None:
+        return DEFAULT if fitted is None else Weights(fitted=fitted)
+    # A prior that this release no longer has is left out; the version then is another one.
+    known = {name: value for name, value in decode(priors["fitted"], type=dict[str, float]).items() if name in TABLE}
+    return Weights({**DEFAULT.values, **known}, fitted, priors["basis"])
 
 
 class WeightsWatcher:
