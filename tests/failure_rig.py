@@ -202,6 +202,20 @@ CASES: dict[str, tuple[list[Row], str]] = {
         ],
         " ".join(f"{number}a+{number}b" for number in range(12)),
     ),
+    "switchboard number of people of one birthday and three places": (
+        [
+            {**one, "record_id": f"{place}{end}", "birth_date": f"19{50 + place}-03-11", "city": _CITIES[place % 3]}
+            for place, one in enumerate(crowd(SWITCHBOARD))
+            for end in "ab"
+        ],
+        " ".join(f"{number}a+{number}b" for number in range(12)),
+    ),
+    "switchboard number of people of one name": (
+        [row("a", *_WALTER, **SWITCHBOARD, city="Boston", postcode="02108"),
+         row("b", "Walter", "Okafor", "1983-09-21", **SWITCHBOARD, city="Denver", postcode="80202"),
+         row("c", "Nadia", "Okafor", "1972-02-02", **SWITCHBOARD, city="Austin")],
+        "a b c",
+    ),
     "000-000-0000": (crowd({"mobile_phone": "000-000-0000"}), "0 1 2 3 4 5 6 7 8 9 10 11"),
     "000-000-0000 of namesakes": (
         [row("a", "Maria", "Smith", mobile_phone="000-000-0000"), row("b", "Maria", "Smith", mobile_phone="000-000-0000"),
@@ -263,6 +277,19 @@ CASES: dict[str, tuple[list[Row], str]] = {
         [row("a", *_TWIN, **HOME, mobile_phone="+12125558231"), row("b", *_OTHER_TWIN, **HOME, mobile_phone="+12125554790")],
         "a b",
     ),
+    "twins with a landline, one record each": (
+        [row("a", *_TWIN, **HOME, **LANDLINE), row("b", *_OTHER_TWIN, **HOME, **LANDLINE)],
+        "a b",
+    ),
+    "twins with a landline and mobiles, one record each": (
+        [row("a", *_TWIN, **HOME, **LANDLINE, mobile_phone="+12125558231"),
+         row("b", *_OTHER_TWIN, **HOME, **LANDLINE, mobile_phone="+12125554790")],
+        "a b",
+    ),
+    "twins with one mobile and one inbox": (
+        [row("a", *_TWIN, **HOME, **_RECYCLED, **_INBOX), row("b", *_OTHER_TWIN, **HOME, **_RECYCLED, **_INBOX)],
+        "a b",
+    ),
     "Jr and Sr": (
         [
             row("s1", *_WALTER, **LANDLINE, **HOME, suffix="Sr"),
@@ -275,6 +302,19 @@ CASES: dict[str, tuple[list[Row], str]] = {
     "Jr and Sr without birth dates": (
         [row("s", "Walter", "Okafor", **LANDLINE, **HOME, suffix="Sr"),
          row("j", "Walter", "Okafor", **LANDLINE, **HOME, suffix="Jr")],
+        "s j",
+    ),
+    "father and son with a landline who do not say which": (
+        [row("s", *_WALTER, **HOME, **LANDLINE), row("j", *_SON, **HOME, **LANDLINE)],
+        "s j",
+    ),
+    "father and son with an inbox of their name who do not say which": (
+        [row("s", *_WALTER, **HOME, **LANDLINE, email="walter.okafor@mail.net"),
+         row("j", *_SON, **HOME, **LANDLINE, email="walter.okafor@mail.net")],
+        "s j",
+    ),
+    "father and son of whom one says which": (
+        [row("s", *_WALTER, **HOME, **LANDLINE), row("j", *_SON, **HOME, **LANDLINE, suffix="Jr")],
         "s j",
     ),
     "father and son who do not say which": (

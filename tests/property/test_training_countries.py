@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from firstring.bulk.sampling import observe, seen_pairs
-from firstring.identity.anchors import bounded, unlike_most, unlike_places
+from firstring.identity.anchors import Bound, bounded, bounds, telling, unlike_places
 from firstring.identity.columns import Table, table_of
-from firstring.identity.levels import active, outcomes, patterns
+from firstring.identity.levels import active, outcomes, patterns, unpacked
 from firstring.identity.model import Model, score
 from firstring.identity.spec import CLASSES, PERSON
 from firstring.identity.training import trained
@@ -81,15 +81,48 @@ def test_few_names_of_each_country_are_no_evidence(stated: dict[str, float], rec
     assert _right(model, table, person, 0.5)[0] > 0.85
 
 
+def test_few_names_are_no_evidence_where_nobody_states_a_birth_date() -> None:
+    rows, person = _registers(7, 1_600, {"born": 0.0, "phone": 0.5, "email": 0.5, "postcode": 0.6})
+    table = table_of(rows)
+    precision, found = _right(_trained(table), table, person, 0.95)
+    assert precision > 0.95
+    assert found > 0.4
+
+
 def test_unlike_birth_dates_are_bounded_by_sure_pairs() -> None:
     comparisons = tuple(one for one in PERSON.comparisons if one.name in ("given", "birth_date", "phone"))
     of = [outcomes(one) for one in comparisons]
     # given name, birth date, phone: agreed, agreed, agreed; agreed, different, agreed; different, different, different.
     exact = [each.first["exact"] for each in of]
     rows = np.array([exact, [exact[0], of[1].first["different"], exact[2]], [each.first["different"] for each in of]]).T
-    most = unlike_most(comparisons, rows.astype(np.uint8), np.array([900.0, 80.0, 1e6]))
-    assert most == pytest.approx(1.25 * (80 + 4) / 1_000 + 0.02)
-    assert unlike_most(comparisons[:1], rows[:1].astype(np.uint8), np.ones(3)) == 1.0
+    found = bounds(comparisons, rows.astype(np.uint8), np.array([900.0, 80.0, 1e6]))
+    assert found == {1: Bound(unlike_places(comparisons[1]), pytest.approx(1.25 * (80 + 4) / 1_000 + 0.02))}
+    assert bounds(comparisons[:1], rows[:1].astype(np.uint8), np.ones(3)) == {}
+
+
+def test_unlike_contact_points_are_bounded_by_pairs_that_share_another() -> None:
+    comparisons = tuple(one for one in PERSON.comparisons if one.name in ("given", "phone", "email"))
+    of = [outcomes(one) for one in comparisons]
+    exact, different = ([each.first[name] for each in of] for name in ("exact", "different"))
+    # agreed in all; another phone; another e-mail address; strangers of one name; a phone and no e-mail address.
+    rows = np.array([
+        exact, [exact[0], different[1], exact[2]], [*exact[:2], different[2]], [exact[0], *different[1:]], [*exact[:2], 0],
+    ])  # fmt: skip
+    found = bounds(comparisons, rows.T.astype(np.uint8), np.array([800.0, 100.0, 50.0, 1e6, 1e5]))
+    assert found[1].most == pytest.approx(1.25 * (100 + 4) / (900 + 20) + 0.02)
+    assert found[2].most == pytest.approx(1.25 * (50 + 4) / (850 + 20) + 0.02)
+
+
+def test_without_birth_dates_classes_are_learned_from_pairs_that_state_a_contact_point() -> None:
+    rows = [{"given": ("ann",), "family": ("lee",), "phone": ("1",)}] * 3
+    rows += [{"given": ("ann",), "family": ("lee",), "email": ("a@lee.org",)}] * 2 + [{"given": ("ann",)}] * 5
+    table = table_of(rows)
+    comparisons = active(PERSON, table)
+    left, right = np.triu_indices(10, 1)
+    seen = unpacked(comparisons, patterns(comparisons, table, left, right))
+    stated, share = telling(comparisons, seen, np.ones(45), table)
+    assert share == pytest.approx((3 + 1) / 45), "three pairs of phones, one of addresses"
+    assert stated.sum() == 4
 
 
 @pytest.mark.parametrize("most", [0.05, 0.2, 0.9])

@@ -38,6 +38,12 @@ CONTRADICTIONS: Final = (
         (("national_id", "different"), ("birth_date", "different")),
         seldom=0.001,
     ),
+    Contradiction(
+        "birth_date_contradicts",
+        "Their birth dates have nothing in common: father and son of one name share the rest.",
+        (("birth_date", "different"),),
+        seldom=0.01,
+    ),
 )
 """Evidence so strong that no number of agreements joins over it without somebody looking."""
 

@@ -82,8 +82,9 @@ class Comparison(msgspec.Struct, frozen=True):
 
 
 class BlockingKey(msgspec.Struct, frozen=True):
-    """Records that agree in all parts (see `columns.part`) become candidate pairs. profile: no contact point in it.
+    """Records that agree in all parts (see `columns.part`) become candidate pairs.
 
+    profile: no contact point is in it, and its pairs show how the classes mix (see `model`).
     block_records: a bound of its own, where it is lower than that of the spec; 0: the spec's.
     """
 
@@ -267,7 +268,8 @@ _PROFILE_KEYS: Final = (
     "name_sound+city", "address+name_sound",
 )  # fmt: skip
 _FEW: Final = {"name_sound+city": 8}
-"""Keys of large blocks with few pairs of one person in each: only their smallest blocks are worth comparing."""
+"""Keys of large blocks with few pairs of one person in each: only their smallest blocks are worth comparing. What is in
+so small a block was chosen by that, and shows nothing of how the classes mix."""
 
 _LINK_KEYS: Final = (
     "phone", "email", "email_local", "email_prefix+year", "email_host+name_initial",
@@ -282,7 +284,7 @@ PERSON: Final = Spec(
     (
         *(BlockingKey(name, tuple(name.split("+"))) for name in _CONTACT_KEYS),
         *(
-            BlockingKey(name, tuple(name.split("+")), profile=True, block_records=_FEW.get(name, 0))
+            BlockingKey(name, tuple(name.split("+")), profile=name not in _FEW, block_records=_FEW.get(name, 0))
             for name in _PROFILE_KEYS
         ),
     ),

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from firstring.identity.anchors import CONTACTS, bounded, telling, unlike_most, unlike_places
+from firstring.identity.anchors import CONTACTS, Bound, bounded, bounds, telling
 from firstring.identity.columns import Table
 from firstring.identity.levels import MISSING, Patterns, compare, outcomes, unpacked
 from firstring.identity.model import RATES, SAME, UNRELATED, Floats, Model, cell_names, coarse, outcome_names
@@ -197,10 +197,10 @@ def expectation_maximisation(
 ) -> Fit:
     """Fits the classes to the patterns. Deterministic: the patterns are in order, and sums run in that order.
 
-    How often the birth dates of one person are unlike is bounded by `anchors.unlike_most`.
+    How often what one person states is unlike is bounded by `anchors.bounds`.
     """
     rows = unpacked(comparisons, observed.patterns)
-    most = unlike_most(comparisons, rows, observed.counts)
+    most = bounds(comparisons, rows, observed.counts)
     total = records * (records - 1) / 2
     pairs = np.zeros(len(CLASSES))
     pairs[[SAME, _HOUSEHOLD]] = 0.5 * records
@@ -217,7 +217,10 @@ def expectation_maximisation(
         new_pairs[_RARE] = np.minimum(new_pairs[_RARE], RARE_MOST * new_pairs[_HOUSEHOLD])
         new_pairs[UNRELATED] = max(total - new_pairs[:UNRELATED].sum(), 1.0)
         for place, rate in enumerate(rates):
-            shares[place] = _maximised(comparisons[place], rows[place], weight, start[place], rate, new_pairs / total, most)
+            of_pairs = new_pairs / total
+            shares[place] = _maximised(
+                comparisons[place], rows[place], weight, start[place], rate, of_pairs, most.get(place)
+            )
         moved = np.abs(np.log(new_pairs / pairs)).max()
         pairs = new_pairs
         if moved < _SETTLED:
@@ -236,7 +239,13 @@ def expected(pairs: Floats, shares: Sequence[Floats], rows: NDArray[np.uint8]) -
 
 
 def _maximised(
-    comparison: Comparison, row: NDArray[np.uint8], weight: Floats, start: Floats, rate: Floats, shares: Floats, most: float
+    comparison: Comparison,
+    row: NDArray[np.uint8],
+    weight: Floats,
+    start: Floats,
+    rate: Floats,
+    shares: Floats,
+    most: Bound | None,
 ) -> Floats:
     found = np.empty_like(start)
     explained = np.zeros(start.shape[1])
@@ -251,8 +260,10 @@ def _maximised(
             counts = counts + PSEUDO_PAIRS * start[number]
             counts[MISSING] = 0.0
             found[number] = counts / counts.sum()
-            if number == SAME and comparison.kind == "date":
-                found[number] = bounded(found[number], unlike_places(comparison), most)
+            if number == SAME and most is not None:
+                found[number] = bounded(found[number], *most)
+            if number == _HOUSEHOLD and comparison.profile:
+                found[number] = _spread_as(comparison, found[number], found[SAME])
         else:
             found[number] = found[like[number]]
         explained += shares[number] * found[number]
@@ -264,6 +275,21 @@ def _maximised(
             found[number] = found[UNRELATED]
     found = np.maximum(found, 1e-15)
     found[:, MISSING] = 1.0
+    return found
+
+
+def _spread_as(comparison: Comparison, shares: Floats, like: Floats) -> Floats:
+    """Shares of a class whose banded levels are as often as they are, and spread over the octaves of rarity as in `like`.
+
+    That two who live together are the only ones of their family name makes them the only ones of their address too:
+    counted as if one were news beside the other, few records of a household would make one person of it.
+    """
+    first = outcomes(comparison).first
+    found = shares.copy()
+    for level in comparison.levels:
+        if level.banded:
+            octaves = slice(first[level.name], first[level.name] + BANDS)
+            found[octaves] = shares[octaves].sum() * like[octaves] / max(like[octaves].sum(), _NO_RATE)
     return found
 
 
