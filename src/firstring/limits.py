@@ -114,6 +114,9 @@ REVIEW_TAKEN_S: Final = 900
 # --- HTTP --------------------------------------------------------------------------------------------------------
 BODY_BYTES: Final = 512_000
 """A request body (Segment's limit for a batch)."""
+RECORDS_BODY_BYTES: Final = 4_000_000
+"""The body of POST /v1/records: IMPORT_BATCH_RECORDS records of 2 kB, as households with addresses, e-mails and consents
+have them. Read, it takes some 40 MB for as long as the request lasts."""
 EVENTS_PER_BATCH: Final = 2_500
 """Events in one POST /v1/events (Segment's limit)."""
 SSE_BACKLOG: Final = 100

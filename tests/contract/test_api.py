@@ -154,7 +154,8 @@ def test_errors_have_one_shape(api: Rig) -> None:
         (400, "bad_call_id", "post", "/v1/decide", {"json": {}}),
         (400, "invalid_body", "post", f"/v1/contacts/{NOBODY}/events", {"json": {"what": "eaten"}}),
         (400, "invalid_body", "post", f"/v1/contacts/{NOBODY}/evidence", {"json": {"ruled_out": [2**64]}}),
-        (413, "too_large", "post", "/v1/records", {"content": b" " * (limits.BODY_BYTES + 1)}),
+        (413, "too_large", "post", "/v1/resolve", {"content": b" " * (limits.BODY_BYTES + 1)}),
+        (413, "too_large", "post", "/v1/records", {"content": b" " * (limits.RECORDS_BODY_BYTES + 1)}),
     ]
     for status, code, method, path, options in cases:
         answer = call(api, method, path, token, **options)
@@ -268,6 +269,19 @@ def test_records_that_cannot_be_used_are_named(api: Rig) -> None:
     assert error_of(call(api, "post", "/v1/records", token, json={"source": "crm", "records": many}))["code"] == (
         "batch_too_large"
     )
+
+
+def test_as_many_records_as_a_batch_may_have_fit_into_a_request(api: Rig) -> None:
+    token, mark = api.tokens["import"], name()
+    household = {"address_line1": "Flat 12, 4 Long Street", "city": "Leeds", "postcode": "LS1 1AA", "notes": "n" * 400}
+    many = [
+        {"record_id": f"{mark}-{number}", "full_name": "Ann Lee", "email": f"{mark}-{number}@example.com", **household}
+        for number in range(limits.IMPORT_BATCH_RECORDS)
+    ]
+    answer = call(api, "post", "/v1/records", token, json={"source": "crm", "records": many})
+    assert (answer.status_code, answer.json()["inserted"]) == (200, limits.IMPORT_BATCH_RECORDS)
+    refused = call(api, "post", "/v1/records", token, content=b" " * (limits.RECORDS_BODY_BYTES + 1))
+    assert "4,000,000 bytes of records" in error_of(refused)["hint"]
 
 
 def test_a_merged_person_leads_to_the_living_one(api: Rig) -> None:

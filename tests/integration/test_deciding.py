@@ -77,6 +77,43 @@ async def test_must_and_cannot_by_record_and_back(database: Database, tenant: Te
     assert (ended.revoked_by, ended.revoked_reason) == ("eve", "seen the passport")
 
 
+async def test_a_must_link_of_two_persons_joins_the_whole_of_both(database: Database, tenant: Tenant) -> None:
+    """Each of the four records contradicts the others' suffix: what a model makes of one link would leave some behind."""
+    before = await _persons(database, tenant, JUNIOR)
+    assert len({*before.values()}) == 2
+    records = await deciding.decide_pair(database, tenant, "must", "crm:s1", "crm:j1", **WHO)
+    now = await persons_now(database, tenant)
+    assert now["s1"] == now["j1"]
+    assert {*records.apart} == {*now.values()} - {now["s1"]} != set(), "who did not come along is told"
+    await deciding.revoke(database, tenant, records.decision_ids[0], **WHO)
+    now = await persons_now(database, tenant)
+    made = await deciding.decide_pair(database, tenant, "must", str(now["s1"]), str(now["j1"]), **WHO)
+    assert (made.merged, made.split, made.apart) == (1, 0, ())
+    assert len({*(await persons_now(database, tenant)).values()}) == 1
+    for number in made.decision_ids:
+        await deciding.revoke(database, tenant, number, **WHO)
+    assert len({*(await persons_now(database, tenant)).values()}) == 2
+
+
+async def test_a_must_link_of_persons_between_whom_a_cannot_link_stands_is_refused(
+    database: Database, tenant: Tenant
+) -> None:
+    before = await _persons(database, tenant, JUNIOR)
+    made = await deciding.decide_pair(database, tenant, "cannot", "crm:s2", "crm:j2", **WHO)
+    with pytest.raises(BadInput) as error:
+        await deciding.decide_pair(database, tenant, "must", str(before["s1"]), str(before["j1"]), **WHO)
+    assert (error.value.code, error.value.status) == ("decisions_contradict", 409)
+    assert error.value.where["decision"] == made.decision_ids[0]
+    assert await persons_now(database, tenant) == before
+    async with database.transaction(tenant.tenant_id) as connection:
+        assert len(await all_decisions(connection, tenant, revoked=False, at_most=10)) == 1
+
+
+async def test_without_a_version_a_decision_says_that_it_waits(database: Database, tenant: Tenant) -> None:
+    await apply_records(database, tenant, "crm", THREE, now=NOW)
+    assert (await deciding.decide_pair(database, tenant, "must", "crm:1", "crm:3", **WHO)).waits
+
+
 async def test_cannot_between_persons_keeps_every_likely_pair_apart(database: Database, tenant: Tenant) -> None:
     before = await _persons(database, tenant, THREE)
     await deciding.decide_pair(database, tenant, "cannot", str(before["1"]), str(before["3"]), **WHO)

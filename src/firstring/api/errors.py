@@ -9,6 +9,7 @@ import structlog
 from litestar import MediaType, Request, Response
 from litestar.exceptions import HTTPException, SerializationException, ValidationException
 
+from firstring import limits
 from firstring.errors import BadInput, FirstringError, Retryable, Unrecoverable
 
 _log = structlog.get_logger("firstring.http")
@@ -69,7 +70,14 @@ def framework(_request: Request[Any, Any, Any], error: HTTPException) -> Respons
     if isinstance(error.__cause__, SerializationException):
         code = "bad_json"
     made = BadInput if error.status_code < 500 else Unrecoverable
-    response = respond(made(code, (error.detail or "The request was refused.")[:300], http_status=error.status_code))
+    detail, hint = (error.detail or "The request was refused.")[:300], ""
+    if code == "too_large":
+        detail = "The body has more bytes than this request takes."
+        hint = (
+            f"Send less at a time: {limits.RECORDS_BODY_BYTES:,} bytes of records (POST /v1/records), {limits.BODY_BYTES:,} "
+            "of anything else. firstring import takes files of any size."
+        )
+    response = respond(made(code, detail, hint=hint, http_status=error.status_code))
     for name, value in (error.headers or {}).items():
         response.headers.setdefault(name, value)  # a refused method says which are allowed (RFC 9110, 15.5.6)
     return response

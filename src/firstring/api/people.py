@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -27,6 +28,8 @@ Source = Annotated[
 PersonId = Annotated[int, Parameter(ge=1, le=2**63 - 1)]
 LEFT_OUT_SHOWN: Final = 1_000
 """Values left out that are listed in one answer."""
+_MANY_RECORDS: Final = 100
+"""More are read beside the event loop, which answers calls meanwhile."""
 
 
 class ResolveRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -87,23 +90,23 @@ class PeopleController(Controller):
         models = services.decider.models_of(caller.tenant)
         return who(evidence, read, weights=models.weights, now=services.clock.now(), rules=models.survivorship)
 
-    @post("/records", status_code=200, guards=[allow("import")], summary="Source records, stored before the answer")
+    @post(
+        "/records",
+        status_code=200,
+        guards=[allow("import")],
+        request_max_body_size=limits.RECORDS_BODY_BYTES,
+        summary="Source records, stored before the answer",
+    )
     async def records(
         self, data: JSONBody[RecordsRequest], services: NamedDependency[Services], caller: NamedDependency[Caller]
     ) -> RecordsResult:
         """Idempotent: the same records again change nothing. Of several versions of one record the last counts."""
         _bounded("records", data.records, limits.IMPORT_BATCH_RECORDS)
-        good: list[CanonicalRecord] = []
-        rejected: list[Rejected] = []
-        left_out: list[Rejected] = []
-        for index, raw in enumerate(data.records):
-            try:
-                record = canonical_record(raw, country=services.settings.country)
-            except BadInput as error:
-                rejected.append(Rejected(index, error.code, error.message, error.where.get("field")))
-                continue
-            good.append(record)
-            left_out += [Rejected(index, reason.code, reason.text, reason.field) for reason in record.dropped]
+        country = services.settings.country
+        if len(data.records) > _MANY_RECORDS:
+            good, rejected, left_out = await asyncio.to_thread(_canonical, data.records, country)
+        else:
+            good, rejected, left_out = _canonical(data.records, country)
         applied = await services.arrivals.apply(caller.tenant, data.source, good, now=services.clock.now())
         return RecordsResult(
             applied.inserted,
@@ -133,6 +136,22 @@ class PeopleController(Controller):
         services.flow.events(caller, services.flow.client(request.scope), len(data.batch))
         taken = await take(services, sender, FORMATS["segment"], data.batch, {}, now=services.clock.now())
         return EventsResult(taken.stored, taken.duplicates, taken.rejected)
+
+
+def _canonical(records: list[dict[str, Any]], country: str) -> tuple[list[CanonicalRecord], list[Rejected], list[Rejected]]:
+    """The records that can be used, those that cannot, and what was left out of the former."""
+    good: list[CanonicalRecord] = []
+    rejected: list[Rejected] = []
+    left_out: list[Rejected] = []
+    for index, raw in enumerate(records):
+        try:
+            record = canonical_record(raw, country=country)
+        except BadInput as error:
+            rejected.append(Rejected(index, error.code, error.message, error.where.get("field")))
+            continue
+        good.append(record)
+        left_out += [Rejected(index, reason.code, reason.text, reason.field) for reason in record.dropped]
+    return good, rejected, left_out
 
 
 def _bounded(field: str, batch: list[dict[str, Any]], at_most: int) -> None:

@@ -89,11 +89,17 @@ class RevokeRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Decided(msgspec.Struct, frozen=True):
-    """The decisions that hold now (or, revoked, that ended); persons merged and split by it."""
+    """The decisions that hold now (or, revoked, that ended); persons merged and split by it.
+
+    apart: persons with others of the records of the two whose records were joined: decided about one record each, these did
+    not come along. waits: no model links records yet; the decision takes effect with the first version.
+    """
 
     decision_ids: tuple[int, ...]
     merged: int
     split: int
+    apart: tuple[int, ...] = ()
+    waits: bool = False
 
 
 class ReviewController(Controller):

@@ -81,6 +81,18 @@ def _say_made(made: Made) -> None:
     numbers = ", ".join(map(str, made.decision_ids))
     noun = "decision" if len(made.decision_ids) == 1 else "decisions"
     out.print(f"{noun} {numbers}{_came_to(made)}", highlight=False, soft_wrap=True)
+    if made.waits:
+        out.print(
+            "no model links records yet: it takes effect with the first version (firstring train --store)", soft_wrap=True
+        )
+    if made.apart:
+        persons = ", ".join(map(str, made.apart))
+        out.print(
+            f"decided about two records, not all others came along: person {persons}. To join two persons whole, name their "
+            "numbers: firstring decision must",
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 def _came_to(made: Made) -> str:

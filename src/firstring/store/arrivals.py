@@ -41,7 +41,11 @@ class Arrivals:
 
     async def apply(self, tenant: Tenant, source: str, records: Sequence[SourceRecord], *, now: datetime) -> Applied:
         """As records.apply_records; the counts of merged and split persons are those of the whole transaction."""
-        prepared = [prepare(tenant.keys, source, record, linked=was_linked(tenant)) for record in records]
+        prepared = (
+            await asyncio.to_thread(_prepared, tenant, source, records)
+            if len(records) > _TOGETHER_RECORDS
+            else _prepared(tenant, source, records)
+        )
         names = frozenset(external_key(tenant.keys, source, record.record_id) for record in records)
         answer: asyncio.Future[Applied] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(tenant.tenant_id, deque()).append(_Waiting(source, prepared, names, now, answer))
@@ -119,6 +123,11 @@ class Arrivals:
                 if not one.answer.done():
                     one.answer.set_result(_share(applied, place, end))
                 place = end
+
+
+def _prepared(tenant: Tenant, source: str, records: Sequence[SourceRecord]) -> list[Prepared]:
+    linked = was_linked(tenant)
+    return [prepare(tenant.keys, source, record, linked=linked) for record in records]
 
 
 def _share(applied: Applied, start: int, end: int) -> Applied:

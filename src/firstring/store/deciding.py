@@ -11,21 +11,27 @@ from firstring.identity.explain import held_together
 from firstring.identity.review import Answer
 from firstring.store import decisions, review
 from firstring.store.database import Connection, Database, Tenant
-from firstring.store.decisions import Kind, decide_all, decide_in
+from firstring.store.decisions import Kind, decide_all, decide_in, settle_first
 from firstring.store.explaining import asked, best_pair, linked
-from firstring.store.looking import Looked, living, record_named, records_of_person
-from firstring.store.models import active_model
+from firstring.store.looking import Looked, is_number, living, record_named, records_of_person
+from firstring.store.models import ActiveModel, active_model
 from firstring.store.queries import sql
 
 _KIND: dict[Answer, Kind] = {"same": "must", "household": "cannot", "different": "cannot"}
 
 
 class Made(NamedTuple):
-    """decision_ids: those that hold now, new or not; persons merged and split by them."""
+    """decision_ids: those that hold now, new or not; persons merged and split by them.
+
+    apart: after a must-link of records, the persons that hold others of the two records' persons: those did not come along.
+    waits: nobody is linked by a model yet; decisions take effect with the first version.
+    """
 
     decision_ids: tuple[int, ...]
     merged: int
     split: int
+    apart: tuple[int, ...] = ()
+    waits: bool = False
 
 
 async def decide_pair(
@@ -33,12 +39,15 @@ async def decide_pair(
 ) -> Made:
     """Two are one person (must), or are not (cannot); each a record (SOURCE:RECORD_ID) or a person's number.
 
-    Of records the decision is about just them. Of persons: must joins the two records that agree best; cannot keeps
-    apart every likely pair between the two. Raises BadInput as decisions.decide_in and explaining.why_pair do.
+    Of records the decision is about just them. Of persons: must joins the two records that agree best, and all others
+    where these would not come along; cannot keeps apart every likely pair between the two. Raises BadInput as
+    decisions.decide_in and explaining.why_pair do: decisions_contradict where a cannot-link stands between two persons.
     """
     async with database.transaction(tenant.tenant_id) as connection:
         await connection.execute(sql("records", "lock_applier"), tenant.tenant_id)
         ones, others = [await asked(connection, tenant, text) for text in (one, other)]
+        if await settle_first(connection, tenant, [record.record_id for record in (*ones, *others)], now):
+            ones, others = [await asked(connection, tenant, text) for text in (one, other)]
         if kind == "cannot" and ones and others and ones[0].person_id == others[0].person_id and len(ones) + len(others) > 2:
             raise BadInput(
                 "same_person",
@@ -46,11 +55,26 @@ async def decide_pair(
                 hint="Name the two records that are not one, or take one out: firstring decision unmerge.",
                 http_status=409,
             )
-        left, right = best_pair(await active_model(connection, tenant), ones, others)
+        version = await active_model(connection, tenant)
+        left, right = best_pair(version, ones, others)
         pairs = [(left.record_id, right.record_id)]
         if kind == "cannot":
             pairs = await _likely(connection, tenant, ones, others) or pairs
-        return await _decide(connection, tenant, kind, pairs, by, because, now)
+            return await _decide(connection, tenant, kind, pairs, by, because, now)
+        whole = await _records_of(connection, tenant, {left.person_id, right.person_id})
+        await connection.execute(sql("linking", "try"))
+        made = await _decide(connection, tenant, kind, pairs, by, because, now)
+        apart = await _apart(connection, tenant, whole, left.record_id) if version is not None else ()
+        if apart and (is_number(one) or is_number(other)):
+            # What a steward says of a person holds for all of it.
+            await connection.execute(sql("linking", "undo"))
+            if is_number(one):
+                pairs += _held_together(version, ones)
+            if is_number(other):
+                pairs += _held_together(version, others)
+            made = await _decide(connection, tenant, kind, pairs, by, because, now)
+            apart = await _apart(connection, tenant, whole, left.record_id)
+        return made._replace(apart=apart, waits=version is None)
 
 
 async def settle_held(
@@ -86,10 +110,7 @@ async def settle_held(
         left, right = best_pair(version, ones, others)
         pairs = [(left.record_id, right.record_id)]
         if accept:
-            for records in (ones, others):
-                held = held_together(range(len(records)), linked(version, records, ()).links.values())
-                pairs += [(records[link.left].record_id, records[link.right].record_id) for link in held.links]
-                pairs += [(records[place].record_id, records[0].record_id) for place in held.loose if place]
+            pairs += [*_held_together(version, ones), *_held_together(version, others)]
         else:
             pairs = await _likely(connection, tenant, ones, others) or pairs
         return await _decide(connection, tenant, "must" if accept else "cannot", pairs, by, because, now)
@@ -162,6 +183,25 @@ async def undo(database: Database, tenant: Tenant, answer_id: int | None, *, by:
 
 
 # --- pairs -----------------------------------------------------------------------------------------------------------
+
+
+def _held_together(version: ActiveModel | None, records: list[Looked]) -> list[tuple[int, int]]:
+    """Pairs that hold all of a person's records together, by record ids: its strongest links."""
+    held = held_together(range(len(records)), linked(version, records, ()).links.values())
+    pairs = [(records[link.left].record_id, records[link.right].record_id) for link in held.links]
+    return pairs + [(records[place].record_id, records[0].record_id) for place in held.loose if place]
+
+
+async def _records_of(connection: Connection, tenant: Tenant, persons: set[int]) -> list[int]:
+    rows = [await connection.fetch(sql("linking", "records_of_person"), tenant.tenant_id, person) for person in persons]
+    return [row["record_id"] for some in rows for row in some]
+
+
+async def _apart(connection: Connection, tenant: Tenant, records: list[int], record: int) -> tuple[int, ...]:
+    """The persons of these records, but for the one that this record is of."""
+    rows = await connection.fetch(sql("linking", "persons_of"), tenant.tenant_id, records)
+    person_of = {row["record_id"]: row["person_id"] for row in rows}
+    return tuple(sorted({*person_of.values()} - {person_of[record]}))
 
 
 async def _likely(connection: Connection, tenant: Tenant, ones: list[Looked], others: list[Looked]) -> list[tuple[int, int]]:

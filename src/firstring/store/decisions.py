@@ -175,7 +175,7 @@ async def unmerge(
     _say_who_and_why(by, reason)
     async with database.transaction(tenant.tenant_id) as connection:
         await connection.execute(sql("records", "lock_applier"), tenant.tenant_id)
-        await _settle(connection, tenant, records, now)
+        await settle_first(connection, tenant, records, now)
         rows = await connection.fetch(sql("linking", "records_of_person"), tenant.tenant_id, person)
         there = {row["record_id"]: _as_named(row) for row in rows}
         apart = set(records)
@@ -301,11 +301,13 @@ async def _joined(connection: Connection, tenant: Tenant, start: bytes) -> tuple
     return found, path
 
 
-async def _settle(connection: Connection, tenant: Tenant, records: Collection[int], now: datetime) -> None:
-    """Under a version that came into force a moment ago, records come to its persons first."""
+async def settle_first(connection: Connection, tenant: Tenant, records: Collection[int], now: datetime) -> bool:
+    """Under a version that came into force a moment ago, records come to its persons first; whether that was needed."""
     context = await linking_context(connection, tenant, now)
-    if context is not None and context.settling:
-        await settle(connection, tenant, context.active.version, records, now)
+    if context is None or not context.settling:
+        return False
+    await settle(connection, tenant, context.active.version, records, now)
+    return True
 
 
 async def _likely_across(

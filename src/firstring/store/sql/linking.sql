@@ -165,6 +165,12 @@ select $1, d.kind, d.left_source, d.left_key, d.right_source, d.right_key, $7, $
 from unnest($2::text[], $3::int[], $4::bytea[], $5::int[], $6::bytea[]) as d(kind, left_source, left_key, right_source, right_key)
 returning decision_id
 
+-- name: try
+savepoint tried
+
+-- name: undo
+rollback to savepoint tried
+
 -- name: decisions_of_keys
 -- Living decisions that name one of these records; the other records need not be there.
 select decision_id, kind, left_key, right_key, made_by, made_at from link_decision
