@@ -235,6 +235,8 @@ class Table:
 
     def bands_at(self, name: str, codes: NDArray[np.int32]) -> NDArray[np.uint8]:
         """`bands` at some codes of a column, none of them -1. Of frozen statistics only what is asked for is looked up."""
+        if not len(codes):
+            return np.zeros(0, np.uint8)
         values = self.column(name).values
         if self.statistics is None or name in self._bands or 2 * len(codes) > len(values):
             return self.bands(name)[codes]

@@ -22,6 +22,7 @@ from firstring.identity.freelevels import compared_freely
 from firstring.identity.onecharacter import Sums, may_be_one_edit
 from firstring.identity.spec import Comparison, Level, Spec
 from firstring.identity.statistics import BANDS
+from firstring.identity.text import CACHE_VALUES
 
 Rows: TypeAlias = NDArray[np.int64]
 """Row numbers of one side of pairs."""
@@ -352,12 +353,23 @@ def same_home(ones: list[str], others: list[str]) -> NDArray[np.uint8]:
     """Alike in writing, and no different house numbers or units (see `addresses`)."""
     alike = _similarity(ones, others) >= _CLOSE
     for place in np.flatnonzero(alike).tolist():
-        words = [text.split() for text in (ones[place], others[place])]
-        numbers = [{word for word in each if word[0].isdigit()} for each in words]
-        units = [{word for word in each if word[0] == "u" and word[1:2].isdigit()} for each in words]
-        if any(one and other and not one & other for one, other in (numbers, units)):
+        numbers, units = _numbers(ones[place])
+        their_numbers, their_units = _numbers(others[place])
+        if (numbers and their_numbers and numbers.isdisjoint(their_numbers)) or (
+            units and their_units and units.isdisjoint(their_units)
+        ):
             alike[place] = False
     return alike.astype(np.uint8)
+
+
+@lru_cache(maxsize=CACHE_VALUES)
+def _numbers(address: str) -> tuple[frozenset[str], frozenset[str]]:
+    """The words of an address that are house numbers, and those that are units."""
+    words = address.split()
+    return (
+        frozenset([word for word in words if word[0].isdigit()]),
+        frozenset([word for word in words if word[0] == "u" and word[1:2].isdigit()]),
+    )
 
 
 def _identifier(comparison: Comparison, table: Table, left: Rows, right: Rows) -> Outcome:

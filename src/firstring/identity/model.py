@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any, Final, TypeAlias
 
@@ -57,6 +58,9 @@ class Model(msgspec.Struct, frozen=True):
     calibration: tuple[tuple[float, float], ...] = ()
     format: int = FORMAT
     version: str = ""
+
+    def __hash__(self) -> int:
+        return hash(self.version)
 
     def __post_init__(self) -> None:
         msgspec.structs.force_setattr(self, "version", self._named())
@@ -124,9 +128,16 @@ def cell_names(comparisons: Sequence[Comparison], rows: NDArray[np.uint8]) -> tu
     return names, cell
 
 
+@lru_cache(maxsize=256)
 def coarse(comparison: Comparison) -> NDArray[np.int64]:
     """For each outcome, missing first, the number of its coarse group."""
     return np.array([0, *(_COARSE.index(level.coarse) for level, _ in outcomes(comparison).of)], np.int64)
+
+
+@lru_cache(maxsize=8)
+def _logs_of_shares(model: Model) -> tuple[Floats, ...]:
+    """For each comparison ln of its table of shares: many a score is of a few patterns."""
+    return tuple(np.log(np.maximum(table_of_shares(model, one), _TINY)) for one in model.comparisons())
 
 
 def score(model: Model, patterns: Patterns, by_profile: NDArray[np.bool_], records: int) -> Scores:
@@ -134,8 +145,8 @@ def score(model: Model, patterns: Patterns, by_profile: NDArray[np.bool_], recor
     comparisons = model.comparisons()
     rows = unpacked(comparisons, patterns)
     joint = np.repeat(np.log(model.class_pairs(records))[:, None], len(patterns), axis=1)
-    for place, comparison in enumerate(comparisons):
-        joint += np.log(np.maximum(table_of_shares(model, comparison), _TINY))[:, rows[place]]
+    for place, logs in enumerate(_logs_of_shares(model)):
+        joint += logs[:, rows[place]]
     if model.cells:
         names, cell = cell_names(comparisons, rows)
         none = [0.0] * len(CLASSES)

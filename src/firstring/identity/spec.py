@@ -29,7 +29,7 @@ Kind = Literal["names", "middle", "suffix", "code", "date", "place", "email", "i
 Coarse = Literal["exact", "near", "different"]
 
 
-class Level(msgspec.Struct, frozen=True):
+class Level(msgspec.Struct, frozen=True, cache_hash=True):
     """One outcome of a comparison.
 
     same, household, namesake, local: where training starts, as a share of the pairs of that class where the fields are
@@ -49,7 +49,7 @@ class Level(msgspec.Struct, frozen=True):
     """What passes, in a comparison of kind text (see `freelevels`); the last level has none."""
 
 
-class Comparison(msgspec.Struct, frozen=True):
+class Comparison(msgspec.Struct, frozen=True, cache_hash=True):
     """One comparison: `columns` of the table, by `kind` of comparing, to one of `levels`.
 
     profile: who somebody is and where they live, in contrast to how they are reached. tied: (class, the class whose
