@@ -24,6 +24,7 @@ from firstring.api.app import create_app
 from firstring.api.ingest.flow import EventFlow
 from firstring.api.services import Services
 from firstring.bulk.driftwatch import DriftWatch
+from firstring.bulk.settlewatch import SettleWatch
 from firstring.channels.calls import Calls, CallSettings
 from firstring.channels.certificates import CertificateCache
 from firstring.channels.contact_log import ContactLog
@@ -178,7 +179,7 @@ async def running(
             database, clock, models.survivorship, country=settings.country, per_s=settings.hygiene_persons_per_s
         )
         drift = DriftWatch(database, clock, metrics.drift)
-        chores = [log.write, hygiene.chore, drift.look]
+        chores = [log.write, hygiene.chore, drift.look, SettleWatch(database, clock).look]
         dispatcher = Dispatcher(contacts, ring, decider, clock, database.tenants, routed, chores, _restart_embedded(opened))
 
         redirected = RedirectWaits(server)

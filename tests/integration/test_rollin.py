@@ -19,8 +19,9 @@ from tests.linked_store import NOW, SOURCE, THRESHOLD, by_definition, stored, ve
 from tests.linking_rig import model_by_hand
 from tests.store_people import people
 
-from firstring.bulk import switch
+from firstring.bulk import rollin, switch
 from firstring.bulk.rollin import retire, roll_in
+from firstring.bulk.settlewatch import SettleWatch
 from firstring.bulk.storelink import FROZEN
 from firstring.errors import BadInput, Retryable
 from firstring.identity.canonical import CanonicalRecord, canonical_record
@@ -203,6 +204,26 @@ async def test_what_comes_before_all_records_are_settled_meets_the_persons_of_th
     await rolled(database, tenant, number, yes=True)
     assert await _unsettled(database, tenant) == 0
     await world.check(tuple(("cannot", min(person), max(person)) for person in several[6:]))
+
+
+async def test_a_server_finishes_what_an_ended_program_has_left(
+    database: Database, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(switch, "SETTLED_RECORDS", 1)
+    world = World(database, tenant)
+    await world.step({number: {**_ANN, "email": f"ann{number // 2}@lee.org"} for number in range(6)})
+    await world.step({10: _BOB, 11: _BOB})
+    number = await candidate(database, tenant)
+    await _ended(database, tenant, number, 1)
+    assert await _unsettled(database, tenant) > 0
+    watch = SettleWatch(database, CLOCK)
+    async with rollin._alone(database, tenant):
+        await watch.look(tenant)
+        assert await _unsettled(database, tenant) > 0, "somebody is at it"
+    await watch.look(tenant)
+    assert await _unsettled(database, tenant) > 0, "it has just looked"
+    await SettleWatch(database, CLOCK).look(tenant)
+    await world.check()
 
 
 async def _unsettled(database: Database, tenant: Tenant) -> int:

@@ -83,6 +83,17 @@ async def roll_in(
         return RolledIn(version, found, True)
 
 
+async def finish_left(database: Database, tenant: Tenant, clock: Clock, *, within_s: float) -> bool:
+    """Does what a program that was ended has left to do after its switch; whether nothing is left, or somebody is at it."""
+    try:
+        async with _alone(database, tenant):
+            return await finish(database, tenant, clock, lambda *_: None, within_s=within_s)
+    except Retryable as error:
+        if error.code != "roll_in_running":
+            raise
+        return True
+
+
 async def retire(database: Database, tenant: Tenant, named: str, *, clock: Clock) -> Version:
     """Retires a version that is not in force; one that is being rolled in is given up. Raises BadInput model_in_force."""
     async with _alone(database, tenant):

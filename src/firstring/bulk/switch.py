@@ -9,6 +9,7 @@ and goes on where it was.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -118,7 +119,7 @@ async def _shared_kinds(connection: Connection, tenant: Tenant, active: ActiveMo
     return [] if now is None else [tag[0] for tag, _ in {*now.heads} & {*active.heads}]
 
 
-async def cut_glue(database: Database, tenant: Tenant, clock: Clock, told: Progress) -> None:
+async def cut_glue(database: Database, tenant: Tenant, clock: Clock, told: Progress, until_s: float) -> bool:
     """Takes away the keys by which records were glued before there was a version: nothing rests on them any more."""
     pace = _Pace(clock, BATCH_RECORDS)
     done = after = 0
@@ -127,7 +128,7 @@ async def cut_glue(database: Database, tenant: Tenant, clock: Clock, told: Progr
             # Without the lock: this looks through all records. Those that it finds are looked at again under it.
             rows = await connection.fetch(sql("models", "glued"), tenant.tenant_id, after, pace.records)
             if not rows:
-                return
+                return True
             ids = [row[0] for row in rows]
             await connection.execute(sql("records", "lock_applier"), tenant.tenant_id, timeout=_STATEMENT_S)
             with pace.measured():
@@ -135,6 +136,8 @@ async def cut_glue(database: Database, tenant: Tenant, clock: Clock, told: Progr
                     await connection.execute(sql("models", name), tenant.tenant_id, ids)
         after, done = ids[-1], done + len(ids)
         told("old keys", done, done)
+        if clock.monotonic_s() > until_s:
+            return False
 
 
 # --- the switch ----------------------------------------------------------------------------------------------------
@@ -162,15 +165,20 @@ async def switch(database: Database, tenant: Tenant, active: ActiveModel, late: 
         await connection.execute(sql("models", "tell_model"), tenant_id, "roll-in")
 
 
-async def finish(database: Database, tenant: Tenant, clock: Clock, told: Progress) -> None:
-    """What is left to do after a switch, also of a program that was ended before it came to this."""
+async def finish(database: Database, tenant: Tenant, clock: Clock, told: Progress, *, within_s: float = math.inf) -> bool:
+    """What is left to do after a switch, also of a program that was ended before it came to this.
+
+    False where it was not done within this time: what was done stays, the rest is left for the next time.
+    """
+    until_s = clock.monotonic_s() + within_s
     async with database.transaction(tenant.tenant_id) as connection:
         number = await connection.fetchval(sql("models", "settling"), tenant.tenant_id)
         if number is not None:
             active = await model_of(connection, tenant, number)
     if number is not None:
-        await _link_touched(database, tenant, active, clock, told)
-        await _settle_all(database, tenant, active, clock, told)
+        for step in (_link_touched, _settle_all):
+            if not await step(database, tenant, active, clock, told, until_s):
+                return False
         async with database.transaction(tenant.tenant_id) as connection:
             await connection.execute(sql("records", "lock_applier"), tenant.tenant_id)
             await connection.execute(sql("models", "set_settling"), tenant.tenant_id, number, False)
@@ -178,8 +186,7 @@ async def finish(database: Database, tenant: Tenant, clock: Clock, told: Progres
             await forget(connection, tenant)
     async with database.transaction(tenant.tenant_id) as connection:
         linked = await connection.fetchval(sql("linking", "active_model"), tenant.tenant_id) is not None
-    if linked:
-        await cut_glue(database, tenant, clock, told)
+    return not linked or await cut_glue(database, tenant, clock, told, until_s)
 
 
 async def forget(connection: Connection, tenant: Tenant) -> None:
@@ -188,7 +195,9 @@ async def forget(connection: Connection, tenant: Tenant) -> None:
         await connection.execute(sql("models", name), tenant.tenant_id, timeout=600)
 
 
-async def _settle_all(database: Database, tenant: Tenant, active: ActiveModel, clock: Clock, told: Progress) -> None:
+async def _settle_all(
+    database: Database, tenant: Tenant, active: ActiveModel, clock: Clock, told: Progress, until_s: float
+) -> bool:
     async with database.transaction(tenant.tenant_id) as connection:
         whole = await connection.fetchval(sql("models", "count_unsettled"), tenant.tenant_id)
     pace = _Pace(clock, SETTLED_RECORDS)
@@ -202,10 +211,12 @@ async def _settle_all(database: Database, tenant: Tenant, active: ActiveModel, c
                 rows = await connection.fetch(sql("models", "next_regions"), tenant.tenant_id, pace.records)
                 ids = [row[0] for row in rows]
                 if not ids:
-                    return
+                    return True
                 done += await settle(connection, tenant, active.version, ids, now)
                 await connection.execute(sql("models", "forget_regions"), tenant.tenant_id, ids)
         told("settling", min(done, whole), whole)
+        if clock.monotonic_s() > until_s:
+            return False
 
 
 # --- what changed meanwhile ------------------------------------------------------------------------------------------
@@ -227,7 +238,9 @@ async def _touched(connection: Connection, tenant: Tenant, after: int, most: int
     return [_Touched(row, _keys_seen(row)) for row in rows]
 
 
-async def _link_touched(database: Database, tenant: Tenant, active: ActiveModel, clock: Clock, told: Progress) -> None:
+async def _link_touched(
+    database: Database, tenant: Tenant, active: ActiveModel, clock: Clock, told: Progress, until_s: float
+) -> bool:
     """Links by the online engine what changed since it was read: from the state that the version saw to the present one."""
     async with database.transaction(tenant.tenant_id) as connection:
         whole = int(await connection.fetchval(sql("models", "count_touched"), tenant.tenant_id))
@@ -240,13 +253,15 @@ async def _link_touched(database: Database, tenant: Tenant, active: ActiveModel,
             with pace.measured():
                 touched = await _touched(connection, tenant, 0, pace.records)
                 if not touched and not around:
-                    return
+                    return True
                 await _link_some(connection, tenant, active, touched, around, clock.now())
                 ids = [one.record_id for one in touched]
                 await connection.execute(sql("models", "forget_these"), tenant.tenant_id, ids)
         around = set()  # once is enough
         done += len(touched)
         told("linking changes", min(done, whole), whole)
+        if clock.monotonic_s() > until_s:
+            return False
 
 
 async def _link_some(
