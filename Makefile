@@ -22,7 +22,7 @@ check: setup-test  ## style, types, direction of imports
 setup: $(VENV)/.installed  ## the program in a virtual environment
 
 setup-test: $(VENV)/.installed-test
-	@sh tools/debian-packages.sh voice browser
+	@sh tools/debian-packages.sh voice browser node
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs the Debian packages that real calls and real pages need: `voice` (Kamailio, sipp) and `browser` (Chromium).
+# Installs the Debian packages that real calls, real pages and other people's SDKs need: `voice` (Kamailio, sipp),
+# `browser` (Chromium) and `node` (Node.js and npm).
 # As root with apt it installs what is missing; otherwise it says what is missing and how to install it, and goes on.
 set -eu
 
@@ -17,7 +18,8 @@ for part in "$@"; do
             want sipp sip-tester
             ;;
         browser) want chromium chromium fonts-dejavu-core ;;
-        *) echo "usage: $0 [voice] [browser]" >&2; exit 2 ;;
+        node) want node nodejs; want npm npm ;;
+        *) echo "usage: $0 [voice] [browser] [node]" >&2; exit 2 ;;
     esac
 done
 

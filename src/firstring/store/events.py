@@ -6,7 +6,7 @@ An event belongs to a record, never to a person, so that it goes with its record
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -264,12 +264,26 @@ async def _place(
     if wanted:
         rows = await connection.fetch(sql("events", "records_of_users"), tenant.tenant_id, source, list(wanted))
         known = {row["external_key"]: row["record_id"] for row in rows}
+        leads = await _leads(connection, tenant, wanted.keys() - known.keys(), wanted)
+        for message, target in record_of_message.items():
+            if isinstance(target, bytes):
+                record_of_message[message] = leads.get(target, target)
+        wanted = {external: one for external, one in wanted.items() if external not in leads}
         for message, target in record_of_message.items():
             if isinstance(target, bytes) and target in known:
                 record_of_message[message] = known[target]
-        for external in known:
-            del wanted[external]
+        wanted = {external: one for external, one in wanted.items() if external not in known}
     return _Placed(record_of_message, wanted)
+
+
+async def _leads(
+    connection: Connection, tenant: Tenant, missing: Collection[bytes], wanted: Collection[bytes]
+) -> dict[bytes, bytes]:
+    """Of users without a record those who are other names of a user whose record is about to be made."""
+    if not missing:
+        return {}
+    rows = await connection.fetch(sql("events", "aliases"), tenant.tenant_id, list(missing))
+    return {row["from_key"]: row["to_key"] for row in rows if row["to_key"] in wanted}
 
 
 def _strongest(one: Planned, behind: dict[bytes, Any]) -> tuple[bytes, Identifier]:

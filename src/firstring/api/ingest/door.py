@@ -14,8 +14,9 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl
 
 import msgspec
-from litestar import asgi
-from litestar.handlers import ASGIRouteHandler
+from litestar import Request as HttpRequest
+from litestar import Response, asgi, get
+from litestar.handlers import ASGIRouteHandler, HTTPRouteHandler
 from litestar.types import Receive, Scope, Send
 
 from firstring.api.access import Caller, Tokens
@@ -85,14 +86,12 @@ class Door:
         self._tokens = tokens
         self._addresses = addresses()
 
-    def handlers(self) -> list[ASGIRouteHandler]:
+    def handlers(self) -> list[ASGIRouteHandler | HTTPRouteHandler]:
         """The routes."""
         return [
             asgi(list(self._addresses), name="events", copy_scope=False)(self._guarded(self._events)),
             asgi("/v1/m", name="sdk_metrics", copy_scope=False)(self._guarded(self._passed_over)),
-            asgi("/v1/projects/{key:str}/settings", name="segment_settings", copy_scope=False)(
-                self._guarded(self._segment_settings)
-            ),
+            self._segment_settings_route(),
             asgi("/sourceConfig", name="rudder_settings", copy_scope=False)(self._guarded(self._rudder_settings)),
         ]
 
@@ -102,23 +101,40 @@ class Door:
         """The answer with its CORS headers, errors in the one shape, and the preflight of a browser."""
 
         async def handle(scope: Scope, receive: Receive, send: Send) -> None:
-            request = _request(scope, self._services.flow)
-            headers = _cors(request)
-            status, body, kind = 204, b"", None
-            if request.method != "OPTIONS":
-                try:
-                    status, body, kind = await answer(request, receive)
-                except FirstringError as error:
-                    status, body, kind = error.status, _encode(error.as_json()), _JSON
-                    if isinstance(error, Retryable) or error.status == 429:
-                        headers.append((b"retry-after", str(error.where.get("retry_after_s", RETRY_AFTER_S)).encode()))
-            if kind is not None:
-                headers.append(kind)
-                headers.append((b"content-length", str(len(body)).encode()))
+            status, headers, body = await self._answered(_request(scope, self._services.flow), receive, answer)
             await send({"type": "http.response.start", "status": status, "headers": headers})
             await send({"type": "http.response.body", "body": body, "more_body": False})
 
         return handle
+
+    async def _answered(
+        self, request: Request, receive: Receive, answer: Callable[[Request, Receive], Any]
+    ) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+        headers = _cors(request)
+        status, body, kind = 204, b"", None
+        if request.method != "OPTIONS":
+            try:
+                status, body, kind = await answer(request, receive)
+            except FirstringError as error:
+                status, body, kind = error.status, _encode(error.as_json()), _JSON
+                if isinstance(error, Retryable) or error.status == 429:
+                    headers.append((b"retry-after", str(error.where.get("retry_after_s", RETRY_AFTER_S)).encode()))
+        if kind is not None:
+            headers.append(kind)
+            headers.append((b"content-length", str(len(body)).encode()))
+        return status, headers, body
+
+    def _segment_settings_route(self) -> HTTPRouteHandler:
+        """A route of another sort: routes of bare ASGI have no parameters in their path."""
+
+        @get("/v1/projects/{key:str}/settings", include_in_schema=False)
+        async def segment_settings(request: HttpRequest[Any, Any, Any]) -> Response[bytes]:
+            asked = _request(request.scope, self._services.flow)
+            status, headers, body = await self._answered(asked, request.receive, self._segment_settings)
+            named = {name.decode(): value.decode("latin-1") for name, value in headers if name != b"content-length"}
+            return Response(body, status_code=status, headers=named, media_type="application/json")
+
+        return segment_settings
 
     async def _events(self, request: Request, receive: Receive) -> tuple[int, bytes, Any]:
         address = self._addresses[request.path]

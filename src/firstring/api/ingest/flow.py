@@ -12,7 +12,7 @@ from firstring.errors import BadInput
 from firstring.observe import Metrics
 from firstring.settings import Settings
 
-LOOKUPS_PER_S: Final = 10.0
+LOOKUPS_PER_S: Final = 2.0
 """Keys that are not known, from one client; each is looked up in the database."""
 CLIENTS: Final = 20_000
 """Clients whose buckets are held."""

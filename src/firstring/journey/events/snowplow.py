@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -165,10 +166,12 @@ def _time(field: str, value: Any) -> str | None:
 
 
 def _number(value: Any) -> Any:
+    """The number that a text says; anything else as it is."""
     try:
-        return float(value) if isinstance(value, str) else value
+        number = float(value) if isinstance(value, str) else value
     except ValueError:
         return value
+    return number if not isinstance(number, float) or math.isfinite(number) else value
 
 
 FORMAT: Final = Format("snowplow", split, event)
