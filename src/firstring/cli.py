@@ -21,6 +21,7 @@ from rich.table import Table
 
 from firstring import __version__
 from firstring.bulk.modelcli import register as add_commands_of_models
+from firstring.bulk.pattern_cli import register as add_commands_of_patterns
 from firstring.bulk.versioncli import train_on_store
 from firstring.contact import Resolution
 from firstring.errors import BadInput, FirstringError, Retryable
@@ -488,6 +489,7 @@ def bench_identity(
 
 
 add_commands_of_models(app)
+add_commands_of_patterns(app)
 add_commands_of_stewards(app)
 
 

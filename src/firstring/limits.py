@@ -61,6 +61,24 @@ EVENTS_WAITING: Final = 50_000
 TOUCHES_SHOWN: Final = 5
 """Touches of a journey that people see, newest first."""
 
+# --- patterns ----------------------------------------------------------------------------------------------------
+PATTERN_FILE_CHARS: Final = 200_000
+"""One file of patterns, in characters."""
+PATTERNS: Final = 1_000
+"""Patterns of one tenant."""
+PATTERN_WINDOW_MS: Final = 400 * 86_400_000
+"""The longest window of a pattern."""
+PATTERN_PLACES: Final = 120
+"""How far a match can have come: events counted, and 2^n - 1 for n members of `all`."""
+PATTERN_ALL: Final = 4
+"""Members of an `all`."""
+PATTERN_WAITS: Final = 8
+"""Matches of one pattern that wait for the end of an absence at once; one more does not begin to wait."""
+PATTERN_KEYS: Final = 16
+"""Values of `same` for which a pattern is under way at once; one more pushes out what moved longest ago."""
+VISIT_GAP_MS: Final = 30 * 60_000
+"""A visit ends when nothing has happened for longer than this."""
+
 # --- expressions (CEL) -------------------------------------------------------------------------------------------
 EXPRESSION_CHARS: Final = 2_000
 """One expression, in characters."""

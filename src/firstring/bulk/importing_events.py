@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,14 @@ async def import_events_file(
         reporter.stop()
         report.seconds = clock.monotonic_s() - started_s
     return report
+
+
+def events_in(file: SourceFile, *, received_at: datetime) -> Iterator[Event | Reject]:
+    """The events of a file, one after the other, read as the import reads them."""
+    for line, raw in _events(file):
+        events, _, refused = _parsed([(line, raw)], received_at)
+        yield from events
+        yield from refused
 
 
 def _events(file: SourceFile) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
