@@ -166,10 +166,11 @@ async def _unseen(
 async def _set_components(
     connection: Connection, tenant: Tenant, seen: Sequence[Any], person_of: Mapping[int, int], persons: Collection[int]
 ) -> None:
-    """Gives persons their components: the smallest of several persons, none of one alone."""
+    """Gives persons their components: the smallest of several persons, none of one alone, or of records that only follow."""
     inside: dict[int, set[int]] = {}
     for row in seen:
-        inside.setdefault(row["component_id"], set()).add(person_of[row["record_id"]])
+        if not row["is_copy"]:
+            inside.setdefault(row["component_id"], set()).add(person_of[row["record_id"]])
     wanted: dict[int, int | None] = dict.fromkeys(persons)
     for several in inside.values():
         if len(several) > 1:
