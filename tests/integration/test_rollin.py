@@ -276,13 +276,13 @@ async def test_copies_without_a_key_under_the_version_follow_nobody(database: Da
 async def test_who_only_follows_is_of_no_component(database: Database, tenant: Tenant) -> None:
     """Copies that are likely pairs, and yet persons of their own: one that follows and changes leaves nothing behind."""
     world = World(database, tenant)
-    await world.step(dict.fromkeys(range(8), {"given_name": "Bob", "family_name": "Leigh", "suffix": "Jr"}))
+    await world.step({number: {"given_name": "Bob", "family_name": "Leigh", "suffix": "Jr"} for number in range(8)})
     await rolled(database, tenant, await candidate(database, tenant), yes=True)
     found = await stored(database, tenant, world.held)
     assert len(found.persons) == 8
     assert max(map(len, found.components)) > 1
-    for number, given in enumerate(("Ann", "Zoe", "Eve", "Ida", "Mia", "Liv", "Kim")):
-        await world.step({number: {"given_name": given, "family_name": f"{given}son"}})
+    for number, name in enumerate(("Ann", "Zoe", "Eve", "Ida", "Mia", "Liv", "Kim")):
+        await world.step({number: {"given_name": name, "family_name": f"{name}son"}})
         await world.check()
 
 
