@@ -249,3 +249,42 @@ def test_the_events_named_are_a_match(seed: int) -> None:
                 alone = [events[index] for index in chosen]
                 again = by_definition(pattern, alone, now_ms)
                 assert (one.at_ms, one.begun_ms) in again, (pattern, events, one, chosen)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32))
+def test_late_events_merges_and_splits_come_to_what_never_anything_else_would_have(seed: int) -> None:
+    """Events of two people arrive in any order; then the two are merged, and come apart again."""
+    random = Random(seed)
+    named = [Pattern(**{**vars(a_pattern(random)), "id": f"p{number}"}) for number in range(3)]
+    together = PatternSet(named)
+    logs: list[list[Happened]] = [[], []]
+    states = [b"", b""]
+    arriving = [(random.randrange(2), one) for one in a_history(random, 20)]
+    random.shuffle(arriving)
+    now_ms = T0 + 1_000 * _UNIT_MS
+    for person, one in arriving:
+        log = logs[person]
+        log.append(one)
+        log.sort(key=lambda happened: happened.at_ms)
+        state = together.unpacked(states[person])
+        if together.is_late(state, one.at_ms, now_ms=now_ms) or log[-1] is not one:
+            state, _ = together.replayed(log, now_ms=log[-1].at_ms)
+        else:
+            together.step(state, one)
+        states[person] = together.packed(state, log[-1].at_ms)
+
+    def alone(events: list[Happened]) -> bytes:
+        state, _ = together.replayed(events, now_ms=now_ms)
+        return together.packed(state, now_ms)
+
+    for log, content in zip(logs, states, strict=True):
+        state = together.unpacked(content)
+        together.due(state, now_ms)
+        assert together.packed(state, now_ms) == alone(log)
+    one_person = alone(sorted([*logs[0], *logs[1]], key=lambda happened: happened.at_ms))
+    assert one_person == alone(sorted([*logs[1], *logs[0]], key=lambda happened: happened.at_ms)) or _ties(logs)
+
+
+def _ties(logs: list[list[Happened]]) -> bool:
+    return bool({one.at_ms for one in logs[0]} & {one.at_ms for one in logs[1]})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.resources import files as resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -46,18 +45,18 @@ def library(
 ) -> None:
     """Lists the patterns that come along, or prints one to be copied."""
     from firstring.journey.patterns.library import library as all_of_them
+    from firstring.journey.patterns.library import sources
 
-    known = {one.id: one for one in all_of_them()}
     if not pattern:
-        for one in known.values():
+        for one in all_of_them():
             _out.print(f"{one.id}: {one.title} ({one.valence})", markup=False, highlight=False, soft_wrap=True)
         return
-    if pattern not in known:
+    text = dict(sources()).get(pattern)
+    if text is None:
         raise BadInput(
             "pattern_unknown", f"The library has no pattern {pattern[:64]}.", hint="`firstring patterns library` lists them."
         )
-    file = known[pattern].file.rpartition("/")[2]
-    typer.echo(resources("firstring.journey.patterns.library").joinpath(file).read_text("utf-8"), nl=False)
+    typer.echo(text, nl=False)
 
 
 @patterns_app.command("try")

@@ -4,6 +4,7 @@ definition (the declaration, checked) -> machine (places and moves) -> engine (s
 """
 
 from firstring.journey.patterns.definition import Pattern, patterns_in
-from firstring.journey.patterns.engine import Fired, Happened, PatternSet, State
+from firstring.journey.patterns.engine import PatternSet
+from firstring.journey.patterns.runs import Fired, Happened, State
 
 __all__ = ["Fired", "Happened", "Pattern", "PatternSet", "State", "patterns_in"]

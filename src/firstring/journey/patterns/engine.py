@@ -12,92 +12,46 @@ Rules (docs/patterns.md says them to users):
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterable, Sequence
-from hashlib import blake2b
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from firstring import limits
-from firstring.cel import EvaluationError, Program
+from firstring.cel import Program
 from firstring.errors import BadInput
-from firstring.journey.patterns.definition import ANY, By, Pattern, Step
-from firstring.journey.patterns.machine import Machine, machine
+from firstring.journey.patterns.definition import ANY, By, Pattern
+from firstring.journey.patterns.packing import packed, unpacked
+from firstring.journey.patterns.runs import (
+    NEVER,
+    Fired,
+    Happened,
+    Ready,
+    Run,
+    State,
+    advanced,
+    drop,
+    key_of,
+    make_room,
+    ready,
+    woken,
+)
 
-NEVER: Final = 0
-"""No moment: no event is of 1970."""
-_LAYOUT: Final = 1
-_HEAD_BYTES: Final = 7
-_RUN: Final = struct.Struct("<HBBB")
-"""Number of the pattern, places, waits, values; _KEYED in the waits where a key follows."""
-_KEYED: Final = 0x80
-_WIDTH: Final = 6
-"""Bytes of a moment, a key or a hash: 48 bits of milliseconds reach to the year 10889."""
-
-
-class Happened(NamedTuple):
-    """An event as patterns see it. event: what expressions ask: name, channel, time, properties."""
-
-    at_ms: int
-    name: str
-    event: dict[str, Any]
-
-
-class Fired(NamedTuple):
-    """A pattern came true. begun_ms: when its match began (the latest beginning that there is). key: of `same`."""
-
-    pattern: str
-    at_ms: int
-    begun_ms: int
-    key: int = 0
-
-
-class Run:
-    """How far the matches of one pattern (and one value of `same`) have come.
-
-    places: for each place the latest beginning, NEVER where no match is. waits: (since, begun), oldest first. values: of
-    `distinct`, (hash, when last). moved_ms: when an event last took part.
-    """
-
-    __slots__ = ("moved_ms", "places", "values", "waits")
-
-    def __init__(self, places: list[int]) -> None:
-        self.places = places
-        self.waits: list[tuple[int, int]] = []
-        self.values: list[tuple[int, int]] = []
-        self.moved_ms = NEVER
-
-
-class State:
-    """What is under way for one subject: pattern number -> key of `same` (0 without) -> run. last_ms: its last event."""
-
-    __slots__ = ("last_ms", "runs")
-
-    def __init__(self) -> None:
-        self.last_ms = NEVER
-        self.runs: dict[int, dict[int, Run]] = {}
-
-
-class _Pattern(NamedTuple):
-    """A pattern ready to run, by its number. by_visit: matches end with the visit."""
-
-    number: int
-    machine: Machine
-    same: Program | None
-    distinct: Program | None
-    distinct_count: int
-    by_visit: bool
-    window_ms: int
-
-
+_UNSAID: Final = -1
 _Questions: TypeAlias = tuple[tuple[int, tuple[Program, ...]], ...]
 
 
 class _Asked(NamedTuple):
-    """What an event of a name is asked: whether atoms (by index) of a pattern hold; with nothing under way only `starts`."""
+    """What an event of a name is asked: whether atoms (by bit) of a pattern hold; with nothing under way only `starts`."""
 
-    pattern: _Pattern
+    pattern: Ready
     atoms: _Questions
     starts: _Questions
+
+
+class _OfName(NamedTuple):
+    """Who asks events of a name: those whose match it may begin, and by number those that it can only take further."""
+
+    starting: list[_Asked]
+    following: dict[int, _Asked]
 
 
 class PatternSet:
@@ -119,18 +73,21 @@ class PatternSet:
             raise BadInput("pattern_invalid", message, where=where, hint="Rename or remove one.")
         self.patterns = tuple(patterns)
         given = list(numbers) if numbers is not None else list(range(len(patterns)))
-        self._by_number = {number: _ready(number, one) for number, one in zip(given, patterns, strict=True)}
+        programs: dict[str, Program] = {}
+        self._by_number: dict[int, Ready] = {}
+        for number, pattern in zip(given, patterns, strict=True):
+            one = ready(number, pattern)
+            same = one.same and programs.setdefault(one.same.source, one.same)
+            self._by_number[number] = one._replace(same=same)
         self._visits = any(one.by_visit for one in self._by_number.values())
         self._longest_ms = max([limits.VISIT_GAP_MS, *(one.within_ms for one in patterns)])
-        self._of_any: list[_Asked] = []
-        self._of_name: dict[str, list[_Asked]] = {}
+        self._of_name: dict[str, _OfName] = {}
         names = {name for one in self._by_number.values() for atom in one.machine.atoms for name in atom.names}
-        for name in names:
-            asked = [ask for one in self._by_number.values() if (ask := _asked(one, name)) is not None]
-            if name == ANY:
-                self._of_any = asked
-            else:
-                self._of_name[name] = asked
+        for name in {*names, ANY}:
+            asked = [ask for one in self._by_number.values() if (ask := _asked(one, name, programs)) is not None]
+            following = {one.pattern.number: one for one in asked if not one.starts}
+            self._of_name[name] = _OfName([one for one in asked if one.starts], following)
+        self._of_others = self._of_name[ANY]
 
     @classmethod
     def of(cls, patterns: Sequence[Pattern], *by: By) -> PatternSet:
@@ -155,17 +112,18 @@ class PatternSet:
         if self._visits and state.runs and now_ms - state.last_ms > limits.VISIT_GAP_MS:
             self._end_visit(state, fired)
         state.last_ms = now_ms
-        for pattern, atoms, starts in self._of_name.get(name, self._of_any):
-            runs = state.runs.get(pattern.number)
-            held = 0
-            for index, programs in atoms if runs else starts:
-                for program in programs:
-                    if not program.holds(event):
-                        break
-                else:
-                    held |= 1 << index
+        starting, following = self._of_name.get(name, self._of_others)
+        said: dict[Program, bool] = {}
+        keys: dict[Program, int] = {}
+        for asked in starting:
+            runs = state.runs.get(asked.pattern.number)
+            held = _held(asked.atoms if runs else asked.starts, event, said)
             if held:
-                self._moved(state, pattern, runs, held, now_ms, event, fired)
+                self._moved(state, asked.pattern, held, happened, keys, fired)
+        for number in [number for number in state.runs if number in following] if following else ():
+            held = _held(following[number].atoms, event, said)
+            if held:
+                self._moved(state, following[number].pattern, held, happened, keys, fired)
         return fired
 
     def due(self, state: State, now_ms: int) -> list[Fired]:
@@ -178,8 +136,8 @@ class PatternSet:
             if pattern is None or not pattern.machine.wait_ms:
                 continue
             for key, run in list(state.runs[number].items()):
-                if _woken(pattern, run, now_ms, key, fired):
-                    _drop(state, number, key)
+                if woken(pattern, run, now_ms, key, fired):
+                    drop(state, number, key)
         return fired
 
     def next_due_ms(self, state: State) -> int | None:
@@ -208,47 +166,41 @@ class PatternSet:
             pattern = self._by_number.get(number)
             if pattern is not None and pattern.by_visit:
                 for key, run in state.runs[number].items():
-                    _woken(pattern, run, ended_ms, key, fired)
+                    woken(pattern, run, ended_ms, key, fired)
                 del state.runs[number]
 
     def _moved(
-        self,
-        state: State,
-        pattern: _Pattern,
-        runs: dict[int, Run] | None,
-        held: int,
-        now_ms: int,
-        event: dict[str, Any],
-        fired: list[Fired],
+        self, state: State, pattern: Ready, held: int, happened: Happened, keys: dict[Program, int], fired: list[Fired]
     ) -> None:
+        """Moves a pattern on by an event of which the atoms `held` hold. keys: what `same` gave for this event already."""
+        now_ms, _, event = happened
         key = 0
         if pattern.same is not None:
-            found = key_of(pattern.same, event)
-            if found is None:
+            key = keys.get(pattern.same, _UNSAID)
+            if key == _UNSAID:
+                key = keys[pattern.same] = key_of(pattern.same, event) or 0
+            if not key:
                 return
-            key = found
+        runs = state.runs.get(pattern.number)
         run = runs.get(key) if runs else None
-        its = pattern.machine
+        if run is not None and run.waits and woken(pattern, run, now_ms, key, fired):
+            drop(state, pattern.number, key)  # what came true just now has used up all there was: this event begins anew
+            runs = state.runs.get(pattern.number)
+            run = None
         if run is None:
-            if not any(held & (1 << atom) for atom in its.starts):
+            if not held & pattern.starts:
                 return
-            run = Run([NEVER] * its.end)
-            if not runs:
-                state.runs[pattern.number] = {key: run}
-            else:
-                _make_room(pattern, runs, now_ms)
+            run = Run([NEVER] * pattern.machine.end)
+            if runs:
+                make_room(pattern, runs, now_ms)
                 runs[key] = run
-        elif its.wait_ms and _woken(pattern, run, now_ms, key, fired):
-            # what came true just now has used up all there was: this event begins anew
-            _drop(state, pattern.number, key)
-            self._moved(state, pattern, state.runs.get(pattern.number), held, now_ms, event, fired)
-            return
+            else:
+                state.runs[pattern.number] = {key: run}
         run.moved_ms = now_ms
-        begun_ms = _advanced(pattern, run, held, now_ms, event)
+        begun_ms = advanced(pattern, run, held, now_ms, event)
         if begun_ms is not None:
-            fired.append(Fired(its.pattern.id, now_ms, begun_ms, key))
-        if begun_ms is not None or _over(pattern, run, now_ms):
-            _drop(state, pattern.number, key)
+            fired.append(Fired(pattern.machine.pattern.id, now_ms, begun_ms, key))
+            drop(state, pattern.number, key)
 
     # --- bytes ---------------------------------------------------------------------------------------------------
 
@@ -257,170 +209,37 @@ class PatternSet:
 
         The time of the last event is kept as long as a late event could take part in anything.
         """
-        parts: list[bytes] = []
-        for number, runs in sorted(state.runs.items()):
-            pattern = self._by_number[number]
-            for key, run in sorted(runs.items()):
-                if _over(pattern, run, now_ms):
-                    continue
-                earliest_ms = now_ms - pattern.window_ms  # what began before matters no more: equal states are equal bytes
-                places = [one if one >= earliest_ms else NEVER for one in run.places[1:]]
-                values = [one for one in run.values if one[1] >= earliest_ms]
-                while places and places[-1] == NEVER:
-                    places.pop()
-                keyed = pattern.same is not None
-                numbers = [key, run.moved_ms, *places] if keyed else list(places)
-                for pair in (*run.waits, *values):
-                    numbers += pair
-                parts.append(_RUN.pack(number, len(places), len(run.waits) | _KEYED * keyed, len(values)))
-                parts += [one.to_bytes(_WIDTH, "little") for one in numbers]
-        if not parts and state.last_ms < now_ms - self._longest_ms:
-            return b""
-        return b"".join((bytes((_LAYOUT,)), state.last_ms.to_bytes(_WIDTH, "little"), *parts))
+        return packed(self._by_number, state, now_ms, keep_ms=self._longest_ms)
 
     def unpacked(self, content: bytes) -> State:
         """The state out of bytes of `packed`. Of patterns that there are no longer nothing is kept.
 
         Raises ValueError for bytes of another layout: the log is to be replayed.
         """
-        state = State()
-        if not content:
-            return state
-        if content[0] != _LAYOUT:
-            raise ValueError("a state of another layout")
-        state.last_ms = int.from_bytes(content[1:_HEAD_BYTES], "little")
-        at, end = _HEAD_BYTES, len(content)
-        while at < end:
-            number, places, waits, values = _RUN.unpack_from(content, at)
-            at += _RUN.size
-            keyed, waits = waits & _KEYED, waits & ~_KEYED
-            stop = at + _WIDTH * (places + 2 * (waits + values) + (2 if keyed else 0))
-            pattern = self._by_number.get(number)
-            if pattern is not None:
-                numbers = [int.from_bytes(content[one : one + _WIDTH], "little") for one in range(at, stop, _WIDTH)]
-                key, moved_ms = (numbers.pop(0), numbers.pop(0)) if keyed else (0, state.last_ms)
-                run = Run([NEVER, *numbers[:places], *[NEVER] * (pattern.machine.end - 1 - places)])
-                pairs = list(zip(numbers[places::2], numbers[places + 1 :: 2], strict=True))
-                run.waits, run.values, run.moved_ms = pairs[:waits], pairs[waits:], moved_ms
-                state.runs.setdefault(number, {})[key] = run
-            at = stop
-        return state
+        return unpacked(self._by_number, content)
 
 
-# --- one pattern ---------------------------------------------------------------------------------------------------
-
-
-def _ready(number: int, pattern: Pattern) -> _Pattern:
-    first = pattern.parts[0]
-    assert isinstance(first, Step)
-    return _Pattern(
-        number, machine(pattern), pattern.same, first.distinct, first.count, pattern.by == "visit", pattern.within_ms
-    )
-
-
-def _asked(pattern: _Pattern, name: str) -> _Asked | None:
+def _asked(pattern: Ready, name: str, programs: dict[str, Program]) -> _Asked | None:
+    """programs: one for each condition, however many patterns ask it, so that it is evaluated once for an event."""
     atoms = tuple(
-        (index, atom.where) for index, atom in enumerate(pattern.machine.atoms) if name in atom.names or ANY in atom.names
+        (1 << index, tuple(programs.setdefault(program.source, program) for program in atom.where))
+        for index, atom in enumerate(pattern.machine.atoms)
+        if name in atom.names or ANY in atom.names
     )
-    starts = tuple(one for one in atoms if one[0] in pattern.machine.starts)
+    starts = tuple(one for one in atoms if one[0] & pattern.starts)
     return _Asked(pattern, atoms, starts) if atoms else None
 
 
-def _advanced(pattern: _Pattern, run: Run, held: int, now_ms: int, event: dict[str, Any]) -> int | None:
-    """Moves the matches of a run by an event of which the atoms `held` hold. When it fires: where that match began."""
-    its = pattern.machine
-    places = run.places
-    for atom, emptied in its.breaks:
-        if held & (1 << atom):
-            for place in emptied:
-                places[place] = NEVER
-    if run.waits and any(held & (1 << atom) for atom in its.wait_breaks):
-        run.waits.clear()
-    waiting = fires = NEVER
-    earliest_ms = now_ms - pattern.window_ms
-    for atom, origin, target in its.moves:
-        if not held & (1 << atom):
-            continue
-        if origin:
-            begun_ms = places[origin]
-        elif pattern.distinct is None:
-            begun_ms = now_ms
+def _held(questions: _Questions, event: dict[str, Any], said: dict[Program, bool]) -> int:
+    """The atoms that hold of an event, as bits. said: what has been asked of this event already."""
+    held = 0
+    for bit, programs in questions:
+        for program in programs:
+            holds = said.get(program)
+            if holds is None:
+                holds = said[program] = program.holds(event)
+            if not holds:
+                break
         else:
-            begun_ms = _counted(pattern, run, now_ms, event)
-        if begun_ms == NEVER or begun_ms < earliest_ms:
-            continue
-        if target == its.end:
-            fires = max(fires, begun_ms)
-        elif target == its.waits_at:
-            waiting = max(waiting, begun_ms)
-        elif begun_ms > places[target]:
-            places[target] = begun_ms
-    if waiting != NEVER and now_ms + its.wait_ms - waiting <= pattern.window_ms:
-        most = 1 if its.wakes_at == its.end else limits.PATTERN_WAITS  # the first to wake at the end uses up the others
-        if run.waits and run.waits[-1][0] == now_ms:
-            run.waits[-1] = (now_ms, max(waiting, run.waits[-1][1]))
-        elif len(run.waits) < most:
-            run.waits.append((now_ms, waiting))
-    return fires if fires != NEVER else None
-
-
-def _counted(pattern: _Pattern, run: Run, now_ms: int, event: dict[str, Any]) -> int:
-    """Notes the value of an event; when the newest `distinct_count` unlike values began, NEVER if there are fewer."""
-    assert pattern.distinct is not None
-    value = key_of(pattern.distinct, event)
-    if value is None:
-        return NEVER
-    run.values = [one for one in run.values if one[0] != value][1 - pattern.distinct_count :]
-    run.values.append((value, now_ms))
-    return run.values[0][1] if len(run.values) == pattern.distinct_count else NEVER
-
-
-def _woken(pattern: _Pattern, run: Run, now_ms: int, key: int, fired: list[Fired]) -> bool:
-    """Ends the waits that are over by now_ms. Whether the pattern fired by it: then the run is used up."""
-    its = pattern.machine
-    while run.waits and run.waits[0][0] + its.wait_ms <= now_ms:
-        since_ms, begun_ms = run.waits.pop(0)
-        if its.wakes_at == its.end:
-            fired.append(Fired(its.pattern.id, since_ms + its.wait_ms, begun_ms, key))
-            return True
-        run.places[its.wakes_at] = max(run.places[its.wakes_at], begun_ms)
-    return False
-
-
-def _over(pattern: _Pattern, run: Run, now_ms: int) -> bool:
-    """Whether nothing that a run keeps can ever matter again."""
-    if run.waits:
-        return False
-    earliest_ms = now_ms - pattern.window_ms
-    return max(run.places) < earliest_ms and (not run.values or run.values[-1][1] < earliest_ms)
-
-
-def _make_room(pattern: _Pattern, runs: dict[int, Run], now_ms: int) -> None:
-    """Room for one more key: what is over goes, then what moved longest ago."""
-    if len(runs) < limits.PATTERN_KEYS:
-        return
-    for key in [key for key, run in runs.items() if _over(pattern, run, now_ms)]:
-        del runs[key]
-    while len(runs) >= limits.PATTERN_KEYS:
-        del runs[min(runs, key=lambda key: (runs[key].moved_ms, key))]
-
-
-def _drop(state: State, number: int, key: int) -> None:
-    runs = state.runs[number]
-    del runs[key]
-    if not runs:
-        del state.runs[number]
-
-
-def key_of(program: Program, event: dict[str, Any]) -> int | None:
-    """48 bits of what an expression gives, never 0; 1042, 1042.0, "1042" and "#1042" are one. None: an error, or nothing."""
-    try:
-        value = program.of(event)
-    except EvaluationError:
-        return None
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    text = value.strip().lstrip("#").strip() if isinstance(value, str) else "" if value is None else repr(value)
-    if not text:
-        return None
-    return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=_WIDTH).digest(), "little") or 1
+            held |= bit
+    return held

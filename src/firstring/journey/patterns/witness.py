@@ -7,8 +7,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 from firstring.cel import EvaluationError
 from firstring.journey.patterns.definition import Pattern, Step
-from firstring.journey.patterns.engine import Fired, Happened, key_of
 from firstring.journey.patterns.machine import Machine, machine
+from firstring.journey.patterns.runs import Fired, Happened, key_of
 
 _Path: TypeAlias = tuple[int, tuple[int, ...]]
 """(when it began, the indexes of its events)."""
