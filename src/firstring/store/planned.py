@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -79,8 +80,9 @@ def _planned(keys: TenantKeys, source: str, place: int, event: Event, country: s
     return Planned(place, event, message_key, user, previous, identifiers, payload, row)
 
 
+@lru_cache(maxsize=8_192)
 def _record_id(text: str, country: str) -> str:
-    """Canonical; raises BadInput record_id_invalid."""
+    """Canonical; raises BadInput record_id_invalid. Who is busy sends many events: kept for a while."""
     return canonical_record({"record_id": text}, country=country, findable=False).record_id
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
@@ -11,10 +12,12 @@ import msgspec
 from firstring import limits
 from firstring.errors import BadInput
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
 
 def as_json(raw: object, plain: bool) -> dict[str, Any]:
     """`raw` through JSON: bounded in size, and of plain values whatever reader it came from (Parquet has datetimes)."""
-    if not isinstance(raw, Mapping):
+    if not isinstance(raw, dict) and not isinstance(raw, Mapping):
         raise BadInput("malformed_event", "The event is not an object.", hint="Send a JSON object.")
     try:
         encoded = msgspec.json.encode(raw)
@@ -78,7 +81,7 @@ def text_in(event: Mapping[str, Any], *names: str) -> str | None:
         value = event.get(name)
         if value is None:
             continue
-        if isinstance(value, bool) or not isinstance(value, str | int) or (isinstance(value, int) and value >= 10**100):
+        if isinstance(value, bool) or not isinstance(value, (str, int)) or (isinstance(value, int) and value >= 10**100):
             raise BadInput("malformed_event", f"{name} is not text.", where={"field": name}, hint="Send text.")
         text = str(value).strip()
         if not text:
@@ -90,7 +93,7 @@ def text_in(event: Mapping[str, Any], *names: str) -> str | None:
                 where={"field": name},
                 hint="Send a shorter one.",
             )
-        if any(character < " " or character == "\x7f" for character in text):
+        if _CONTROL.search(text):
             raise BadInput(
                 "control_character",
                 f"{name} holds a control character.",
