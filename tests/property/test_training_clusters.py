@@ -58,7 +58,7 @@ def _oracle(rows: int, pairs: dict[tuple[int, int], float]) -> list[int]:
                 if not seen:
                     continue
                 total = sum(min(max(value, -MOST), MOST) for value in seen) + NOT_SEEN * (len(known) - len(seen))
-                if joins(max(seen), total, THRESHOLD):
+                if joins(max(seen), total, THRESHOLD, min(len(one), len(other))):
                     offer = (-max(seen), min(one), min(other), -total)
                     best = offer if best is None else min(best, offer)
         if best is None:
@@ -81,6 +81,16 @@ def test_clusters_are_those_of_the_definition(graph: tuple[int, dict[tuple[int, 
     arrays = _arrays(pairs)
     found = clusters(components(rows, arrays, LIKELY), arrays, THRESHOLD)
     assert found.tolist() == _oracle(rows, pairs)
+
+
+def test_pairs_that_say_the_same_again_do_not_add_up() -> None:
+    """Two records each of two twins: four pairs of 1.0 are no more than two, and less than one of 2.94."""
+    pairs = {(0, 1): 9.0, (2, 3): 9.0, (0, 2): 1.0, (0, 3): 1.0, (1, 2): 1.0, (1, 3): 1.0}
+    arrays = _arrays(pairs)
+    assert clusters(components(4, arrays, LIKELY), arrays, 2.94).tolist() == [0, 0, 2, 2]
+    pairs = {(0, 1): 9.0, (1, 2): 9.0, (0, 2): 9.0, (0, 3): 1.0, (1, 3): 1.0, (2, 3): 1.0}
+    arrays = _arrays(pairs)
+    assert clusters(components(4, arrays, LIKELY), arrays, 2.94).tolist() == [0, 0, 0, 0], "three of one person on one more"
 
 
 @st.composite
@@ -110,7 +120,7 @@ def _ruled_oracle(
                 between = {(min(a, b), max(a, b)) for a in one for b in other}
                 seen = [pairs[pair] for pair in between if pair in pairs]
                 total = sum(min(max(value, -MOST), MOST) for value in seen) + NOT_SEEN * (len(between) - len(seen))
-                if not seen or not joins(max(seen), total, THRESHOLD):
+                if not seen or not joins(max(seen), total, THRESHOLD, min(len(one), len(other))):
                     continue
                 codes = [rules.barred[pair] for pair in between if pair in rules.barred]
                 if not codes and len({rules.content[row] for row in one | other}) > rules.most:

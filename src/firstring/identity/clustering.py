@@ -67,8 +67,8 @@ def clusters(root: NDArray[np.int32], pairs: Pairs, threshold: float) -> NDArray
 
     Components are built up again, best pair first. Two groups become one when their best pair reaches the threshold and
     the pairs between them do not speak against it (their log-odds add up to 0 at least), or when their best pair is more
-    likely than not and the pairs together reach the threshold. A pair counts MOST at most, for or against, and NOT_SEEN
-    where it is not known. So one likely pair does not join what the others hold apart. Ties go by row numbers.
+    likely than not and the pairs together reach the threshold (see joins). A pair counts MOST at most, for or against, and
+    NOT_SEEN where it is not known. So one likely pair does not join what the others hold apart. Ties go by row numbers.
     """
     return clusters_by_rules(root, pairs, threshold, NO_RULES)[0]
 
@@ -217,13 +217,16 @@ class _Agglomeration:
             held = self._between.get(one, {}).get(other)
             if held is None or -best != held.best:
                 continue  # one of the groups is no more, or they have a better pair since
-            if joins(held.best, self._total(one, other, held), self._threshold) and self._bar(one, other) is None:
+            if self._wants(one, other, held) and self._bar(one, other) is None:
                 self._join(one, other)
         person = {row: group for group, rows in self._members.items() for row in rows}
         return Groups(person, sorted(self._held()))
 
-    def _total(self, one: int, other: int, known: Between) -> float:
-        return known.total + NOT_SEEN * (len(self._members[one]) * len(self._members[other]) - known.pairs)
+    def _wants(self, one: int, other: int, known: Between) -> bool:
+        """Whether two groups would join but for rules."""
+        ones, others = len(self._members[one]), len(self._members[other])
+        total = known.total + NOT_SEEN * (ones * others - known.pairs)
+        return joins(known.best, total, self._threshold, min(ones, others))
 
     def _bar(self, one: int, other: int) -> str | None:
         """The code of the rule that keeps two groups apart; None where none does."""
@@ -262,12 +265,17 @@ class _Agglomeration:
     def _held(self) -> Iterator[Held]:
         for one, others in self._between.items():
             for other, known in others.items():
-                if one < other and joins(known.best, self._total(one, other, known), self._threshold):
+                if one < other and self._wants(one, other, known):
                     code = self._bar(one, other)
                     if code:
                         yield Held(one, other, code, known.best)
 
 
-def joins(best: float, total: float, threshold: float) -> bool:
-    """Whether two groups become one: by their best pair that nothing speaks against, or by all pairs together."""
-    return (best >= threshold and total >= 0.0) or (best >= LIKELY and total >= threshold)
+def joins(best: float, total: float, threshold: float, smaller: int) -> bool:
+    """Whether two groups become one: by their best pair that nothing speaks against, or by all pairs together.
+
+    smaller: how many records the smaller group has. So often its pairs say the same again: two records each of two twins
+    make four pairs, and are no more evidence than two.
+    """
+    together = threshold * smaller if threshold > 0 else threshold
+    return (best >= threshold and total >= 0.0) or (best >= LIKELY and total >= together)

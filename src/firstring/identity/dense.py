@@ -118,7 +118,8 @@ class _Matrices:
         sizes = self._sizes[one, None] if isinstance(one, slice) else self._sizes[one]
         total = total + NOT_SEEN * (sizes * self._sizes - pairs)
         strong = (best >= self._threshold) & (total >= 0.0)
-        strong |= (best >= LIKELY) & (total >= self._threshold)
+        smaller = np.minimum(sizes, self._sizes) if self._threshold > 0 else 1.0  # as clustering.joins
+        strong |= (best >= LIKELY) & (total >= self._threshold * smaller)
         return np.where(strong, best, _NEVER)
 
     def _too_many(self, one: int, other: int) -> bool:
