@@ -509,5 +509,25 @@ def bench_who(
     run_bench(households=households, calls=calls, outcomes=outcomes, seed=seed, as_json=as_json, console=err)
 
 
+@bench_app.command("journey")
+def bench_journey(
+    events: Annotated[int, typer.Option(help="Events sent in batches.", min=1_000)] = 200_000,
+    singles: Annotated[int, typer.Option(help="Events sent one by one.", min=100)] = 20_000,
+    users: Annotated[int, typer.Option(help="Users whose events they are.", min=100)] = 20_000,
+    patterns: Annotated[bool, typer.Option("--patterns", help="Measures patterns in this process instead.")] = False,
+    history: Annotated[int, typer.Option(help="Events of the back-test (--patterns).", min=1_000)] = 1_000_000,
+    seed: Annotated[int, typer.Option(help="Seed of the generator.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Prints the result as JSON.")] = False,
+) -> None:
+    """Events into the server, durable when answered: in batches and one by one. Or patterns, beside Google's CEL."""
+    from firstring.bench.ingest import run_bench
+    from firstring.bench.journey import run_bench as run_patterns
+
+    if patterns:
+        run_patterns(events=history, live_events=events, seed=seed, as_json=as_json, console=err)
+        return
+    _run(run_bench(events=events, singles=singles, users=users, seed=seed, as_json=as_json))
+
+
 if __name__ == "__main__":
     main()

@@ -24,7 +24,6 @@ ANY: Final = "*"
 _UNITS_MS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 _FIELDS: Final = ("id", "title", "by", "valence", "within", "same", "where", "match")
 _STEP: Final = ("event", "any", "where", "count", "distinct")
-_SINGLE: Final = {"positive", "negative", "neutral"}
 
 
 @dataclass(frozen=True)
