@@ -37,7 +37,7 @@ SETTLED_RECORDS: Final = 500
 """Records whose regions are settled in one transaction, at most."""
 _HELD_S: Final = 0.15
 """How long a transaction should keep those waiting who change records; on a busy machine, batches become smaller."""
-_FEWEST: Final = 20
+_FEWEST: Final = 50
 _MOVED: Final = 5_000
 """Records or persons that one statement changes."""
 _STATEMENT_S: Final = 300.0
@@ -201,19 +201,20 @@ async def _settle_all(
     async with database.transaction(tenant.tenant_id) as connection:
         whole = await connection.fetchval(sql("models", "count_unsettled"), tenant.tenant_id)
     pace = _Pace(clock, SETTLED_RECORDS)
-    done = 0
+    done = after = 0
     while True:
         async with database.transaction(tenant.tenant_id, timeout_s=60.0) as connection:
             await connection.execute(sql("records", "lock_applier"), tenant.tenant_id, timeout=_STATEMENT_S)
             with pace.measured():
                 now = clock.now()
                 await connection.fetchrow(sql("linking", "context"), tenant.tenant_id, now)  # tells the history the time
-                rows = await connection.fetch(sql("models", "next_regions"), tenant.tenant_id, pace.records)
-                ids = [row[0] for row in rows]
+                rows = await connection.fetch(sql("models", "next_regions"), tenant.tenant_id, after, pace.records)
+                ids = [row["record_id"] for row in rows]
                 if not ids:
                     return True
                 done += await settle(connection, tenant, active.version, ids, now)
                 await connection.execute(sql("models", "forget_regions"), tenant.tenant_id, ids)
+        after = rows[-1]["region_id"]
         told("settling", min(done, whole), whole)
         if clock.monotonic_s() > until_s:
             return False

@@ -253,7 +253,9 @@ update rolled_record set region_id = null where tenant_id = $1 and region_id = a
 
 -- name: next_regions
 -- Records of the next regions that are not settled; of those of which none is left, what is gone.
-select record_id from rolled_record where tenant_id = $1 and region_id is not null order by region_id limit $2
+-- From $2 on: what was settled before stands in the index until the next vacuum.
+select record_id, region_id from rolled_record
+where tenant_id = $1 and region_id is not null and region_id >= $2 order by region_id limit $3
 
 -- name: count_unsettled
 select count(*) from rolled_record where tenant_id = $1 and region_id is not null
