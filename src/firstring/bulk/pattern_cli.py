@@ -86,11 +86,13 @@ def _show(trial: Trial) -> None:
     for count, what in ((trial.duplicates, "events came twice and count once"), (trial.rejected, "rows are no events")):
         if count:
             _out.print(f"{count:,} {what}{': ' + escape(trial.notes[0]) if 'rows' in what else ''}", highlight=False)
-    table = Table("pattern", "valence", "fired", "caught", "of all")
+    table = Table()
+    table.add_column("pattern", no_wrap=True)
+    for name in ("fired", "caught", "of all"):
+        table.add_column(name, justify="right")
     table.add_column("over time", no_wrap=True, min_width=BUCKETS)
     for one in trial.patterns:
-        caught = f"{one.subjects:,}" + (" households" if one.by == "household" else "")
-        table.add_row(one.id, one.valence, f"{one.fired:,}", caught, f"{one.share:.1%}", sparkline(one.per_bucket))
+        table.add_row(one.id, f"{one.fired:,}", f"{one.subjects:,}", f"{one.share:.1%}", sparkline(one.per_bucket))
     _out.print(table)
     for one in trial.patterns:
         _show_examples(one)

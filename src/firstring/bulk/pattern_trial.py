@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -84,6 +85,19 @@ class History(NamedTuple):
     rejected: list[str]
 
 
+class _Subject(NamedTuple):
+    is_user: bool
+    name: str
+
+
+class _Read(NamedTuple):
+    """An event in its place: by its time, then by its message id."""
+
+    occurred_at: datetime
+    message: int
+    happened: Happened
+
+
 def seen(event: Event) -> Happened:
     """An event as patterns see it."""
     asked = {
@@ -108,36 +122,49 @@ def history(path: Path, *, received_at: datetime) -> History:
     A person is the source's own id of the user; a visitor whose anonymous id came with one user alone is that user. A
     household is the property or trait `household_id`, else the person. Raises BadInput as bulk.files.examine.
     """
-    parsed: list[Event] = []
-    rejected: list[str] = []
-    for found in events_in(examine(path), received_at=received_at):
-        if isinstance(found, Event):
-            parsed.append(found)
-        else:
-            rejected.append(f"line {found.line}: {found.reason}")
+    of_subject: dict[_Subject, list[_Read]] = defaultdict(list)
     users: dict[str, set[str]] = defaultdict(set)
-    for event in parsed:
-        if event.record_id is not None and event.anonymous_id is not None:
-            users[event.anonymous_id].add(event.record_id)
-    once: set[str] = set()
-    of_person: dict[str, list[tuple[datetime, str, Event]]] = defaultdict(list)
-    household_of: dict[str, str] = {}
-    for event in parsed:
-        if event.message_id in once:
+    household_of: dict[_Subject, str] = {}
+    rejected: list[str] = []
+    once: set[int] = set()
+    events = duplicates = 0
+    for found in events_in(examine(path), received_at=received_at):
+        if not isinstance(found, Event):
+            rejected.append(f"line {found.line}: {found.reason}")
             continue
-        once.add(event.message_id)
-        person = event.record_id or f"visitor {event.anonymous_id}"
-        if event.record_id is None and len(users.get(event.anonymous_id or "", ())) == 1:
-            (person,) = users[event.anonymous_id or ""]
-        of_person[person].append((event.occurred_at, event.message_id, event))
-        household = event.properties.get("household_id") or event.fields.get("household_id")
+        events += 1
+        message = int.from_bytes(blake2b(found.message_id.encode(), digest_size=8).digest(), "big")
+        if message in once:
+            duplicates += 1
+            continue
+        once.add(message)
+        if found.record_id is not None and found.anonymous_id is not None:
+            users[found.anonymous_id].add(found.record_id)
+        subject = _Subject(found.record_id is not None, found.record_id or found.anonymous_id or "")
+        of_subject[subject].append(_Read(found.occurred_at, message, seen(found)))
+        household = found.properties.get("household_id") or found.fields.get("household_id")
         if household is not None:
-            household_of[person] = str(household)
+            household_of[subject] = str(household)
+    of_person: dict[str, list[_Read]] = defaultdict(list)
     of_household: dict[str, list[str]] = defaultdict(list)
+    homes: dict[str, str] = {}
+    for subject, read in of_subject.items():
+        person = _person(subject, users)
+        of_person[person] += read
+        if subject in household_of:
+            homes.setdefault(person, household_of[subject])
     for person in of_person:
-        of_household[household_of.get(person, person)].append(person)
-    ordered = {person: [seen(one[2]) for one in sorted(ones, key=lambda one: one[:2])] for person, ones in of_person.items()}
-    return History(ordered, of_household, len(once), len(parsed) - len(once), rejected)
+        of_household[homes.get(person, person)].append(person)
+    ordered = {person: [one.happened for one in sorted(read, key=lambda one: one[:2])] for person, read in of_person.items()}
+    return History(ordered, of_household, events - duplicates, duplicates, rejected)
+
+
+def _person(subject: _Subject, users: Mapping[str, set[str]]) -> str:
+    """The user; a visitor is the one user that came with the anonymous id."""
+    if subject.is_user:
+        return subject.name
+    known = users.get(subject.name, set())
+    return next(iter(known)) if len(known) == 1 else f"visitor {subject.name}"
 
 
 def tried(patterns: Sequence[Pattern], past: History, file: str, *, examples: int = 3) -> Trial:
