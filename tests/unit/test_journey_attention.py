@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import random
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from firstring.contact import Evidence, Identifier, Read, RecordRead, TouchRead
 from firstring.decide import who
 from firstring.identity.weights import DEFAULT
-from firstring.journey.attention import MOST, contact_priors
+from firstring.journey.attention import MOST, MOST_CLAIMED, contact_priors
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 PHONE = Identifier("phone", "+12025550123")
@@ -108,3 +110,17 @@ def test_it_is_bounded_and_no_order_matters(found: list[TouchRead], chance: rand
     shuffled = list(found)
     chance.shuffle(shuffled)
     assert contact_priors((2, 1), shuffled, now=NOW) == priors
+
+
+def test_what_anybody_may_have_sent_counts_for_less() -> None:
+    def visit(person: int, **more: Any) -> TouchRead:
+        return TouchRead(person, person, person, "web", "Order Completed", NOW, {"order_id": "7"}, **more)
+
+    said, known = visit(1, claimed=True), visit(2)
+    priors = contact_priors([1, 2, 3], [said, known], now=NOW)
+    quiet = priors[3].log_odds
+    assert priors[1].log_odds == pytest.approx(quiet + MOST_CLAIMED)
+    assert priors[2].log_odds > priors[1].log_odds
+    assert (priors[1].facts, priors[2].facts) == ({}, {"last_order": "7"})
+    both = contact_priors([1], [said, visit(1)], now=NOW)[1]
+    assert both.log_odds >= priors[2].log_odds

@@ -49,10 +49,12 @@ IN_TOUCH_POWER: Final = 0.5
 YEAR_S: Final = 365.25 * 86_400.0
 MOST: Final = 4.0
 """Nats. The journey alone never makes one of two people likelier than .98 to .02."""
+MOST_CLAIMED: Final = 2.5
+"""Nats. What came with a public write key, so that anybody may have sent it, makes nobody likelier by more than that."""
 VERSION: Final = (
     "attention-"
     + hashlib.sha256(
-        repr((VISITS, FADES, QUIET, MOST, IN_TOUCH_A_YEAR, IN_TOUCH_PRIOR, IN_TOUCH_POWER)).encode()
+        repr((VISITS, FADES, QUIET, MOST, MOST_CLAIMED, IN_TOUCH_A_YEAR, IN_TOUCH_PRIOR, IN_TOUCH_POWER)).encode()
     ).hexdigest()[:12]
 )
 _ORDERS: Final = frozenset(("Order Completed", "Order Shipped", "Order Delivered"))
@@ -69,7 +71,16 @@ def contact_priors(persons: Iterable[int], touches: Iterable[TouchRead], *, now:
             by_person[touch.person_id].append(touch)
     if not any(by_person.values()):
         return {}
-    return {person: _prior(own, now) for person, own in by_person.items()}
+    return {person: _bounded(own, now) for person, own in by_person.items()}
+
+
+def _bounded(touches: Sequence[TouchRead], now: datetime) -> ContactPrior:
+    """The prior, of which claims make up no more than MOST_CLAIMED, and none of its facts."""
+    prior = _prior(touches, now)
+    if not any(touch.claimed for touch in touches):
+        return prior
+    known = _prior([touch for touch in touches if not touch.claimed], now)
+    return ContactPrior(min(prior.log_odds, known.log_odds + MOST_CLAIMED), prior.text, known.facts)
 
 
 def _prior(touches: Iterable[TouchRead], now: datetime) -> ContactPrior:
