@@ -145,3 +145,22 @@ def test_a_state_of_other_patterns_is_no_fault() -> None:
     assert new.is_late(kept, 999, now_ms=2_000)
     with pytest.raises(ValueError, match="layout"):
         new.unpacked(b"\x02rest")
+
+
+def test_a_ninth_match_does_not_begin_to_wait() -> None:
+    text = "id: a\nwithin: 2h\nmatch: {seq: [A, {absent: B, for: 10m}, C]}\n"
+    alone = PatternSet(patterns_in(text))
+    minute = 60_000
+    events = [Happened((100 + number) * minute, "A", {}) for number in range(limits.PATTERN_WAITS + 1)]
+    events.append(Happened(130 * minute, "C", {}))
+    _, (fired,) = alone.replayed(events, now_ms=130 * minute)
+    assert fired.begun_ms == (100 + limits.PATTERN_WAITS - 1) * minute
+
+
+def test_a_timer_comes_before_what_happens_at_its_moment() -> None:
+    text = "id: a\nwithin: 1h\nmatch: {seq: [A, {absent: B, for: 10m}]}\n"
+    alone = PatternSet(patterns_in(text))
+    minute = 60_000
+    _, (fired,) = alone.replayed([Happened(minute, "A", {}), Happened(11 * minute, "B", {})], now_ms=11 * minute)
+    assert fired.at_ms == 11 * minute
+    assert alone.replayed([Happened(minute, "A", {}), Happened(11 * minute - 1, "B", {})], now_ms=99 * minute)[1] == []
