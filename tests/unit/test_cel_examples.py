@@ -342,6 +342,13 @@ true && 'a'
 [[]] == [[1]]
 [][0]
 true ? [] : [1]
+string(0.0/0.0)
+string(-(0.0/0.0))
+[].map(q, size(q) + size(q + []))
+[].map(q, [q < q, q + 1])
+d - (x['a'] + d)
+x['l'].map(q, q)
+[[1]].exists(q, q.exists(r, r == 1))
 """.strip().splitlines()
 
 OURS_ALONE_REFUSES = {

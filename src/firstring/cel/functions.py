@@ -156,7 +156,8 @@ def _fraction(microseconds: int) -> str:
 def _double_text(value: float) -> str:
     """The shortest digits that give the number back; with an exponent from 1e6 and below 1e-4 on."""
     if not math.isfinite(value):
-        return "nan" if value != value else "inf" if value > 0 else "-inf"
+        text = "nan" if math.isnan(value) else "inf"
+        return f"-{text}" if math.copysign(1.0, value) < 0 else text
     sign = "-" if math.copysign(1.0, value) < 0 else ""
     number = Decimal(repr(abs(value))).normalize()
     exponent = number.adjusted() if value else 0
@@ -349,9 +350,9 @@ def _conversion(call: Callable[[Any], Any], result: Type, *given: Type) -> Funct
     return Function(tuple(Overload((one,), result) for one in given), call)
 
 
-_COMPARED: Final = tuple((one, one, BOOL) for one in (BOOL, INT, UINT, DOUBLE, STRING, BYTES, TIMESTAMP, DURATION))
+_COMPARED: Final = tuple((one, one, BOOL) for one in (INT, UINT, DOUBLE, BOOL, STRING, BYTES, TIMESTAMP, DURATION))
 _ARITHMETIC: Final = ((INT, INT, INT), (UINT, UINT, UINT), (DOUBLE, DOUBLE, DOUBLE))
-_SIZED: Final = (STRING, BYTES, list_of(_A), map_of(_A, _B))
+_SIZED: Final = (list_of(_A), map_of(_A, _B), STRING, BYTES)
 
 FUNCTIONS: Final[Mapping[str, Function]] = {
     "_==_": _operator(values.equal, (_A, _A, BOOL)),
@@ -364,7 +365,7 @@ FUNCTIONS: Final[Mapping[str, Function]] = {
     "_[_]": _operator(values.at, (list_of(_A), INT, _A), (map_of(_A, _B), _A, _B)),
     "_+_": _operator(
         values.add, *_ARITHMETIC, (STRING, STRING, STRING), (BYTES, BYTES, BYTES), (list_of(_A), list_of(_A), list_of(_A)),
-        (TIMESTAMP, DURATION, TIMESTAMP), (DURATION, TIMESTAMP, TIMESTAMP), (DURATION, DURATION, DURATION),
+        (DURATION, DURATION, DURATION), (TIMESTAMP, DURATION, TIMESTAMP), (DURATION, TIMESTAMP, TIMESTAMP),
     ),
     "_-_": _operator(
         values.subtract, *_ARITHMETIC, (DURATION, DURATION, DURATION), (TIMESTAMP, DURATION, TIMESTAMP),
@@ -400,4 +401,7 @@ FUNCTIONS: Final[Mapping[str, Function]] = {
     "getSeconds": _part("getSeconds", lambda time: time.second, lambda us: us // 1_000_000),
     "getMilliseconds": _part("getMilliseconds", lambda time: time.microsecond // 1000, lambda us: us // 1_000 % 1_000),
 }  # fmt: skip
-"""Name -> function. The operators &&, ||, ! and ?: are not here: they do not evaluate all of their operands."""
+"""Name -> function. The order of signatures is Google's: of an open type the first that fits makes a settled one.
+
+The operators &&, ||, ! and ?: are not here: they do not evaluate all of their operands.
+"""

@@ -6,6 +6,7 @@ microseconds. Values of unlike types are unequal, but numbers compare across the
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -248,8 +249,10 @@ def _double_quotient(left: float, right: float) -> float:
     """IEEE 754: no error, but infinities and NaN."""
     if right:
         return left / right
-    if left == 0.0 or left != left:
-        return float("nan")
+    if left != left:
+        return left
+    if left == 0.0:
+        return math.inf * left  # the NaN of this machine, whose sign shows in its text
     return float("inf") if (str(left)[0] == "-") == (str(right)[0] == "-") else float("-inf")
 
 
