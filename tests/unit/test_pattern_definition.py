@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from firstring import limits
 from firstring.errors import BadInput
 from firstring.journey.patterns import Happened, PatternSet, patterns_in
+from firstring.journey.patterns.reading import milliseconds, moment_of
 
 GOOD = """\
 id: refund_chaser
@@ -164,3 +167,9 @@ def test_a_timer_comes_before_what_happens_at_its_moment() -> None:
     _, (fired,) = alone.replayed([Happened(minute, "A", {}), Happened(11 * minute, "B", {})], now_ms=11 * minute)
     assert fired.at_ms == 11 * minute
     assert alone.replayed([Happened(minute, "A", {}), Happened(11 * minute - 1, "B", {})], now_ms=99 * minute)[1] == []
+
+
+def test_moments_are_whole_milliseconds_rounded_down() -> None:
+    for at_ms in (0, 1, 1_700_000_000_123, 1_767_261_600_007, 631_152_000_001):
+        assert milliseconds(moment_of(at_ms)) == at_ms
+        assert milliseconds(moment_of(at_ms) + timedelta(microseconds=999)) == at_ms

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -18,6 +18,7 @@ from firstring.errors import BadInput
 from firstring.journey.events import Event
 from firstring.journey.patterns import Fired, Happened, Pattern, PatternSet, patterns_in
 from firstring.journey.patterns.definition import ANY, Absence, Atom
+from firstring.journey.patterns.reading import moment_of, seen
 from firstring.journey.patterns.witness import witnesses
 
 BUCKETS: Final = 24
@@ -98,24 +99,6 @@ class _Read(NamedTuple):
     happened: Happened
 
 
-def seen(event: Event) -> Happened:
-    """An event as patterns see it."""
-    asked = {
-        "name": event.name, "channel": event.channel, "time": event.occurred_at, "properties": event.properties,
-    }  # fmt: skip
-    return Happened(milliseconds(event.occurred_at), event.name, asked)
-
-
-def milliseconds(moment: datetime) -> int:
-    """Whole milliseconds since 1970, rounded down."""
-    return int((moment - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1_000)
-
-
-def moment(at_ms: int) -> datetime:
-    """The moment so many milliseconds after 1970."""
-    return datetime.fromtimestamp(at_ms / 1_000, UTC)
-
-
 def history(path: Path, *, received_at: datetime) -> History:
     """Reads a file of events (CSV, JSONL, Parquet) as the import does, and puts each to its person.
 
@@ -188,7 +171,7 @@ def tried(patterns: Sequence[Pattern], past: History, file: str, *, examples: in
     names = Counter(one.name for events in past.of_person.values() for one in events)
     report = Trial(
         file, past.events, past.duplicates, len(past.rejected), len(past.of_person), len(past.of_household),
-        moment(first_ms) if moments else None, moment(last_ms) if moments else None, past.rejected[:3], [],
+        moment_of(first_ms) if moments else None, moment_of(last_ms) if moments else None, past.rejected[:3], [],
     )  # fmt: skip
     for pattern in patterns:
         of_all: Mapping[str, list[Happened]] = together if pattern.by == "household" else past.of_person
@@ -219,9 +202,9 @@ def _one(
         events = of_all[subject]
         indexes = witnesses(pattern, events, fired, after_ms=before.get((subject, fired.key)))
         before[subject, fired.key] = fired.at_ms
-        of_match = [EventShown(moment(events[index].at_ms), events[index].name) for index in indexes]
-        shown.append(Catch(subject, moment(fired.at_ms), moment(fired.begun_ms), of_match))
-    catches = [Catch(subject, moment(fired.at_ms), moment(fired.begun_ms)) for subject, fired in found]
+        of_match = [EventShown(moment_of(events[index].at_ms), events[index].name) for index in indexes]
+        shown.append(Catch(subject, moment_of(fired.at_ms), moment_of(fired.begun_ms), of_match))
+    catches = [Catch(subject, moment_of(fired.at_ms), moment_of(fired.begun_ms)) for subject, fired in found]
     warnings = []
     if share >= EVERYONE and len(of_all) >= _PEOPLE_TO_JUDGE:
         warnings.append(
