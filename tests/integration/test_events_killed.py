@@ -17,7 +17,7 @@ from tests.events_rig import Key, keys, stored
 from tests.server_rig import Home, ServerProcess, serving
 
 SENDERS = 4
-KILLED_AFTER = (30, 90)
+KILLED_AFTER = (15, 45)
 """Fives of acknowledged events after which the server is killed, each time."""
 
 
