@@ -13,13 +13,13 @@ import pytest
 import pytest_asyncio
 
 from firstring.ports import SystemClock
-from firstring.store import embedded
 from firstring.store.access import Access
 from firstring.store.contacts import Contacts
 from firstring.store.database import Database, Tenant, connect
-from firstring.store.migrate import check_schema, upgrade
 from firstring.store.notices import Notices
 from firstring.store.ring import RingStore
+from firstring.store.server import embedded
+from firstring.store.server.migrate import check_schema, upgrade
 
 IN_CI = os.environ.get("CI", "").lower() == "true"
 

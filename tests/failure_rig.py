@@ -16,16 +16,16 @@ from typing import Any, NamedTuple
 from rich.console import Console
 
 from firstring.bench.people import COLUMNS, population
-from firstring.bulk.link import Linked
-from firstring.bulk.linking import run_link, run_train
-from firstring.bulk.storelink import FROZEN
+from firstring.bulk.linking.console import run_link, run_train
+from firstring.bulk.linking.link import Linked
+from firstring.bulk.versions.storelink import FROZEN
 from firstring.errors import BadInput
-from firstring.identity.canonical import CanonicalRecord, canonical_record
-from firstring.identity.columns import compared, table_of
-from firstring.identity.model import Model
+from firstring.identity.canonical.record import CanonicalRecord, canonical_record
+from firstring.identity.comparison.columns import compared, table_of
+from firstring.identity.model.model import Model
 from firstring.store.database import Database, Tenant
-from firstring.store.models import ActiveModel, add_model, model_of, set_state, statistics_key
-from firstring.store.records import apply_records
+from firstring.store.identity.models import ActiveModel, add_model, model_of, set_state, statistics_key
+from firstring.store.identity.records import apply_records
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 SOURCE = "crm"

@@ -11,14 +11,14 @@ from typing import Any, NamedTuple
 import msgspec
 from tests.linking_rig import model_by_hand
 
-from firstring.identity.canonical import CanonicalRecord, canonical_record
-from firstring.identity.columns import COLUMNS, compared, table_of
-from firstring.identity.linking import COPIES, Entry, content_of, link
-from firstring.identity.linkkeys import link_keys_of, tags
-from firstring.identity.spec import PERSON
+from firstring.identity.canonical.record import CanonicalRecord, canonical_record
+from firstring.identity.comparison.columns import COLUMNS, compared, table_of
+from firstring.identity.comparison.spec import PERSON
+from firstring.identity.persons.linking import COPIES, Entry, content_of, link
+from firstring.identity.persons.linkkeys import link_keys_of, tags
 from firstring.store.database import Database, Tenant
-from firstring.store.models import ActiveModel, active_model, add_model, set_state, statistics_key
-from firstring.store.records import external_key
+from firstring.store.identity.models import ActiveModel, active_model, add_model, set_state, statistics_key
+from firstring.store.identity.records import external_key
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 SOURCE = "crm"

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from firstring.bulk.storelink import FROZEN
-from firstring.identity.canonical import CanonicalRecord
-from firstring.identity.columns import compared, table_of
-from firstring.identity.levels import outcomes
-from firstring.identity.model import Model, outcome_names
-from firstring.identity.spec import PERSON, Comparison, Spec
+from firstring.bulk.versions.storelink import FROZEN
+from firstring.identity.canonical.record import CanonicalRecord
+from firstring.identity.comparison.columns import compared, table_of
+from firstring.identity.comparison.levels import outcomes
+from firstring.identity.comparison.spec import PERSON, Comparison, Spec
+from firstring.identity.model.model import Model, outcome_names
 from firstring.store.database import Database, Tenant
-from firstring.store.models import ActiveModel, add_model, model_of, set_state, statistics_key
+from firstring.store.identity.models import ActiveModel, add_model, model_of, set_state, statistics_key
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 _OF_UNRELATED = 0.02

@@ -8,9 +8,9 @@ from functools import cache
 
 from firstring.bench.people import SOURCES, population
 from firstring.errors import BadInput
-from firstring.identity.canonical import CanonicalRecord, canonical_record
+from firstring.identity.canonical.record import CanonicalRecord, canonical_record
 from firstring.store.database import Database, Tenant
-from firstring.store.records import apply_records
+from firstring.store.identity.records import apply_records
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 _COLUMNS = (

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     )
     from firstring.decide import Models, derive, differences, rederive
     from firstring.errors import BadInput, Retryable, Unrecoverable
-    from firstring.identity.evidence import gather
-    from firstring.identity.resolver import resolve
+    from firstring.identity.caller.evidence import gather
+    from firstring.identity.caller.resolver import resolve
     from firstring.settings import Settings
 
 __all__ = [
@@ -62,8 +62,8 @@ __all__ = [
 _HOMES = {
     "firstring.decide": ("Models", "derive", "differences", "rederive"),
     "firstring.errors": ("BadInput", "Retryable", "Unrecoverable"),
-    "firstring.identity.evidence": ("gather",),
-    "firstring.identity.resolver": ("resolve",),
+    "firstring.identity.caller.evidence": ("gather",),
+    "firstring.identity.caller.resolver": ("resolve",),
     "firstring.settings": ("Settings",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

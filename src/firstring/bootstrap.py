@@ -23,8 +23,8 @@ from firstring import limits
 from firstring.api.app import create_app
 from firstring.api.ingest.flow import EventFlow
 from firstring.api.services import Services
-from firstring.bulk.driftwatch import DriftWatch
-from firstring.bulk.settlewatch import SettleWatch
+from firstring.bulk.versions.driftwatch import DriftWatch
+from firstring.bulk.versions.settlewatch import SettleWatch
 from firstring.channels.calls import Calls, CallSettings
 from firstring.channels.certificates import CertificateCache
 from firstring.channels.contact_log import ContactLog
@@ -38,18 +38,18 @@ from firstring.desk.pops import Pops
 from firstring.desk.signin import page_handlers
 from firstring.dispatch import Dispatcher
 from firstring.errors import BadInput, FirstringError
-from firstring.identity.rules import RULES_FILE, rules_from_file
-from firstring.identity.weights import Weights
+from firstring.identity.caller.weights import Weights
+from firstring.identity.golden.rules import RULES_FILE, rules_from_file
 from firstring.nextbest.actions import BUILT_IN
 from firstring.observe import Metrics
 from firstring.ports import Clock, Ids, SystemClock, SystemIds
 from firstring.routing.policy import RoutingPolicy, policy_from_toml
 from firstring.settings import Settings
-from firstring.store.arrivals import Arrivals
 from firstring.store.contacts import Contacts
 from firstring.store.database import Database, Tenant
-from firstring.store.hygiene import Hygiene
-from firstring.store.intake import EventIntake
+from firstring.store.identity.arrivals import Arrivals
+from firstring.store.identity.hygiene import Hygiene
+from firstring.store.journey.intake import EventIntake
 from firstring.store.notices import Notice, Notices
 from firstring.store.opening import OpenStore, open_database
 from firstring.store.ring import RingStore, warm

@@ -20,9 +20,9 @@ from rich.console import Console
 from rich.table import Table
 
 from firstring import __version__
-from firstring.bulk.modelcli import register as add_commands_of_models
-from firstring.bulk.pattern_cli import register as add_commands_of_patterns
-from firstring.bulk.versioncli import train_on_store
+from firstring.bulk.linking.modelcli import register as add_commands_of_models
+from firstring.bulk.patterns.cli import register as add_commands_of_patterns
+from firstring.bulk.versions.versioncli import train_on_store
 from firstring.contact import Resolution
 from firstring.errors import BadInput, FirstringError, Retryable
 from firstring.ports import SystemClock
@@ -214,8 +214,8 @@ def import_records(
 ) -> None:
     """Loads customer records, or the events of customers. Interrupted and run again, it goes on where it stopped."""
     from firstring.bootstrap import database_only
-    from firstring.bulk.enriching import enrich_file
-    from firstring.bulk.load import run_events_import, run_import
+    from firstring.bulk.importing.enriching import enrich_file
+    from firstring.bulk.importing.load import run_events_import, run_import
 
     async def work() -> None:
         settings = load()
@@ -240,7 +240,7 @@ def import_records(
 def withdraw(source: Annotated[str, typer.Argument(help="Name of the system whose records go.")]) -> None:
     """Deletes all records of a source, and their events; what only they held together comes apart. Safe to repeat."""
     from firstring.bootstrap import database_only
-    from firstring.store.records import withdraw_source
+    from firstring.store.identity.records import withdraw_source
 
     async def work() -> Any:
         settings = load()
@@ -269,8 +269,8 @@ def link(
     engine: Annotated[str, typer.Option(help="What gathers the pairs: duckdb.")] = "duckdb",
 ) -> None:
     """Which records are one person? Needs no store, key or server; never drops a row."""
-    from firstring.bulk.linking import run_link
-    from firstring.bulk.load import NICENESS
+    from firstring.bulk.importing.load import NICENESS
+    from firstring.bulk.linking.console import run_link
 
     os.nice(NICENESS)
     run_link(
@@ -296,8 +296,8 @@ def train(
     labels: Annotated[Path | None, typer.Option(help="CSV: left_id, right_id, answer. They correct the model.")] = None,
 ) -> None:
     """Learns from records, without labels, what says that two are one person. The model holds no value of anybody."""
-    from firstring.bulk.linking import run_train
-    from firstring.bulk.load import NICENESS
+    from firstring.bulk.importing.load import NICENESS
+    from firstring.bulk.linking.console import run_train
 
     os.nice(NICENESS)
     if store:
@@ -326,8 +326,8 @@ def resolve(
     """Who is this? Candidates with their probabilities and reasons."""
     from firstring.bootstrap import database_only
     from firstring.decide import looked_up, who
-    from firstring.identity.evidence import gather
-    from firstring.identity.rules import RULES_FILE, rules_from_file
+    from firstring.identity.caller.evidence import gather
+    from firstring.identity.golden.rules import RULES_FILE, rules_from_file
     from firstring.store.notices import Notices
     from firstring.store.ring import RingStore
     from firstring.store.weighing import refresh

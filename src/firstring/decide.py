@@ -32,11 +32,11 @@ from firstring.contact import (
     TouchRead,
     Versions,
 )
-from firstring.identity.blocking import composite_key
-from firstring.identity.resolver import resolve
-from firstring.identity.rules import DEFAULT as DEFAULT_RULES
-from firstring.identity.rules import Rules
-from firstring.identity.weights import Weights
+from firstring.identity.caller.resolver import resolve
+from firstring.identity.caller.weights import Weights
+from firstring.identity.golden.rules import DEFAULT as DEFAULT_RULES
+from firstring.identity.golden.rules import Rules
+from firstring.identity.persons.blocking import composite_key
 from firstring.journey import attention, timeline
 from firstring.journey.attention import contact_priors
 from firstring.nextbest.actions import Catalogue

@@ -12,7 +12,7 @@ import msgspec
 from firstring.bootstrap import database_only, models_of
 from firstring.decide import Models, differences, rederive
 from firstring.errors import BadInput
-from firstring.identity.weights import JOINED
+from firstring.identity.caller.weights import JOINED
 from firstring.settings import Settings
 from firstring.store.database import Database, Tenant
 from firstring.store.notices import Notices

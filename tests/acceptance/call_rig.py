@@ -32,14 +32,14 @@ from firstring.channels.voice.phone import Phone
 from firstring.contact import Decision
 from firstring.ports import SystemClock
 from firstring.settings import Settings
-from firstring.store import embedded, keeper
 from firstring.store.access import Access
 from firstring.store.contacts import ContactLine, Contacts
 from firstring.store.database import Database, Tenant, connect
+from firstring.store.identity.records import SourceRecord, apply_records
 from firstring.store.notices import Notices
 from firstring.store.opening import initialise, open_database
-from firstring.store.records import SourceRecord, apply_records
 from firstring.store.ring import RingStore
+from firstring.store.server import embedded, keeper
 from firstring.trust.trial_ca import TrialAuthority, TrialCarrier
 
 ROOT = Path(__file__).resolve().parents[2]

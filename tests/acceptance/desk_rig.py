@@ -18,15 +18,15 @@ from tests.needs import need
 
 from firstring.bootstrap import Server, running
 from firstring.contact import AgentProfile, Contact, Decision
-from firstring.identity.canonical import canonical_record
-from firstring.identity.evidence import gather
+from firstring.identity.caller.evidence import gather
+from firstring.identity.canonical.record import canonical_record
 from firstring.journey.events import parse_event
 from firstring.serving import HttpServer, bind, http_server
 from firstring.settings import Settings
 from firstring.store.access import Access, Staff
 from firstring.store.database import Tenant
-from firstring.store.events import ingest
-from firstring.store.records import apply_records
+from firstring.store.identity.records import apply_records
+from firstring.store.journey.events import ingest
 
 PASSWORD = "correct horse battery"
 CHROMIUM_FLAGS = (

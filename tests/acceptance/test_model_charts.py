@@ -10,7 +10,7 @@ from tests.acceptance.desk_rig import new_context
 from tests.acceptance.test_desk_axe import check
 from tests.unit.test_identity_charts import made
 
-from firstring.identity.charts import Bin, PairShown, charts
+from firstring.identity.model.charts import Bin, PairShown, charts
 
 
 @pytest.mark.parametrize("width", ["desktop", "phone"])

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from rich.console import Console
 
-from firstring.bulk.load import run_import
+from firstring.bulk.importing.load import run_import
 from firstring.settings import Settings
 from firstring.store.database import Database
 

@@ -17,7 +17,7 @@ from tests.linked_store import NOW, SOURCE
 
 from firstring.store import queries
 from firstring.store.database import Database
-from firstring.store.records import apply_records
+from firstring.store.identity.records import apply_records
 
 
 async def life(plan: dict[str, Any]) -> None:

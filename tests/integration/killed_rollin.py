@@ -13,8 +13,8 @@ import signal
 import sys
 from typing import Any
 
-from firstring.bulk import switch
-from firstring.bulk.rollin import roll_in
+from firstring.bulk.versions import switch
+from firstring.bulk.versions.rollin import roll_in
 from firstring.ports import SystemClock
 from firstring.store.database import Database
 

@@ -20,7 +20,7 @@ from firstring.channels.signatures import SignatureVerifier
 from firstring.channels.voice.contract import CallEvent, CallOffer
 from firstring.decide import Decider, Models
 from firstring.dispatch import Dispatcher
-from firstring.identity.weights import Weights
+from firstring.identity.caller.weights import Weights
 from firstring.nextbest.actions import BUILT_IN
 from firstring.observe import Metrics
 from firstring.ports import SystemClock, SystemIds

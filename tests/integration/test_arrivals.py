@@ -11,11 +11,11 @@ import sys
 import pytest
 from tests.linked_store import NOW, SOURCE, by_definition, linked_tenant, record, stored, version_of
 
-from firstring.identity.canonical import CanonicalRecord
-from firstring.store.arrivals import Arrivals
+from firstring.identity.canonical.record import CanonicalRecord
 from firstring.store.database import Database
-from firstring.store.embedded import APP, EmbeddedServer
-from firstring.store.records import apply_records, delete_records
+from firstring.store.identity.arrivals import Arrivals
+from firstring.store.identity.records import apply_records, delete_records
+from firstring.store.server.embedded import APP, EmbeddedServer
 
 WORKER = "tests.integration.killed_linker"
 FIRST = 20

@@ -12,16 +12,16 @@ from tests.linking_rig import NOW, activated
 
 from firstring import limits
 from firstring.bench.people import COLUMNS, population
-from firstring.bulk.training_store import note_report
+from firstring.bulk.versions.training import note_report
 from firstring.errors import BadInput
-from firstring.identity.canonical import CanonicalRecord, canonical_record
-from firstring.identity.labels import LabelReport
+from firstring.identity.canonical.record import CanonicalRecord, canonical_record
+from firstring.identity.model.labels import LabelReport
 from firstring.ports import SystemRandom
 from firstring.steward.showing import show_effect
-from firstring.store import review
 from firstring.store.database import Database, Tenant
-from firstring.store.hotkeys import hot_keys
-from firstring.store.records import apply_records, delete_records
+from firstring.store.identity import review
+from firstring.store.identity.hotkeys import hot_keys
+from firstring.store.identity.records import apply_records, delete_records
 
 PHONES = ("mobile_phone", "home_phone", "work_phone")
 

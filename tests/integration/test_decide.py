@@ -20,15 +20,15 @@ from firstring.channels.voice.contract import CallEvent, CallOffer
 from firstring.contact import AgentProfile, Decision, Evidence
 from firstring.decide import Decider, Models, differences, rederive
 from firstring.dispatch import Dispatcher
-from firstring.identity.weights import Weights
+from firstring.identity.caller.weights import Weights
 from firstring.nextbest.actions import BUILT_IN
 from firstring.observe import Metrics
 from firstring.ports import SystemIds
 from firstring.routing.policy import RoutingPolicy
 from firstring.store.contacts import Contacts
 from firstring.store.database import Database, Tenant
+from firstring.store.identity.records import SourceRecord, apply_records
 from firstring.store.notices import Notices
-from firstring.store.records import SourceRecord, apply_records
 from firstring.store.ring import RingStore
 from firstring.trust.score import DEFAULT_PRIORS
 
@@ -298,7 +298,7 @@ async def test_a_claim_that_came_too_late_is_given_back(world: World, monkeypatc
 
 async def test_open_refund_locks_every_offer(world: World) -> None:
     from firstring.journey.events import parse_event
-    from firstring.store.events import ingest
+    from firstring.store.journey.events import ingest
 
     await world.agent()
     await world.person("c-9", given_name="Ida", family_name="Berg", phone=["+12025550133"])

@@ -11,14 +11,15 @@ from tests.integration.test_clerical_store import stored
 from tests.linking_rig import NOW, activated
 
 from firstring.errors import BadInput
-from firstring.identity.canonical import CanonicalRecord, canonical_record
+from firstring.identity.canonical.record import CanonicalRecord, canonical_record
 from firstring.ports import SystemClock, SystemRandom
 from firstring.steward.asking import review_at_terminal
-from firstring.store import deciding, review
+from firstring.store import deciding
 from firstring.store.database import Database, Tenant
-from firstring.store.explaining import why_pair, why_person
-from firstring.store.records import apply_records
-from firstring.store.verdicts import all_decisions, held_merges
+from firstring.store.identity import review
+from firstring.store.identity.explaining import why_pair, why_person
+from firstring.store.identity.records import apply_records
+from firstring.store.identity.verdicts import all_decisions, held_merges
 
 ANN = {"given_name": "Ann", "family_name": "Lee", "birth_date": "1971-06-24", "phone": "+447911123401",
        "email": "ann@lee.org", "postcode": "M1 1AE", "city": "Manchester"}  # fmt: skip

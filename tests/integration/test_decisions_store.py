@@ -11,10 +11,10 @@ from tests.integration.test_linking_store import HOT, fields_of_one
 from tests.linked_store import NOW, SOURCE, by_definition, linked_tenant, record, stored, version_of
 
 from firstring.errors import BadInput
-from firstring.identity.canonical import CanonicalRecord
+from firstring.identity.canonical.record import CanonicalRecord
 from firstring.store.database import Database, Tenant
-from firstring.store.decisions import decide_link, decisions_of, revoke_decision, unmerge
-from firstring.store.records import apply_records, delete_records, external_key, withdraw_source
+from firstring.store.identity.decisions import decide_link, decisions_of, revoke_decision, unmerge
+from firstring.store.identity.records import apply_records, delete_records, external_key, withdraw_source
 
 numbers = st.integers(0, 7)
 pairs = st.tuples(numbers, numbers)

@@ -8,13 +8,13 @@ import msgspec
 import pytest
 from tests.store_people import NOW, people, store
 
-from firstring.bulk.drifting import Found, last_found, look_for_drift
-from firstring.bulk.driftwatch import DriftWatch
-from firstring.bulk.rollin import roll_in
-from firstring.bulk.training_store import train_store
-from firstring.bulk.versions import find_version
+from firstring.bulk.versions.drifting import Found, last_found, look_for_drift
+from firstring.bulk.versions.driftwatch import DriftWatch
+from firstring.bulk.versions.listing import find_version
+from firstring.bulk.versions.rollin import roll_in
+from firstring.bulk.versions.training import train_store
 from firstring.errors import BadInput
-from firstring.identity.canonical import CanonicalRecord
+from firstring.identity.canonical.record import CanonicalRecord
 from firstring.observe import Metrics
 from firstring.ports import SystemClock
 from firstring.store.database import Database, Tenant

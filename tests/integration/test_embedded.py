@@ -25,14 +25,14 @@ import psutil
 import pytest
 
 from firstring.errors import BadInput, FirstringError, Retryable, Unrecoverable
-from firstring.store import cluster, embedded, keeper, programs
+from firstring.store.server import cluster, embedded, keeper, programs
 
 IS_ROOT = os.geteuid() == 0
 WAIT_S = 30.0
 CLIENT = """
 import subprocess, sys
 from pathlib import Path
-from firstring.store import embedded
+from firstring.store.server import embedded
 server = embedded.start(Path(sys.argv[1]))
 child = subprocess.Popen(["sleep", "300"], close_fds=False)  # must not inherit any lock
 print(embedded.status(server.home).server_pid, child.pid, flush=True)

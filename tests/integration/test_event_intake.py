@@ -15,9 +15,9 @@ from firstring.errors import BadInput, FirstringError, Retryable
 from firstring.journey.events import Event, parse_event
 from firstring.ports import SystemClock
 from firstring.store.database import Database, Tenant
-from firstring.store.events import Incoming
-from firstring.store.intake import EventIntake
-from firstring.store.rejected import Letter, Refused, rejected_events
+from firstring.store.journey.events import Incoming
+from firstring.store.journey.intake import EventIntake
+from firstring.store.journey.rejected import Letter, Refused, rejected_events
 
 NOW = datetime.now(UTC)
 
@@ -85,7 +85,7 @@ async def test_the_oldest_refused_events_are_forgotten(
 ) -> None:
     monkeypatch.setattr(limits, "REJECTED_KEPT", 2)
     monkeypatch.setattr(limits, "REJECTED_BYTES", 200)
-    monkeypatch.setattr("firstring.store.rejected._FORGOTTEN_EVERY_S", 0.0)
+    monkeypatch.setattr("firstring.store.journey.rejected._FORGOTTEN_EVERY_S", 0.0)
     cause = BadInput("missing_name", "The event has no name.", where={"field": "event"})
     for number in range(4):
         letter = Letter("segment", {"userId": f"u{number}", "note": "x" * (300 if number == 3 else 0)}, {}, "claimed", 7)

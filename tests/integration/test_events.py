@@ -11,12 +11,12 @@ import pytest
 from firstring import limits
 from firstring.contact import Identifier
 from firstring.errors import BadInput
-from firstring.identity.canonical import canonical_record
+from firstring.identity.canonical.record import canonical_record
 from firstring.journey.events import Event, parse_event
 from firstring.journey.issues import open_issues
 from firstring.store.database import Database, Tenant
-from firstring.store.events import IngestResult, ingest
-from firstring.store.records import SourceRecord, apply_records, delete_records
+from firstring.store.identity.records import SourceRecord, apply_records, delete_records
+from firstring.store.journey.events import IngestResult, ingest
 from firstring.store.ring import RingStore
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)

@@ -10,10 +10,10 @@ from tests.linking_rig import NOW, activated
 
 from firstring import limits
 from firstring.errors import BadInput
-from firstring.identity.canonical import CanonicalRecord, canonical_record
+from firstring.identity.canonical.record import CanonicalRecord, canonical_record
 from firstring.store.database import Database, Tenant
-from firstring.store.explaining import why_pair, why_person
-from firstring.store.records import apply_records
+from firstring.store.identity.explaining import why_pair, why_person
+from firstring.store.identity.records import apply_records
 
 ANN = {"given_name": "Ann", "family_name": "Lee", "birth_date": "1971-06-24", "phone": "+447911123401",
        "email": "ann@lee.org", "postcode": "M1 1AE", "city": "Manchester"}  # fmt: skip

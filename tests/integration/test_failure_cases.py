@@ -80,18 +80,18 @@ from tests.failure_rig import (
 )
 from tests.integration.test_events import event
 
-from firstring.bulk.linking import run_link, run_train
-from firstring.bulk.rollin import roll_in
-from firstring.bulk.storelink import FROZEN
-from firstring.identity.columns import compared, table_of
-from firstring.identity.golden import DEFAULT
+from firstring.bulk.linking.console import run_link, run_train
+from firstring.bulk.versions.rollin import roll_in
+from firstring.bulk.versions.storelink import FROZEN
+from firstring.identity.comparison.columns import compared, table_of
+from firstring.identity.golden.record import DEFAULT
 from firstring.ports import SystemClock
 from firstring.store.database import Database, Tenant
-from firstring.store.decisions import decide_link, unmerge
-from firstring.store.events import ingest
-from firstring.store.models import add_model, statistics_key
-from firstring.store.persons import person
-from firstring.store.records import apply_records, delete_records
+from firstring.store.identity.decisions import decide_link, unmerge
+from firstring.store.identity.models import add_model, statistics_key
+from firstring.store.identity.persons import person
+from firstring.store.identity.records import apply_records, delete_records
+from firstring.store.journey.events import ingest
 
 MakeTenant = Callable[[], Any]
 SAID: dict[str, Any] = {"by": "ann", "reason": "called them", "now": NOW}
@@ -202,7 +202,7 @@ async def test_a_hot_key_ten_thousand_times(
     assert len(persons) == 7_997, "a number that everybody has joins nobody"
     for place in (0, 1):
         assert max(one[place] for one in late) <= max(one[place] for one in early) + world.model.spec.block_records
-    assert max(rows for _, rows in late) < 1_500, "whatever the number of records: store/linking.carriers says how many"
+    assert max(rows for _, rows in late) < 1_500, "whatever the number of records: store/identity/linking.carriers"
 
 
 def _count(monkeypatch: pytest.MonkeyPatch, name: str, said: Counter[str]) -> None:

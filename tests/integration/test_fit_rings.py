@@ -11,18 +11,18 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from firstring.bulk.fitting import fit_rings, known_outcomes, say_fit, use_named
+from firstring.bulk.versions.fitting import fit_rings, known_outcomes, say_fit, use_named
 from firstring.contact import Contact, Decision, Evidence, Identifier
 from firstring.decide import Decider, Models, differences, rederive
 from firstring.errors import BadInput
-from firstring.identity.weights import DEFAULT
+from firstring.identity.caller.weights import DEFAULT
 from firstring.nextbest.actions import BUILT_IN
 from firstring.observe import Metrics
 from firstring.ports import SystemClock, SystemIds
 from firstring.routing.policy import RoutingPolicy
 from firstring.store.database import Database, Tenant
+from firstring.store.identity.records import SourceRecord, apply_records
 from firstring.store.notices import Notices
-from firstring.store.records import SourceRecord, apply_records
 from firstring.store.ring import RingStore
 from firstring.store.weighing import WeightsWatcher, weights_named, weights_of
 from firstring.trust.score import DEFAULT_PRIORS

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from firstring.contact import RecordRead
-from firstring.identity import canonical
-from firstring.identity.canonical import CanonicalRecord, canonical_record
-from firstring.identity.rules import DEFAULT, Rules, rules_of
-from firstring.identity.text import Refused
-from firstring.store.conflicts import open_conflicts
+from firstring.identity.canonical import record as canonical
+from firstring.identity.canonical.record import CanonicalRecord, canonical_record
+from firstring.identity.canonical.text import Refused
+from firstring.identity.golden.rules import DEFAULT, Rules, rules_of
 from firstring.store.database import Database, Tenant
-from firstring.store.hygiene import SWEEP_EVERY, Hygiene, last_finished, renormalised, stale_persons, under_way
-from firstring.store.records import apply_records, delete_records
+from firstring.store.identity.conflicts import open_conflicts
+from firstring.store.identity.hygiene import SWEEP_EVERY, Hygiene, last_finished, renormalised, stale_persons, under_way
+from firstring.store.identity.records import apply_records, delete_records
 
 
 class Hours:

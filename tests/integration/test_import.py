@@ -17,13 +17,13 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from firstring.bulk import importing
-from firstring.bulk.files import SourceFile
-from firstring.bulk.importing import ImportReport, import_file
-from firstring.bulk.importing_events import EventsReport, import_events_file
-from firstring.bulk.load import say_events, say_records, show_map
-from firstring.bulk.mapping import FieldMap
-from firstring.bulk.progress import ConsoleReporter
+from firstring.bulk.files.formats import SourceFile
+from firstring.bulk.files.mapping import FieldMap
+from firstring.bulk.files.progress import ConsoleReporter
+from firstring.bulk.importing import records as importing
+from firstring.bulk.importing.events import EventsReport, import_events_file
+from firstring.bulk.importing.load import say_events, say_records, show_map
+from firstring.bulk.importing.records import ImportReport, import_file
 from firstring.contact import Identifier
 from firstring.errors import BadInput, Retryable
 from firstring.ports import SystemClock

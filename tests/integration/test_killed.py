@@ -16,7 +16,7 @@ import pytest
 from firstring.contact import AgentProfile, Decision
 from firstring.decide import Decider, Models
 from firstring.dispatch import Dispatcher
-from firstring.identity.weights import Weights
+from firstring.identity.caller.weights import Weights
 from firstring.nextbest.actions import BUILT_IN
 from firstring.observe import Metrics
 from firstring.ports import SystemIds

@@ -14,10 +14,10 @@ import pytest
 from rich.console import Console
 
 from firstring.bench.people import population
-from firstring.bulk import linking
-from firstring.bulk.linking import run_link, run_train
+from firstring.bulk.linking import console as linking
+from firstring.bulk.linking.console import run_link, run_train
 from firstring.errors import BadInput
-from firstring.identity.model import from_json
+from firstring.identity.model.model import from_json
 
 _COLUMNS = (
     "record_id", "given_name", "family_name", "birth_date", "mobile_phone", "home_phone", "email", "street",

@@ -8,9 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.linked_store import NOW, SOURCE, by_definition, linked_tenant, record, stored, version_of
 
-from firstring.identity.canonical import CanonicalRecord
+from firstring.identity.canonical.record import CanonicalRecord
 from firstring.store.database import Database
-from firstring.store.records import apply_records, delete_records
+from firstring.store.identity.records import apply_records, delete_records
 
 HOT = 4
 PHONES = ["+447911123401", "+447911123402", "+447911123403"]

@@ -13,12 +13,12 @@ import pytest
 from tests.making import agent_profile, contact, decision, new_id
 
 from firstring.errors import Unrecoverable
-from firstring.store import embedded
 from firstring.store.contacts import Contacts
 from firstring.store.database import Database, connect
-from firstring.store.migrate import Migration, check_schema, migrations, upgrade
 from firstring.store.notices import Notices
 from firstring.store.ring import RingStore
+from firstring.store.server import embedded
+from firstring.store.server.migrate import Migration, check_schema, migrations, upgrade
 
 ALL = [migration.name for migration in migrations()]
 

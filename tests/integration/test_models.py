@@ -8,9 +8,9 @@ import pytest
 from tests.linking_rig import model_by_hand
 
 from firstring.errors import BadInput
-from firstring.identity.columns import table_of
+from firstring.identity.comparison.columns import table_of
 from firstring.store.database import Database, Tenant
-from firstring.store.models import active_model, add_model, model_of, set_state, statistics_key
+from firstring.store.identity.models import active_model, add_model, model_of, set_state, statistics_key
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 NOW = datetime(2026, 11, 22, tzinfo=UTC)

@@ -16,15 +16,15 @@ from hypothesis import strategies as st
 
 from firstring.contact import Identifier
 from firstring.errors import BadInput
-from firstring.identity.canonical import CanonicalRecord, canonical_record
-from firstring.identity.golden import Golden
-from firstring.identity.rules import DEFAULT, rules_of
-from firstring.identity.survivorship import profile
-from firstring.store.conflicts import choices_of, note, open_conflicts, renew_choices, resolve
+from firstring.identity.canonical.record import CanonicalRecord, canonical_record
+from firstring.identity.golden.record import Golden
+from firstring.identity.golden.rules import DEFAULT, rules_of
+from firstring.identity.golden.survivorship import profile
 from firstring.store.database import Database, Tenant
-from firstring.store.enrichment import enrich
-from firstring.store.persons import Person, changes, household, moment, people, person, person_at
-from firstring.store.records import apply_records, delete_records
+from firstring.store.identity.conflicts import choices_of, note, open_conflicts, renew_choices, resolve
+from firstring.store.identity.enrichment import enrich
+from firstring.store.identity.persons import Person, changes, household, moment, people, person, person_at
+from firstring.store.identity.records import apply_records, delete_records
 from firstring.store.ring import RingStore
 
 ANN = {"given_name": "Ann", "family_name": "Lee"}

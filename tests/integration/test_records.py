@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from firstring import limits
 from firstring.contact import Identifier
-from firstring.identity.blocking import composite_key, contested, link_guards, link_keys
-from firstring.identity.canonical import canonical_record
+from firstring.identity.canonical.record import canonical_record
+from firstring.identity.persons.blocking import composite_key, contested, link_guards, link_keys
 from firstring.store.database import Database, Tenant
-from firstring.store.records import Applied, SourceRecord, apply_records, delete_records, external_key
+from firstring.store.identity.records import Applied, SourceRecord, apply_records, delete_records, external_key
 from firstring.store.ring import RingStore
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)

@@ -16,7 +16,7 @@ from tests.making import contact, decision, new_id
 from firstring.channels.contact_log import ContactLog
 from firstring.channels.voice.contract import RouteAnswer
 from firstring.contact import ContactState, Evidence, SignatureCheck
-from firstring.identity.evidence import gather
+from firstring.identity.caller.evidence import gather
 
 __all__ = ["world"]
 

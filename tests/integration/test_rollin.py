@@ -19,19 +19,19 @@ from tests.linked_store import NOW, SOURCE, THRESHOLD, by_definition, stored, ve
 from tests.linking_rig import model_by_hand
 from tests.store_people import people
 
-from firstring.bulk import rollin, switch
-from firstring.bulk.rollin import retire, roll_in
-from firstring.bulk.settlewatch import SettleWatch
-from firstring.bulk.storelink import FROZEN
+from firstring.bulk.versions import rollin, switch
+from firstring.bulk.versions.rollin import retire, roll_in
+from firstring.bulk.versions.settlewatch import SettleWatch
+from firstring.bulk.versions.storelink import FROZEN
 from firstring.errors import BadInput, Retryable
-from firstring.identity.canonical import CanonicalRecord, canonical_record
-from firstring.identity.columns import compared, table_of
-from firstring.identity.spec import PERSON
+from firstring.identity.canonical.record import CanonicalRecord, canonical_record
+from firstring.identity.comparison.columns import compared, table_of
+from firstring.identity.comparison.spec import PERSON
 from firstring.ports import SystemClock
 from firstring.store.database import Database, Tenant
-from firstring.store.decisions import decide_link
-from firstring.store.models import add_model, statistics_key
-from firstring.store.records import apply_records, delete_records, external_key
+from firstring.store.identity.decisions import decide_link
+from firstring.store.identity.models import add_model, statistics_key
+from firstring.store.identity.records import apply_records, delete_records, external_key
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 CLOCK = SystemClock()

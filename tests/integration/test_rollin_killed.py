@@ -14,7 +14,7 @@ from tests.linked_store import NOW, SOURCE, version_of
 from tests.store_people import people
 
 from firstring.store.database import Database, Tenant
-from firstring.store.records import apply_records
+from firstring.store.identity.records import apply_records
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 WORKER = Path(__file__).parent / "killed_rollin.py"

@@ -19,8 +19,8 @@ import httpx
 import pytest
 from tests.server_rig import Home, ServerProcess, error_of, family, own_loop, postmaster, serving, until
 
-from firstring.store import embedded
 from firstring.store.database import connect
+from firstring.store.server import embedded
 
 ANSWERED_BY_S = 0.85
 """The adapters' deadline: a call that got no answer by then goes to the default queue without us."""

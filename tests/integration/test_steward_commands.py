@@ -16,8 +16,8 @@ from typer.testing import CliRunner, Result
 
 from firstring.cli import app
 from firstring.errors import BadInput
-from firstring.store import embedded
 from firstring.store.database import Database, Tenant
+from firstring.store.server import embedded
 
 Command = Callable[..., Result]
 

@@ -17,10 +17,10 @@ from argon2 import PasswordHasher
 from firstring.errors import BadInput, FirstringError, Unrecoverable
 from firstring.ports import SystemClock
 from firstring.settings import Settings
-from firstring.store import embedded
 from firstring.store.access import Access
 from firstring.store.database import Database, Tenant
 from firstring.store.opening import initialise, open_database, start_server, upgrade_database
+from firstring.store.server import embedded
 
 PASSWORD = "correct horse battery"
 

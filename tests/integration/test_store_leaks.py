@@ -18,21 +18,21 @@ import pytest
 from tests.making import agent_profile, contact, decision, new_id
 
 from firstring.contact import Evidence, FanOut, Identifier, Reason, RecordRead, TouchRead
-from firstring.identity.canonical import canonical_record
-from firstring.identity.rules import DEFAULT
+from firstring.identity.canonical.record import canonical_record
+from firstring.identity.golden.rules import DEFAULT
 from firstring.ports import SystemClock
 from firstring.settings import Settings
-from firstring.store import embedded
 from firstring.store.access import Access
-from firstring.store.conflicts import open_conflicts, resolve
 from firstring.store.contacts import Contacts
 from firstring.store.database import Database, Tenant, connect
-from firstring.store.enrichment import enrich
-from firstring.store.hygiene import Hygiene
+from firstring.store.identity.conflicts import open_conflicts, resolve
+from firstring.store.identity.enrichment import enrich
+from firstring.store.identity.hygiene import Hygiene
+from firstring.store.identity.records import apply_records, delete_records
 from firstring.store.notices import Notices
 from firstring.store.opening import OpenStore, initialise, open_database
-from firstring.store.records import apply_records, delete_records
 from firstring.store.ring import RingStore
+from firstring.store.server import embedded
 
 CHUNK_BYTES = 16 << 20
 

@@ -12,12 +12,12 @@ import pytest
 from tests.making import agent_profile, contact, decision, new_id
 
 from firstring.errors import BadInput, Retryable, Unrecoverable
-from firstring.store import embedded
 from firstring.store.access import Access
 from firstring.store.contacts import Contacts
 from firstring.store.database import Database, Tenant, connect
-from firstring.store.migrate import check_schema
 from firstring.store.ring import RingStore
+from firstring.store.server import embedded
+from firstring.store.server.migrate import check_schema
 
 MakeTenant = Callable[[], Awaitable[Tenant]]
 

@@ -14,12 +14,12 @@ from tests.store_people import NOW, store
 from tests.store_people import people as stored_people
 
 from firstring.bench import people
-from firstring.bulk.gathering import gather, sources
-from firstring.bulk.labelling import read_labels
-from firstring.bulk.linking import run_train
-from firstring.bulk.training_store import say_trained, train_store
+from firstring.bulk.linking.console import run_train
+from firstring.bulk.linking.gathering import gather, sources
+from firstring.bulk.linking.labelling import read_labels
+from firstring.bulk.versions.training import say_trained, train_store
 from firstring.errors import BadInput
-from firstring.identity.model import from_json
+from firstring.identity.model.model import from_json
 from firstring.store.database import Database, Tenant
 
 COLUMNS = ("record_id", "given_name", "family_name", "birth_date", "phone", "email", "city", "postcode")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from tests.store_people import NOW, people, store
 
-from firstring.bulk.storelink import Stored, read_store
-from firstring.bulk.training_store import train_store
+from firstring.bulk.versions.storelink import Stored, read_store
+from firstring.bulk.versions.training import train_store
 from firstring.errors import BadInput
-from firstring.identity.columns import Column
+from firstring.identity.comparison.columns import Column
 from firstring.store.database import Database, Tenant
-from firstring.store.models import active_model, model_of
+from firstring.store.identity.models import active_model, model_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -11,17 +11,17 @@ from tests.linking_rig import model_by_hand
 
 from firstring.contact import Contact, Decision, Evidence, Identifier
 from firstring.decide import Decider, Models, differences, rederive
-from firstring.identity.columns import table_of
-from firstring.identity.model import Model
-from firstring.identity.weights import DEFAULT, Weights
+from firstring.identity.caller.weights import DEFAULT, Weights
+from firstring.identity.comparison.columns import table_of
+from firstring.identity.model.model import Model
 from firstring.nextbest.actions import BUILT_IN
 from firstring.observe import Metrics
 from firstring.ports import SystemClock, SystemIds
 from firstring.routing.policy import RoutingPolicy
 from firstring.store.database import Database, Tenant
-from firstring.store.models import add_model, set_state, statistics_key
+from firstring.store.identity.models import add_model, set_state, statistics_key
+from firstring.store.identity.records import SourceRecord, apply_records
 from firstring.store.notices import Notice, Notices
-from firstring.store.records import SourceRecord, apply_records
 from firstring.store.ring import RingStore
 from firstring.store.weighing import CHANGED, WeightsWatcher, refresh, weights_named, weights_of
 from firstring.trust.score import DEFAULT_PRIORS

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from firstring.bulk import gathering, parts
-from firstring.bulk.gathering import Gathered, gather, sources
-from firstring.bulk.read import Row, read_rows
+from firstring.bulk.files import parts
+from firstring.bulk.files.read import Row, read_rows
+from firstring.bulk.linking import gathering
+from firstring.bulk.linking.gathering import Gathered, gather, sources
 from firstring.errors import BadInput
-from firstring.identity.canonical import canonical_record
-from firstring.identity.columns import compared, content_of
+from firstring.identity.canonical.record import canonical_record
+from firstring.identity.comparison.columns import compared, content_of
 
 _MAP = {
     "id": "record_id", "first": "given_name", "last": "family_name", "name": "full_name", "born": "birth_date",

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from firstring.identity.review import EDGES, Answered, Pool, calibration, draw_probabilities, drawn, worth
+from firstring.identity.review.questions import EDGES, Answered, Pool, calibration, draw_probabilities, drawn, worth
 from firstring.ports import SystemRandom
 
 pools = st.lists(

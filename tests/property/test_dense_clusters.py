@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from firstring.identity.clustering import Rules, grouped
-from firstring.identity.dense import DENSE_PAIRS, grouped_densely, is_dense
+from firstring.identity.persons.clustering import Rules, grouped
+from firstring.identity.persons.dense import DENSE_PAIRS, grouped_densely, is_dense
 
 
 @st.composite

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firstring.contact import RecordRead
-from firstring.identity.golden import golden
-from firstring.identity.rules import DEFAULT, FieldRule, Rules, rules_of
-from firstring.identity.survivorship import profile
+from firstring.identity.golden.record import golden
+from firstring.identity.golden.rules import DEFAULT, FieldRule, Rules, rules_of
+from firstring.identity.golden.survivorship import profile
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 TRUSTING = rules_of(

@@ -6,11 +6,11 @@ import numpy as np
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from firstring.identity import comparison
-from firstring.identity.columns import compared, table_of
-from firstring.identity.comparison import Found, claimed, names, places
-from firstring.identity.levels import compare, outcomes
-from firstring.identity.spec import PERSON
+from firstring.identity.caller import claims as comparison
+from firstring.identity.caller.claims import Found, claimed, names, places
+from firstring.identity.comparison.columns import compared, table_of
+from firstring.identity.comparison.levels import compare, outcomes
+from firstring.identity.comparison.spec import PERSON
 
 few = st.text("abé ", max_size=7)
 real = st.sampled_from(

@@ -17,15 +17,15 @@ from hypothesis import strategies as st
 
 from firstring.contact import Evidence, FanOut, Identifier, Read, RecordRead, Resolution
 from firstring.errors import BadInput
-from firstring.identity import contactpoints
-from firstring.identity.blocking import composite_key, link_guards, link_keys
-from firstring.identity.canonical import canonical, canonical_record
-from firstring.identity.clusters import assign, components
-from firstring.identity.evidence import gather
-from firstring.identity.fields import FIELDS
-from firstring.identity.resolver import LENT, resolve, standing
-from firstring.identity.text import fold, one_edit
-from firstring.identity.weights import DEFAULT
+from firstring.identity.caller.evidence import gather
+from firstring.identity.caller.resolver import LENT, resolve, standing
+from firstring.identity.caller.weights import DEFAULT
+from firstring.identity.canonical import contactpoints
+from firstring.identity.canonical.fields import FIELDS
+from firstring.identity.canonical.record import canonical, canonical_record
+from firstring.identity.canonical.text import fold, one_edit
+from firstring.identity.persons.blocking import composite_key, link_guards, link_keys
+from firstring.identity.persons.clusters import assign, components
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 

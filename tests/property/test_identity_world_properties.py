@@ -5,11 +5,11 @@ from __future__ import annotations
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from firstring.identity.addresses import address_key
-from firstring.identity.names import parse
-from firstring.identity.nicknames import formal_names, related
-from firstring.identity.spellings import family_key, given_key
-from firstring.identity.text import fold
+from firstring.identity.canonical.addresses import address_key
+from firstring.identity.canonical.names import parse
+from firstring.identity.canonical.nicknames import formal_names, related
+from firstring.identity.canonical.spellings import family_key, given_key
+from firstring.identity.canonical.text import fold
 
 LETTERS = st.text(
     st.sampled_from("abeéüßøłđıæŞçñ 'Ж Щїґ άΰΩ محمدא ד क्ष्मि한글김山田太郎佐王たゃっーシュﾀ・、-.,0123/#ºª’")

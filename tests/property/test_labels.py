@@ -8,14 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firstring.bench.people import population
-from firstring.bulk.sampling import observe, seen_pairs
-from firstring.identity.canonical import canonical_record
-from firstring.identity.columns import Table, compared, table_of
-from firstring.identity.labels import KNOTS, Labelled, _rising, meets_by_profile, relabelled
-from firstring.identity.levels import active, patterns
-from firstring.identity.model import Model, as_json, calibrated, from_json, score
-from firstring.identity.spec import PERSON
-from firstring.identity.training import Observed, trained
+from firstring.bulk.linking.sampling import observe, seen_pairs
+from firstring.identity.canonical.record import canonical_record
+from firstring.identity.comparison.columns import Table, compared, table_of
+from firstring.identity.comparison.levels import active, patterns
+from firstring.identity.comparison.spec import PERSON
+from firstring.identity.model.labels import KNOTS, Labelled, _rising, meets_by_profile, relabelled
+from firstring.identity.model.model import Model, as_json, calibrated, from_json, score
+from firstring.identity.model.training import Observed, trained
 
 ODDS = float(np.log(19))
 _FIELDS = ("given_name", "family_name", "birth_date", "phone", "email", "city", "postcode")

@@ -7,10 +7,10 @@ from itertools import combinations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from firstring.bulk.plan import key_rows
-from firstring.identity.columns import COLUMNS, SEVERAL, Table, table_of
-from firstring.identity.linkkeys import PROFILE, Values, link_keys_of, tags
-from firstring.identity.spec import PERSON, Spec
+from firstring.bulk.linking.plan import key_rows
+from firstring.identity.comparison.columns import COLUMNS, SEVERAL, Table, table_of
+from firstring.identity.comparison.spec import PERSON, Spec
+from firstring.identity.persons.linkkeys import PROFILE, Values, link_keys_of, tags
 
 ALL = Spec(PERSON.comparisons, PERSON.keys, link_keys=tuple(key.name for key in PERSON.keys))
 _VALUES = {

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rapidfuzz.distance import OSA
 
-from firstring.identity.levels import date_levels
-from firstring.identity.onecharacter import character_sums, may_be_one_edit
+from firstring.identity.comparison.levels import date_levels
+from firstring.identity.comparison.onecharacter import character_sums, may_be_one_edit
 
 TEXTS = st.lists(st.text(st.sampled_from("ab12@.é\U0001f600"), max_size=6), min_size=1, max_size=12)
 DATES = st.lists(

@@ -6,7 +6,7 @@ import random
 
 import phonenumbers
 
-from firstring.identity import contactpoints
+from firstring.identity.canonical import contactpoints
 
 _COUNTRIES = sorted(phonenumbers.SUPPORTED_REGIONS)
 

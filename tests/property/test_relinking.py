@@ -10,13 +10,13 @@ import pytest
 from tests.linking_rig import model_by_hand
 from tests.store_people import people
 
-from firstring.bulk.relinking import relink
-from firstring.bulk.storelink import FROZEN, Gathering, Opened, Stored
-from firstring.identity.columns import compared, table_of
-from firstring.identity.linking import COPIES, Entry, Linked, content_of, link
-from firstring.identity.linkkeys import link_keys_of, tags
-from firstring.identity.model import Model
-from firstring.identity.statistics import Statistics
+from firstring.bulk.versions.relinking import relink
+from firstring.bulk.versions.storelink import FROZEN, Gathering, Opened, Stored
+from firstring.identity.comparison.columns import compared, table_of
+from firstring.identity.comparison.statistics import Statistics
+from firstring.identity.model.model import Model
+from firstring.identity.persons.linking import COPIES, Entry, Linked, content_of, link
+from firstring.identity.persons.linkkeys import link_keys_of, tags
 
 KEY = b"0123456789abcdef"
 

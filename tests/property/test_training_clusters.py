@@ -10,11 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firstring.bench.people import population
-from firstring.bulk.gathering import Gathered, gather, sources
-from firstring.bulk.link import model_of, persons
-from firstring.bulk.pairs import Pairs
-from firstring.bulk.plan import make_plan
-from firstring.identity.clustering import (
+from firstring.bulk.linking.gathering import Gathered, gather, sources
+from firstring.bulk.linking.link import model_of, persons
+from firstring.bulk.linking.pairs import Pairs
+from firstring.bulk.linking.plan import make_plan
+from firstring.identity.comparison.levels import outcomes, patterns, unpacked
+from firstring.identity.comparison.spec import CLASSES, PERSON, Comparison, Level
+from firstring.identity.comparison.statistics import BANDS
+from firstring.identity.model.model import Model
+from firstring.identity.model.training import Observed, expectation_maximisation
+from firstring.identity.persons.clustering import (
     LIKELY,
     MOST,
     NOT_SEEN,
@@ -26,11 +31,6 @@ from firstring.identity.clustering import (
     grouped,
     joins,
 )
-from firstring.identity.levels import outcomes, patterns, unpacked
-from firstring.identity.model import Model
-from firstring.identity.spec import CLASSES, PERSON, Comparison, Level
-from firstring.identity.statistics import BANDS
-from firstring.identity.training import Observed, expectation_maximisation
 
 THRESHOLD = float(np.log(19))
 

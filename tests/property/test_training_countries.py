@@ -8,13 +8,13 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from firstring.bulk.sampling import observe, seen_pairs
-from firstring.identity.anchors import Bound, bounded, bounds, telling, unlike_places
-from firstring.identity.columns import Table, table_of
-from firstring.identity.levels import active, outcomes, patterns, unpacked
-from firstring.identity.model import Model, score
-from firstring.identity.spec import CLASSES, PERSON
-from firstring.identity.training import trained
+from firstring.bulk.linking.sampling import observe, seen_pairs
+from firstring.identity.comparison.columns import Table, table_of
+from firstring.identity.comparison.levels import active, outcomes, patterns, unpacked
+from firstring.identity.comparison.spec import CLASSES, PERSON
+from firstring.identity.model.anchors import Bound, bounded, bounds, telling, unlike_places
+from firstring.identity.model.model import Model, score
+from firstring.identity.model.training import trained
 
 Values = dict[str, tuple[str, ...]]
 _COUNTRIES = 8

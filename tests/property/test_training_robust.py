@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from firstring.bench.people import population
-from firstring.bulk.sampling import observe, seen_pairs
-from firstring.identity.canonical import canonical_record
-from firstring.identity.columns import Table, compared, table_of
-from firstring.identity.levels import active, patterns
-from firstring.identity.model import Model, Scores, as_json, from_json, score
-from firstring.identity.spec import PERSON
-from firstring.identity.training import trained
+from firstring.bulk.linking.sampling import observe, seen_pairs
+from firstring.identity.canonical.record import canonical_record
+from firstring.identity.comparison.columns import Table, compared, table_of
+from firstring.identity.comparison.levels import active, patterns
+from firstring.identity.comparison.spec import PERSON
+from firstring.identity.model.model import Model, Scores, as_json, from_json, score
+from firstring.identity.model.training import trained
 
 _FIELDS = ("given_name", "family_name", "birth_date", "phone", "email", "city", "postcode")
 _PICKED = (1, 2, 4, 5, 8, 11, 12)

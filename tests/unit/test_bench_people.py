@@ -13,8 +13,8 @@ import pytest
 
 from firstring.bench import callers, people
 from firstring.bench.names import COUNTRIES, Country
-from firstring.bulk.mapping import guess_map
-from firstring.identity.canonical import canonical_record
+from firstring.bulk.files.mapping import guess_map
+from firstring.identity.canonical.record import canonical_record
 
 COLUMN = {name: place for place, name in enumerate(people.COLUMNS)}
 FROZEN = "b7d6d898ead61dff"

@@ -8,8 +8,8 @@ from rich.console import Console
 
 from firstring.bench.ringing import Town
 from firstring.bench.who import answered, log_loss, outcomes_of, run_bench, seen_last, statements
-from firstring.identity.outcomes import calibration, fit, loss
-from firstring.identity.weights import DEFAULT
+from firstring.identity.caller.outcomes import calibration, fit, loss
+from firstring.identity.caller.weights import DEFAULT
 
 
 def test_a_seed_gives_the_same_calls_and_their_truth_is_among_what_is_stated() -> None:

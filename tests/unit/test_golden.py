@@ -10,9 +10,9 @@ import pytest
 
 from firstring.contact import RecordRead
 from firstring.errors import BadInput
-from firstring.identity.golden import golden
-from firstring.identity.rules import CRITERIA, DEFAULT, ORDERABLE, rules_from_file, rules_of
-from firstring.identity.survivorship import profile
+from firstring.identity.golden.record import golden
+from firstring.identity.golden.rules import CRITERIA, DEFAULT, ORDERABLE, rules_from_file, rules_of
+from firstring.identity.golden.survivorship import profile
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 

@@ -10,9 +10,9 @@ import pytest
 
 from firstring import limits
 from firstring.errors import BadInput
-from firstring.identity.canonical import canonical, canonical_list, canonical_record
-from firstring.identity.fields import FIELDS, IDENTIFIERS, is_attribute, vocabulary
-from firstring.identity.text import fold
+from firstring.identity.canonical.fields import FIELDS, IDENTIFIERS, is_attribute, vocabulary
+from firstring.identity.canonical.record import canonical, canonical_list, canonical_record
+from firstring.identity.canonical.text import fold
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from firstring.bulk.charting import charted
+from firstring.bulk.linking.charting import charted
 from firstring.errors import BadInput
-from firstring.identity.charts import Bin, PairShown, charts, weights_of, wilson
-from firstring.identity.levels import outcomes
-from firstring.identity.model import Model, as_json, outcome_names
-from firstring.identity.spec import CLASSES, PERSON, Spec
+from firstring.identity.comparison.levels import outcomes
+from firstring.identity.comparison.spec import CLASSES, PERSON, Spec
+from firstring.identity.model.charts import Bin, PairShown, charts, weights_of, wilson
+from firstring.identity.model.model import Model, as_json, outcome_names
 
 NAMES = ("given", "family", "birth_date", "phone")
 

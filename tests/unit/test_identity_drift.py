@@ -10,10 +10,10 @@ import pytest
 
 from firstring.bench.people import population
 from firstring.errors import BadInput
-from firstring.identity.canonical import canonical_record
-from firstring.identity.columns import compared, table_of
-from firstring.identity.drift import Drift, Profile, by_chance, calibration, compared_profiles, profile, stability
-from firstring.identity.statistics import Statistics
+from firstring.identity.canonical.record import canonical_record
+from firstring.identity.comparison.columns import compared, table_of
+from firstring.identity.comparison.statistics import Statistics
+from firstring.identity.model.drift import Drift, Profile, by_chance, calibration, compared_profiles, profile, stability
 
 NAMES = ("crm", "shop", "billing")
 KEY = b"0123456789abcdef"

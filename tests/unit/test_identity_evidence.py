@@ -8,7 +8,7 @@ import pytest
 
 from firstring import limits
 from firstring.contact import Identifier
-from firstring.identity.evidence import gather
+from firstring.identity.caller.evidence import gather
 
 NUMBER = Identifier("phone", "+442079460018")
 

@@ -12,8 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.linking_rig import model_by_hand
 
-from firstring.identity.columns import table_of
-from firstring.identity.explain import (
+from firstring.identity.comparison.columns import table_of
+from firstring.identity.comparison.levels import outcomes, patterns
+from firstring.identity.comparison.spec import CLASSES, PERSON
+from firstring.identity.model.model import score
+from firstring.identity.review.explain import (
     Link,
     explained,
     explained_pair,
@@ -24,9 +27,6 @@ from firstring.identity.explain import (
     rarity,
     shown_probability,
 )
-from firstring.identity.levels import outcomes, patterns
-from firstring.identity.model import score
-from firstring.identity.spec import CLASSES, PERSON
 
 MODEL = model_by_hand()
 COMPARISONS = MODEL.comparisons()

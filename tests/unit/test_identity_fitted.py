@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from firstring.contact import Evidence, FanOut, Identifier, Read, RecordRead, Resolution
-from firstring.identity.columns import compared, table_of
-from firstring.identity.fitted import Fitted
-from firstring.identity.levels import active
-from firstring.identity.model import Model, outcome_names
-from firstring.identity.resolver import resolve
-from firstring.identity.spec import CLASSES, PERSON
-from firstring.identity.statistics import BANDS
-from firstring.identity.weights import DEFAULT, JOINED, Weights
+from firstring.identity.caller.fitted import Fitted
+from firstring.identity.caller.resolver import resolve
+from firstring.identity.caller.weights import DEFAULT, JOINED, Weights
+from firstring.identity.comparison.columns import compared, table_of
+from firstring.identity.comparison.levels import active
+from firstring.identity.comparison.spec import CLASSES, PERSON
+from firstring.identity.comparison.statistics import BANDS
+from firstring.identity.model.model import Model, outcome_names
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 PHONE = Identifier("phone", "+12025550123")

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from tests.linking_rig import model_by_hand
 
-from firstring.identity.columns import table_of
-from firstring.identity.guards import contradictions
-from firstring.identity.levels import patterns
-from firstring.identity.model import Model
-from firstring.identity.spec import PERSON
+from firstring.identity.comparison.columns import table_of
+from firstring.identity.comparison.levels import patterns
+from firstring.identity.comparison.spec import PERSON
+from firstring.identity.model.model import Model
+from firstring.identity.persons.guards import contradictions
 
 _ONE = {"given": ("ann",), "family": ("lee",), "national_id": ("7001",), "born": ("19710624",), "suffix": ("2",)}
 

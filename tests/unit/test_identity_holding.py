@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from firstring.contact import Evidence, Identifier, Read, RecordRead, Resolution
-from firstring.identity.resolver import resolve
-from firstring.identity.weights import DEFAULT
+from firstring.identity.caller.resolver import resolve
+from firstring.identity.caller.weights import DEFAULT
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 PHONE = Identifier("phone", "+12025550123")

@@ -9,9 +9,9 @@ import pytest
 from rich.console import Console
 
 from firstring.bench.people import COLUMNS, PLACEHOLDER_BORN, SWITCHBOARDS, population
-from firstring.bulk.suspects import show_suspects
-from firstring.identity.columns import Encoder, Table, compared, table_of
-from firstring.identity.hotvalues import chances, suspects
+from firstring.bulk.linking.suspects import show_suspects
+from firstring.identity.comparison.columns import Encoder, Table, compared, table_of
+from firstring.identity.persons.hotvalues import chances, suspects
 
 Row = dict[str, tuple[str, ...]]
 

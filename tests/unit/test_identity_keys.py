@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from firstring.contact import Identifier
-from firstring.identity import nicknames
-from firstring.identity.blocking import (
+from firstring.identity.canonical import nicknames
+from firstring.identity.canonical.names import PersonName, parse
+from firstring.identity.canonical.record import canonical_record
+from firstring.identity.persons.blocking import (
     composite_key,
     contested,
     identifier_keys,
@@ -19,9 +21,7 @@ from firstring.identity.blocking import (
     link_keys,
     must_link_key,
 )
-from firstring.identity.canonical import canonical_record
-from firstring.identity.clusters import Assignment, Split, assign, components
-from firstring.identity.names import PersonName, parse
+from firstring.identity.persons.clusters import Assignment, Split, assign, components
 
 
 def fields_of(**raw: Any) -> dict[str, Any]:

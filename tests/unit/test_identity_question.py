@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from firstring.contact import ContactPrior, Evidence, Identifier, Read, RecordRead, Resolution
-from firstring.identity.question import INFORMATION_MIN
-from firstring.identity.resolver import resolve
-from firstring.identity.weights import DEFAULT, Weights
+from firstring.identity.caller.question import INFORMATION_MIN
+from firstring.identity.caller.resolver import resolve
+from firstring.identity.caller.weights import DEFAULT, Weights
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 PHONE = Identifier("phone", "+12025550123")

@@ -11,10 +11,10 @@ import pytest
 
 from firstring import limits
 from firstring.contact import Evidence, FanOut, Identifier, Read, Reason, RecordRead, Resolution
-from firstring.identity.comparison import birth_dates, family_names, given_names, middle_names
-from firstring.identity.resolver import resolve, standing
-from firstring.identity.survivorship import profile
-from firstring.identity.weights import DEFAULT, NOT_CALIBRATED, TABLE, Weights
+from firstring.identity.caller.claims import birth_dates, family_names, given_names, middle_names
+from firstring.identity.caller.resolver import resolve, standing
+from firstring.identity.caller.weights import DEFAULT, NOT_CALIBRATED, TABLE, Weights
+from firstring.identity.golden.survivorship import profile
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 PHONE = Identifier("phone", "+12025550123")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from firstring.errors import BadInput
-from firstring.identity.columns import table_of
-from firstring.identity.freelevels import days_between, read_test
-from firstring.identity.levels import outcomes, patterns, unpacked
-from firstring.identity.spec import PERSON, Comparison, Level, Spec
-from firstring.identity.specfile import spec_of, toml_of
+from firstring.identity.comparison.columns import table_of
+from firstring.identity.comparison.freelevels import days_between, read_test
+from firstring.identity.comparison.levels import outcomes, patterns, unpacked
+from firstring.identity.comparison.spec import PERSON, Comparison, Level, Spec
+from firstring.identity.comparison.specfile import spec_of, toml_of
 
 LESS = 'remove = ["cookie", "device"]'
 LOYALTY = """

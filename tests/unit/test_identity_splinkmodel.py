@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 from firstring.errors import BadInput
-from firstring.identity.columns import table_of
-from firstring.identity.levels import patterns, unpacked
-from firstring.identity.model import as_json, from_json, outcome_names, score
-from firstring.identity.splinkmodel import imported, weight_bits
-from firstring.identity.statistics import BANDS
+from firstring.identity.comparison.columns import table_of
+from firstring.identity.comparison.levels import patterns, unpacked
+from firstring.identity.comparison.statistics import BANDS
+from firstring.identity.model.model import as_json, from_json, outcome_names, score
+from firstring.identity.model.splinkmodel import imported, weight_bits
 
 FILE = Path(__file__).with_name("splink5_model.json")
 COLUMNS = {

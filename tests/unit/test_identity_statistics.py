@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from firstring.identity.columns import table_of
-from firstring.identity.statistics import BANDS, Statistics
+from firstring.identity.comparison.columns import table_of
+from firstring.identity.comparison.statistics import BANDS, Statistics
 
 KEY = b"sixteen bytes or"
 ROWS = [

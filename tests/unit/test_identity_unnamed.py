@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from firstring.contact import Evidence, FanOut, Identifier, Read, RecordRead
-from firstring.identity.resolver import resolve
-from firstring.identity.weights import Weights
+from firstring.identity.caller.resolver import resolve
+from firstring.identity.caller.weights import Weights
 
 PHONE = Identifier("phone", "+12025550123")
 MAIL = Identifier("email", "a@example.com")

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from firstring.identity.addresses import address_key
-from firstring.identity.canonical import canonical
-from firstring.identity.columns import compared
-from firstring.identity.names import PersonName, name_of, parse
-from firstring.identity.nicknames import related
-from firstring.identity.text import fold
+from firstring.identity.canonical.addresses import address_key
+from firstring.identity.canonical.names import PersonName, name_of, parse
+from firstring.identity.canonical.nicknames import related
+from firstring.identity.canonical.record import canonical
+from firstring.identity.canonical.text import fold
+from firstring.identity.comparison.columns import compared
 
 
 def compared_name(text: str) -> tuple[str, str]:

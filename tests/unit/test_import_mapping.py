@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from firstring.bulk.mapping import NOT_LOADED, FieldMap, guess_map, load_map, mapped
-from firstring.bulk.synonyms import SYNONYMS, bare
+from firstring.bulk.files.mapping import NOT_LOADED, FieldMap, guess_map, load_map, mapped
+from firstring.bulk.files.synonyms import SYNONYMS, bare
 from firstring.errors import BadInput
-from firstring.identity.fields import FIELDS, is_attribute
+from firstring.identity.canonical.fields import FIELDS, is_attribute
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "importing.md"
 

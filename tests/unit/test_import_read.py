@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firstring.bulk.files import examine
-from firstring.bulk.read import CELL_CHARS, LINE_CHARS, BadRow, Row, parquet_rows, read_rows, sample
+from firstring.bulk.files.formats import examine
+from firstring.bulk.files.read import CELL_CHARS, LINE_CHARS, BadRow, Row, parquet_rows, read_rows, sample
 from firstring.errors import BadInput
 
 

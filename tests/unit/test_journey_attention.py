@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from firstring.contact import Evidence, Identifier, Read, RecordRead, TouchRead
 from firstring.decide import who
-from firstring.identity.weights import DEFAULT
+from firstring.identity.caller.weights import DEFAULT
 from firstring.journey.attention import MOST, MOST_CLAIMED, contact_priors
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)

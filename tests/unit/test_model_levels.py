@@ -6,13 +6,13 @@ import msgspec
 import numpy as np
 import pytest
 
-from firstring.bulk.plan import key_pairs, make_plan
+from firstring.bulk.linking.plan import key_pairs, make_plan
 from firstring.errors import BadInput
-from firstring.identity.canonical import canonical_record
-from firstring.identity.columns import Encoder, compared, email_local, sound, table_of
-from firstring.identity.levels import active, compare, outcomes
-from firstring.identity.model import Model, as_json, from_json, outcome_names, score, weights
-from firstring.identity.spec import CLASSES, PERSON, BlockingKey, Spec
+from firstring.identity.canonical.record import canonical_record
+from firstring.identity.comparison.columns import Encoder, compared, email_local, sound, table_of
+from firstring.identity.comparison.levels import active, compare, outcomes
+from firstring.identity.comparison.spec import CLASSES, PERSON, BlockingKey, Spec
+from firstring.identity.model.model import Model, as_json, from_json, outcome_names, score, weights
 
 
 def _level(comparison: str, *sides: dict[str, tuple[str, ...]]) -> str:

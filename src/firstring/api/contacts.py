@@ -17,7 +17,7 @@ from firstring.api.access import Caller, allow
 from firstring.api.services import Services, contact_uuid
 from firstring.contact import Assurance, Cause, Contact, Decision, Evidence, Journey, NextAction, Resolution, Routing
 from firstring.errors import BadInput
-from firstring.identity.evidence import REJECTED_MAX, gather
+from firstring.identity.caller.evidence import REJECTED_MAX, gather
 from firstring.store.contacts import ContactLine, Happening
 
 RECENT_MAX: Final = 500

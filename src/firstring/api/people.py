@@ -18,8 +18,8 @@ from firstring.api.services import Services
 from firstring.contact import Resolution
 from firstring.decide import looked_up, who
 from firstring.errors import BadInput
-from firstring.identity.canonical import CanonicalRecord, canonical_record
-from firstring.identity.evidence import gather
+from firstring.identity.caller.evidence import gather
+from firstring.identity.canonical.record import CanonicalRecord, canonical_record
 from firstring.journey.events.formats import FORMATS
 
 Source = Annotated[

@@ -16,12 +16,12 @@ from firstring.api.access import Caller, allow
 from firstring.api.people import PersonId
 from firstring.api.services import Services
 from firstring.contact import Journey, RecordRead
-from firstring.identity.golden import Golden, GoldenField, GoldenValue
+from firstring.identity.golden.record import Golden, GoldenField, GoldenValue
 from firstring.journey.timeline import journey
-from firstring.store import persons as store
-from firstring.store.conflicts import Choice, Conflict, Decided, choices_of, conflicts_of, open_conflicts, resolve
-from firstring.store.conflicts import Open as OpenConflict
-from firstring.store.hygiene import Stale, Sweep, last_finished, stale_persons, under_way
+from firstring.store.identity import persons as store
+from firstring.store.identity.conflicts import Choice, Conflict, Decided, choices_of, conflicts_of, open_conflicts, resolve
+from firstring.store.identity.conflicts import Open as OpenConflict
+from firstring.store.identity.hygiene import Stale, Sweep, last_finished, stale_persons, under_way
 
 LISTED: Final = 100
 _ALL_IDS: Final = 2**63 - 1

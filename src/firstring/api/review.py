@@ -14,13 +14,13 @@ from firstring.api.access import Caller, allow
 from firstring.api.people import PersonId
 from firstring.api.services import Services
 from firstring.errors import BadInput
-from firstring.identity.review import Answer
+from firstring.identity.review.questions import Answer
 from firstring.ports import SystemRandom
 from firstring.store import deciding
-from firstring.store.explaining import PairWhy, PersonWhy, why_pair, why_person
-from firstring.store.hotkeys import HotKey, hot_keys
-from firstring.store.review import Effect, Given, Question, effect, next_question
-from firstring.store.verdicts import DecisionView, HeldView, all_decisions, held_merges
+from firstring.store.identity.explaining import PairWhy, PersonWhy, why_pair, why_person
+from firstring.store.identity.hotkeys import HotKey, hot_keys
+from firstring.store.identity.review import Effect, Given, Question, effect, next_question
+from firstring.store.identity.verdicts import DecisionView, HeldView, all_decisions, held_merges
 
 _SHORT: Final = r"^[^\x00-\x1f\x7f-\x9f]{1,100}$(?!\n)"
 By = Annotated[str, Meta(pattern=_SHORT, description="Who says so; kept with the name of the token.")]

@@ -14,10 +14,10 @@ from firstring.errors import BadInput
 from firstring.observe import Metrics
 from firstring.ports import Clock, Ids
 from firstring.settings import Settings
-from firstring.store.arrivals import Arrivals
 from firstring.store.contacts import Contacts
 from firstring.store.database import Database, Tenant
-from firstring.store.intake import EventIntake
+from firstring.store.identity.arrivals import Arrivals
+from firstring.store.journey.intake import EventIntake
 from firstring.store.notices import Notices
 from firstring.store.ring import RingStore
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from firstring.bench import people
-from firstring.identity.canonical import CanonicalRecord, canonical_record
+from firstring.identity.canonical.record import CanonicalRecord, canonical_record
 
 SWITCHBOARD: Final = "+12127369999"
 """A company's number that nobody gave before."""

@@ -34,19 +34,19 @@ from firstring.bench.metering import CALLERS, Meter, batches, by_callers, costs,
 from firstring.contact import Resolution
 from firstring.decide import looked_up, who
 from firstring.errors import Unrecoverable
-from firstring.identity.canonical import CanonicalRecord, canonical_record
-from firstring.identity.evidence import gather
+from firstring.identity.caller.evidence import gather
+from firstring.identity.canonical.record import CanonicalRecord, canonical_record
 from firstring.observe import configure_logs
-from firstring.store import embedded
-from firstring.store.arrivals import Arrivals
 from firstring.store.database import Database, Tenant, connect
-from firstring.store.decisions import decide_link, revoke_decision, unmerge
-from firstring.store.linkindex import parts_of
+from firstring.store.identity.arrivals import Arrivals
+from firstring.store.identity.decisions import decide_link, revoke_decision, unmerge
+from firstring.store.identity.linkindex import parts_of
+from firstring.store.identity.records import apply_records, external_key
 from firstring.store.notices import Notices
 from firstring.store.queries import sql
-from firstring.store.records import apply_records, external_key
 from firstring.store.ring import RingStore, warm
 from firstring.store.seal import read_master_key
+from firstring.store.server import embedded
 from firstring.store.weighing import refresh
 
 ONE_AT_A_TIME: Final = 5_000

@@ -20,7 +20,7 @@ import structlog
 
 from firstring.channels.voice.config import render_config
 from firstring.errors import Unrecoverable
-from firstring.store import embedded
+from firstring.store.server import embedded
 
 _START_S: Final = 60.0
 _STOP_S: Final = 20.0

@@ -31,9 +31,9 @@ from firstring.bench.http import Client, expect
 from firstring.bench.load import LoadReport, ring
 from firstring.bench.measures import Measure, pair
 from firstring.channels.voice.phone import Phone
-from firstring.store import embedded
 from firstring.store.database import connect
 from firstring.store.queries import sql
+from firstring.store.server import embedded
 
 AGENTS: Final = 300
 RATE_PER_S: Final = 100

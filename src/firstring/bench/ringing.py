@@ -19,7 +19,7 @@ import msgspec
 from firstring.bench.people import COLUMNS, MIX_FACTOR, Household, Person, household, records
 from firstring.contact import Evidence, FanOut, Identifier, Read, RecordRead, TouchRead
 from firstring.errors import BadInput
-from firstring.identity.canonical import canonical_record
+from firstring.identity.canonical.record import canonical_record
 from firstring.journey.issues import classify
 
 FIELD_OF: Final = {

@@ -20,9 +20,9 @@ from firstring.bench import people
 from firstring.bench.measures import Measure, quantile, table
 from firstring.bench.ringing import Ring, Town
 from firstring.contact import Read, Resolution
-from firstring.identity.outcomes import ENOUGH, FITTED, OFF, Outcome, calibration, fit, worst
-from firstring.identity.resolver import resolve
-from firstring.identity.weights import DEFAULT, TABLE, Weights
+from firstring.identity.caller.outcomes import ENOUGH, FITTED, OFF, Outcome, calibration, fit, worst
+from firstring.identity.caller.resolver import resolve
+from firstring.identity.caller.weights import DEFAULT, TABLE, Weights
 from firstring.journey.attention import contact_priors
 
 OTHER_TOWN: Final = 1_000

@@ -23,8 +23,8 @@ from firstring.channels.voice.contract import CallEvent, CallOffer, RouteAnswer,
 from firstring.contact import Cause, Contact, Decision, Evidence, SignatureCheck
 from firstring.decide import Decider
 from firstring.errors import FirstringError
-from firstring.identity.contactpoints import phone
-from firstring.identity.evidence import caller_number, gather
+from firstring.identity.caller.evidence import caller_number, gather
+from firstring.identity.canonical.contactpoints import phone
 from firstring.ports import Clock, Ids
 from firstring.store.contacts import Contacts, Happening
 from firstring.store.database import Tenant

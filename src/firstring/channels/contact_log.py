@@ -12,12 +12,12 @@ import structlog
 
 from firstring.contact import Decision
 from firstring.errors import FirstringError, Retryable
-from firstring.identity.resolver import standing
+from firstring.identity.caller.resolver import standing
 from firstring.journey.events import Event, parse_event
 from firstring.ports import Clock
 from firstring.store.contacts import Contacts, EndedContact
 from firstring.store.database import Database, Tenant
-from firstring.store.events import ingest
+from firstring.store.journey.events import ingest
 from firstring.store.ring import RingStore
 
 _log = structlog.get_logger("firstring.contact_log")

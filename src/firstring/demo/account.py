@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from firstring.api.contacts import DecisionView
 from firstring.contact import Candidate, Journey, Resolution
-from firstring.identity.resolver import standing
+from firstring.identity.caller.resolver import standing
 from firstring.nextbest.gates import ISSUE_CODES
 
 IDENTIFY_THRESHOLD = 0.9

@@ -40,8 +40,8 @@ from firstring.observe import configure_logs
 from firstring.ports import Clock, SystemClock
 from firstring.replay import replay_decisions
 from firstring.settings import Settings
-from firstring.store import cluster
 from firstring.store.opening import initialise, open_database, start_server
+from firstring.store.server import cluster
 
 PORT: Final = 8470
 """Where the desk is while a visitor looks, if nobody has the port."""

@@ -19,8 +19,8 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from firstring.bulk.importing import ImportReport, import_file
-from firstring.bulk.importing_events import EventsReport, import_events_file
+from firstring.bulk.importing.events import EventsReport, import_events_file
+from firstring.bulk.importing.records import ImportReport, import_file
 from firstring.contact import AgentProfile
 from firstring.ports import Clock
 from firstring.routing.agents import agent_profile

@@ -9,8 +9,8 @@ from typing import Any, Final, Literal, NamedTuple
 import phonenumbers
 
 from firstring.contact import Assurance, Basis, Candidate, Decision, Journey, OpenIssue, Reason, Resolution
-from firstring.identity.names import name_of
-from firstring.identity.resolver import Standing, standing
+from firstring.identity.caller.resolver import Standing, standing
+from firstring.identity.canonical.names import name_of
 from firstring.journey.summary import plain
 
 CANDIDATES_SHOWN: Final = 3

@@ -10,12 +10,12 @@ from typing import Final
 from rich.console import Console
 from rich.text import Text
 
-from firstring.identity.review import Answer
+from firstring.identity.review.questions import Answer
 from firstring.ports import Clock, Random
 from firstring.steward.showing import show_effect, show_question
-from firstring.store import review
 from firstring.store.database import Database, Tenant
 from firstring.store.deciding import answer, undo
+from firstring.store.identity import review
 
 KEYS: Final[dict[str, Answer]] = {"s": "same", "h": "household", "d": "different", "?": "unknown"}
 _HELP: Final = "s same person   h same household   d different   ? don't know   u undo the last   q quit"

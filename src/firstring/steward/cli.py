@@ -111,8 +111,8 @@ def explain(
 ) -> None:
     """Why two are, or are not, one person: every weight in words, the way of links, what would tip it."""
     from firstring.steward.showing import show_pair, show_person
-    from firstring.store.explaining import why_pair, why_person
-    from firstring.store.looking import person_named
+    from firstring.store.identity.explaining import why_pair, why_person
+    from firstring.store.identity.looking import person_named
 
     async def work() -> None:
         async with _reading() as (connection, tenant):
@@ -133,7 +133,7 @@ def guards(
 ) -> None:
     """Identifiers that point at nobody: placeholders, switchboards, inboxes of many; and why."""
     from firstring.steward.showing import show_hot_keys
-    from firstring.store.hotkeys import hot_keys
+    from firstring.store.identity.hotkeys import hot_keys
 
     async def work() -> None:
         async with _reading() as (connection, tenant):
@@ -168,7 +168,7 @@ def review(context: typer.Context, by: By = "", decide: Decide = False) -> None:
 def review_next(by: By = "", as_json: AsJson = False) -> None:
     """Shows the next pair; `review answer` answers it."""
     from firstring.steward.showing import show_question
-    from firstring.store.review import next_question
+    from firstring.store.identity.review import next_question
 
     async def work() -> None:
         async with _store() as (database, tenant):
@@ -193,7 +193,7 @@ def review_answer(
     as_json: AsJson = False,
 ) -> None:
     """Answers a question of `review next`."""
-    from firstring.identity.review import Answer
+    from firstring.identity.review.questions import Answer
     from firstring.store.deciding import answer
 
     if said not in get_args(Answer):
@@ -229,7 +229,7 @@ def review_undo(
 def review_effect(as_json: AsJson = False) -> None:
     """What the answers say of the stated probabilities, and where they contradict the model. Changes nothing."""
     from firstring.steward.showing import show_effect
-    from firstring.store.review import effect
+    from firstring.store.identity.review import effect
 
     async def work() -> None:
         async with _reading() as (connection, tenant):
@@ -242,7 +242,7 @@ def review_effect(as_json: AsJson = False) -> None:
 @review_app.command("labels")
 def review_labels(output: Annotated[Path, typer.Option("--out", help="CSV, one answer a row.")]) -> None:
     """Writes the answers as a file of labels."""
-    from firstring.store.review import Label, labels
+    from firstring.store.identity.review import Label, labels
 
     async def work() -> None:
         async with _reading() as (connection, tenant):
@@ -267,7 +267,7 @@ def review_labels(output: Annotated[Path, typer.Option("--out", help="CSV, one a
 def held_list(as_json: AsJson = False) -> None:
     """Merges that guards hold back, each with its reason."""
     from firstring.steward.showing import show_held
-    from firstring.store.verdicts import held_merges
+    from firstring.store.identity.verdicts import held_merges
 
     async def work() -> None:
         async with _reading() as (connection, tenant):
@@ -374,7 +374,7 @@ def decision_list(
 ) -> None:
     """Decisions about links: who, when, why."""
     from firstring.steward.showing import show_decisions
-    from firstring.store.verdicts import all_decisions
+    from firstring.store.identity.verdicts import all_decisions
 
     async def work() -> None:
         async with _reading() as (connection, tenant):

@@ -18,7 +18,7 @@ from firstring.ports import SystemClock
 if TYPE_CHECKING:
     from firstring.settings import Settings
     from firstring.store.database import Database, Tenant
-    from firstring.store.rejected import RejectedEvent
+    from firstring.store.journey.rejected import RejectedEvent
 
 events_app = typer.Typer(no_args_is_help=True, help="Events that were refused.")
 _AT_A_TIME = 500
@@ -58,7 +58,7 @@ def rejected(
     ] = False,
 ) -> None:
     """Lists events that were refused, with their reasons."""
-    from firstring.store.rejected import rejected_codes, rejected_events
+    from firstring.store.journey.rejected import rejected_codes, rejected_events
 
     async def work() -> None:
         async with _store() as (database, tenant, _):
@@ -97,9 +97,9 @@ def resend(
     forget: Annotated[bool, typer.Option("--forget", help="Gives them up instead.")] = False,
 ) -> None:
     """Sends refused events again, once the program, its settings or the events are mended."""
-    from firstring.store.rejected import rejected_events
-    from firstring.store.resending import Resent
-    from firstring.store.resending import resend as send
+    from firstring.store.journey.rejected import rejected_events
+    from firstring.store.journey.resending import Resent
+    from firstring.store.journey.resending import resend as send
 
     if not numbers and code is None and file is None:
         raise BadInput("nothing_named", "Which events?", hint="Give numbers, --code or --file.")

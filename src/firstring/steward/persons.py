@@ -14,14 +14,14 @@ from rich.console import Console
 from rich.table import Table
 
 from firstring.errors import BadInput
-from firstring.identity.golden import GoldenField, GoldenValue
-from firstring.identity.rules import CRITERIA, RULES_FILE, Rules, rules_from_file
+from firstring.identity.golden.record import GoldenField, GoldenValue
+from firstring.identity.golden.rules import CRITERIA, RULES_FILE, Rules, rules_from_file
 from firstring.ports import SystemClock
 from firstring.settings import Settings, load
 
 if TYPE_CHECKING:
     from firstring.store.database import Database, Tenant
-    from firstring.store.hygiene import Sweep
+    from firstring.store.identity.hygiene import Sweep
 
 AsJson = Annotated[bool, typer.Option("--json", help="Prints the result as JSON.")]
 NICENESS = 19
@@ -62,8 +62,8 @@ def show_person(
     as_json: AsJson = False,
 ) -> None:
     """A person, now or as of a past moment: each field with its source, age, rule and confidence, and what lost."""
-    from firstring.store.conflicts import choices_of
-    from firstring.store.persons import changes, moment, person, person_at
+    from firstring.store.identity.conflicts import choices_of
+    from firstring.store.identity.persons import changes, moment, person, person_at
 
     then = moment(at) if at else None
 
@@ -127,8 +127,8 @@ def conflicts(
     as_json: AsJson = False,
 ) -> None:
     """Values that contradict each other: lists them, the oldest first, or decides one."""
-    from firstring.store.conflicts import open_conflicts
-    from firstring.store.conflicts import resolve as decide
+    from firstring.store.identity.conflicts import open_conflicts
+    from firstring.store.identity.conflicts import resolve as decide
 
     if resolve is not None and not (value and because):
         raise BadInput(
@@ -167,7 +167,7 @@ def hygiene(
     as_json: AsJson = False,
 ) -> None:
     """What the last look at all persons found: by field how many have it, and of how many it expired or faded."""
-    from firstring.store.hygiene import Hygiene, last_finished, stale_persons, under_way
+    from firstring.store.identity.hygiene import Hygiene, last_finished, stale_persons, under_way
 
     async def work() -> None:
         async with _opened() as (database, tenant, rules, settings):

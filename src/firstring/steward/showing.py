@@ -10,11 +10,11 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from firstring.identity.explain import PairExplained, otherwise, said, shown_probability
-from firstring.store.explaining import LinkView, PairWhy, PersonWhy, RecordView
-from firstring.store.hotkeys import HotKey
-from firstring.store.review import Effect, Question
-from firstring.store.verdicts import DecisionView, HeldView
+from firstring.identity.review.explain import PairExplained, otherwise, said, shown_probability
+from firstring.store.identity.explaining import LinkView, PairWhy, PersonWhy, RecordView
+from firstring.store.identity.hotkeys import HotKey
+from firstring.store.identity.review import Effect, Question
+from firstring.store.identity.verdicts import DecisionView, HeldView
 
 BAR_CELLS: Final = 12
 """Half the width of a bar: the middle is "says nothing"."""

@@ -6,15 +6,15 @@ from datetime import datetime
 from typing import NamedTuple
 
 from firstring.errors import BadInput
-from firstring.identity.clustering import LIKELY
-from firstring.identity.explain import held_together
-from firstring.identity.review import Answer
-from firstring.store import decisions, review
+from firstring.identity.persons.clustering import LIKELY
+from firstring.identity.review.explain import held_together
+from firstring.identity.review.questions import Answer
 from firstring.store.database import Connection, Database, Tenant
-from firstring.store.decisions import Kind, decide_all, decide_in, settle_first
-from firstring.store.explaining import asked, best_pair, linked
-from firstring.store.looking import Looked, is_number, living, record_named, records_of_person
-from firstring.store.models import ActiveModel, active_model
+from firstring.store.identity import decisions, review
+from firstring.store.identity.decisions import Kind, decide_all, decide_in, settle_first
+from firstring.store.identity.explaining import asked, best_pair, linked
+from firstring.store.identity.looking import Looked, is_number, living, record_named, records_of_person
+from firstring.store.identity.models import ActiveModel, active_model
 from firstring.store.queries import sql
 
 _KIND: dict[Answer, Kind] = {"same": "must", "household": "cannot", "different": "cannot"}

@@ -12,12 +12,12 @@ import asyncpg
 from firstring.errors import Unrecoverable
 from firstring.ports import Clock
 from firstring.settings import Settings
-from firstring.store import embedded
 from firstring.store.access import Access
 from firstring.store.database import ConnectArguments, Database, Tenant, connect, translated
-from firstring.store.migrate import check_schema, upgrade
 from firstring.store.queries import sql
 from firstring.store.seal import create_master_key, read_master_key
+from firstring.store.server import embedded
+from firstring.store.server.migrate import check_schema, upgrade
 
 Progress = Callable[[str], None]
 Warm = Callable[[asyncpg.Connection], Awaitable[None]]

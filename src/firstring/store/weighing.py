@@ -17,10 +17,10 @@ import structlog
 from msgspec.json import decode, encode
 
 from firstring.errors import FirstringError
-from firstring.identity.fitted import Fitted
-from firstring.identity.weights import DEFAULT, JOINED, TABLE, Weights
+from firstring.identity.caller.fitted import Fitted
+from firstring.identity.caller.weights import DEFAULT, JOINED, TABLE, Weights
 from firstring.store.database import Connection, Database, Tenant
-from firstring.store.models import ActiveModel, active_model, model_of
+from firstring.store.identity.models import ActiveModel, active_model, model_of
 from firstring.store.notices import Notice
 from firstring.store.queries import sql
 

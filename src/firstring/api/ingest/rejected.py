@@ -14,8 +14,8 @@ from firstring import limits
 from firstring.api.access import Caller, allow
 from firstring.api.ingest.taking import bounded
 from firstring.api.services import Services
-from firstring.store.rejected import RejectedCode, RejectedEvent, rejected_codes, rejected_events
-from firstring.store.resending import Resent, resend
+from firstring.store.journey.rejected import RejectedCode, RejectedEvent, rejected_codes, rejected_events
+from firstring.store.journey.resending import Resent, resend
 
 RejectedId = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 

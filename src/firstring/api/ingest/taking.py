@@ -18,8 +18,8 @@ from firstring.journey.events.reading import read_event
 from firstring.journey.events.wire import Format
 from firstring.store.access import signing_secret
 from firstring.store.database import Tenant
-from firstring.store.events import Incoming
-from firstring.store.rejected import Letter, Refused
+from firstring.store.journey.events import Incoming
+from firstring.store.journey.rejected import Letter, Refused
 
 SOURCE: Final = "events"
 """The source of events whose token names none."""

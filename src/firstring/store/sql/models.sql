@@ -210,7 +210,7 @@ with unseen as materialized (
 delete from held_merge h using nobody n
 where h.tenant_id = $1 and n.person_id in (h.left_person, h.right_person)
 
--- --- settling: see store/settling.py ------------------------------------------------------------------------------
+-- --- settling: see store/identity/settling.py ------------------------------------------------------------------------------
 -- Row by row through the indexes, by laterals that cannot be flattened, as in records.sql (delete_keys).
 
 -- name: regions_of

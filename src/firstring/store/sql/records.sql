@@ -119,7 +119,7 @@ from incoming i
 where not i.fresh and r.tenant_id = $1 and r.record_id = i.record_id
 
 -- name: insert_keys
--- Narrow link keys are longer (store/partition.py): they stay in the record.
+-- Narrow link keys are longer (store/identity/partition.py): they stay in the record.
 insert into record_key (tenant_id, key, record_id)
 select $1, u.key, i.record_id
 from incoming i cross join lateral unnest(i.keys || i.link_keys) as u(key)

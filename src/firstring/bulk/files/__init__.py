@@ -1,0 +1,1 @@
+"""Files as they come: formats, rows, maps from columns to fields, rejects, progress."""

@@ -1,0 +1,1 @@
+"""Files into the store: records, events, values of providers."""

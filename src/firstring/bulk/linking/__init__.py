@@ -1,0 +1,1 @@
+"""Files linked without a store: plan, train, compare, cluster, write."""

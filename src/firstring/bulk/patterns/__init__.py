@@ -1,0 +1,1 @@
+"""Patterns tried on files of events."""

@@ -1,0 +1,1 @@
+"""Model versions of a store: trained, rolled in, settled, watched."""

@@ -1,0 +1,1 @@
+"""What is known of a person: which value survives, how old it is, what contradicts it."""

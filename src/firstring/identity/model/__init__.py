@@ -1,0 +1,1 @@
+"""What agreement is worth: the model of pairs, trained without labels, corrected by them, watched and drawn."""

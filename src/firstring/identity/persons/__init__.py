@@ -1,0 +1,1 @@
+"""Which records are one person: keys under which they meet, groups, guards, ids that stay."""

@@ -1,0 +1,1 @@
+"""Records and persons: arrivals, linking, decisions, golden records, review."""

@@ -1,0 +1,1 @@
+"""Events: what arrives, what was refused, other names of users."""

@@ -1,0 +1,294 @@
+"""Events of customers: stored durably, once each, and attached to a source record.
+
+An event belongs to a record, never to a person, so that it goes with its record through merges and splits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from firstring import limits
+from firstring.contact import Identifier
+from firstring.errors import BadInput
+from firstring.identity.canonical.record import CanonicalRecord
+from firstring.journey.events import Event
+from firstring.store.database import Connection, Database, Tenant
+from firstring.store.identity.records import Prepared, apply_in, external_key, prepare
+from firstring.store.journey.aliases import join_names
+from firstring.store.journey.planned import Planned, contradicts, plan, record_of
+from firstring.store.journey.rejected import Letter, Refused, keep
+from firstring.store.queries import sql
+
+_THREAD_FROM_EVENTS: Final = 64
+"""Hashing and sealing more than so many would keep a serving process from ringing calls for milliseconds."""
+
+
+class IngestResult(msgspec.Struct, frozen=True):
+    """What a batch came to. rejected: (index in the batch, code, message) of events that cannot be attached or stored."""
+
+    stored: int = 0
+    duplicates: int = 0
+    rejected: tuple[tuple[int, str, str], ...] = ()
+
+
+class Incoming(NamedTuple):
+    """The events of one call. letters: each of them as it came, to be kept where it is refused; None: nothing is kept.
+    refused: what was refused before."""
+
+    source: str
+    events: Sequence[Event]
+    letters: Sequence[Letter] | None = None
+    refused: Sequence[Refused] = ()
+
+
+class _Call(NamedTuple):
+    """A call being stored. taken: the events whose message id is this call's; again: those that were there already."""
+
+    incoming: Incoming
+    plans: list[Planned]
+    refused: list[tuple[int, BadInput]]
+    taken: set[bytes]
+
+
+class _Placed(NamedTuple):
+    """Where events go: the record id, or the external key of a record that has to be made, and of which event."""
+
+    record_of: dict[bytes, int | bytes]
+    missing: dict[bytes, tuple[Planned, Identifier | None]]
+
+
+async def ingest(
+    database: Database,
+    tenant: Tenant,
+    source: str,
+    events: Sequence[Event],
+    *,
+    now: datetime,
+    country: str = "US",
+    on_records: Mapping[str, int] | None = None,
+) -> IngestResult:
+    """Stores at most limits.EVENTS_PER_BATCH events of one source in one transaction; durable when it returns.
+
+    Idempotent by message id; the same id with another content is refused. An event goes to the record of its user id
+    (made, with what the event says of the user, where the source has none; an existing record is never changed by an
+    event), else to the most recent record of the single person behind its strongest identifier that is not hot, else to a
+    record of that identifier's own. `country` is how national phone numbers in traits are read. `on_records` names, by
+    message id, the record of an event whose person is known otherwise (a contact that was identified). Raises BadInput
+    too_many_events, and Retryable.
+    """
+    if len(events) > limits.EVENTS_PER_BATCH:
+        raise BadInput(
+            "too_many_events",
+            f"A batch has at most {limits.EVENTS_PER_BATCH} events.",
+            where={"count": len(events)},
+            hint="Send several batches.",
+        )
+    calls = [Incoming(source, events)]
+    [result] = await ingest_all(database, tenant, calls, now=now, country=country, on_records=on_records)
+    return result
+
+
+async def ingest_all(
+    database: Database,
+    tenant: Tenant,
+    incoming: Sequence[Incoming],
+    *,
+    now: datetime,
+    country: str = "US",
+    on_records: Mapping[str, int] | None = None,
+) -> list[IngestResult]:
+    """As `ingest` for the events of several calls, in one transaction, with what is refused of them."""
+    if sum(len(one.events) for one in incoming) >= _THREAD_FROM_EVENTS:
+        calls = await asyncio.to_thread(_planned, tenant, incoming, country)
+    else:
+        calls = _planned(tenant, incoming, country)
+    if any(call.plans or call.refused or call.incoming.refused for call in calls):
+        async with database.transaction(tenant.tenant_id) as connection:
+            await _ingest(connection, tenant, calls, now, country, on_records or {})
+    return [_result(call) for call in calls]
+
+
+def _planned(tenant: Tenant, incoming: Sequence[Incoming], country: str) -> list[_Call]:
+    return [_Call(one, *plan(tenant.keys, one.source, one.events, country), set()) for one in incoming]
+
+
+def _result(call: _Call) -> IngestResult:
+    rejected = tuple((place, cause.code, cause.message) for place, cause in sorted(call.refused, key=lambda one: one[0]))
+    stored = len(call.taken)
+    return IngestResult(stored, len(call.incoming.events) - stored - len(rejected), rejected)
+
+
+async def _ingest(
+    connection: Connection,
+    tenant: Tenant,
+    calls: list[_Call],
+    now: datetime,
+    country: str,
+    on_records: Mapping[str, int],
+) -> None:
+    new = await _new(connection, tenant, calls)
+    by_source: dict[str, list[Planned]] = {}
+    for call, one in new.values():
+        by_source.setdefault(call.incoming.source, []).append(one)
+    for source, plans in by_source.items():
+        if any(one.previous is not None for one in plans):
+            await connection.execute(sql("records", "lock_applier"), tenant.tenant_id)
+            for one, cause in await join_names(connection, tenant, source, plans, now):
+                new[one.message_key][0].refused.append((one.place, cause))
+                plans = [other for other in plans if other is not one]
+        known = {one.message_key: on_records[one.event.message_id] for one in plans if one.event.message_id in on_records}
+        for message_key in await _store(connection, tenant, source, plans, now, country, known):
+            new[message_key][0].taken.add(message_key)
+    for call in calls:
+        await keep(connection, tenant, call.incoming.source, _letters(call), now)
+
+
+def _letters(call: _Call) -> list[Refused]:
+    letters = call.incoming.letters
+    refused = [] if letters is None else [Refused(place, letters[place], cause) for place, cause in call.refused]
+    return [*call.incoming.refused, *refused]
+
+
+async def _new(connection: Connection, tenant: Tenant, calls: list[_Call]) -> dict[bytes, tuple[_Call, Planned]]:
+    """The events that are not there yet, the first of equals; those that contradict the one that is there are refused."""
+    new: dict[bytes, tuple[_Call, Planned]] = {}
+    again: list[tuple[_Call, Planned]] = []
+    for call in calls:
+        for one in call.plans:
+            if new.setdefault(one.message_key, (call, one))[1] is not one:
+                again.append((call, one))
+    if not new:
+        return new
+    said = {key: one.payload for key, (_, one) in new.items()}
+    for row in await connection.fetch(sql("events", "known_messages"), tenant.tenant_id, list(new)):
+        key = row["message_key"]
+        again.append(new.pop(key))
+        said[key] = tenant.keys.open(row["wrapped_key"], row["sealed"]) or {}
+    for call, one in again:
+        if contradicts(said[one.message_key], one.payload):
+            call.refused.append((one.place, _reused()))
+    return new
+
+
+def _reused() -> BadInput:
+    return BadInput(
+        "message_id_reused",
+        "Another event has this messageId.",
+        where={"field": "messageId"},
+        hint="Give every event an id of its own, and the same one only when it is sent again.",
+    )
+
+
+async def _store(
+    connection: Connection,
+    tenant: Tenant,
+    source: str,
+    plans: list[Planned],
+    now: datetime,
+    country: str,
+    known_records: Mapping[bytes, int],
+) -> list[bytes]:
+    """The message keys of what was stored now."""
+    if not plans:
+        return []
+    placed = await _place(connection, tenant, source, plans, known_records)
+    made: dict[bytes, int] = {}
+    if placed.missing:
+        # What is missing is looked for again under the lock: another program may have made it just now.
+        await connection.execute(sql("records", "lock_applier"), tenant.tenant_id)
+        placed = await _place(connection, tenant, source, plans, known_records)
+        missing = list(placed.missing.values())
+        if len(missing) >= _THREAD_FROM_EVENTS:
+            prepared = await asyncio.to_thread(_prepared, tenant, source, missing, country)
+        else:
+            prepared = _prepared(tenant, source, missing, country)
+        applied = await apply_in(connection, tenant, source, prepared, now=now)
+        made = dict(zip(placed.missing, applied.record_ids, strict=True))
+    rows = []
+    for one in plans:
+        target = placed.record_of[one.message_key]
+        rows.append((one.message_key, target if isinstance(target, int) else made[target], *one.row))
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    return [row["message_key"] for row in await connection.fetch(sql("events", "insert_events"), tenant.tenant_id, *columns)]
+
+
+def _prepared(
+    tenant: Tenant, source: str, missing: Sequence[tuple[Planned, Identifier | None]], country: str
+) -> list[Prepared]:
+    """The records that are made, of users and of identifiers of their own."""
+    prepared = []
+    for one, identifier in missing:
+        record = record_of(one.event, country)
+        if identifier is not None:
+            record = CanonicalRecord(_own_name(identifier), record.fields)
+        prepared.append(prepare(tenant.keys, source, record))
+    return prepared
+
+
+def _own_name(identifier: Identifier) -> str:
+    return f"{identifier.kind}:{identifier.value}"
+
+
+async def _place(
+    connection: Connection, tenant: Tenant, source: str, plans: list[Planned], known_records: Mapping[bytes, int]
+) -> _Placed:
+    unplaced = [one for one in plans if one.message_key not in known_records]
+    keys = list({key for one in unplaced if one.user is None for key, _ in one.identifiers})
+    behind = {}
+    if keys:
+        rows = await connection.fetch(sql("events", "behind"), tenant.tenant_id, keys, limits.HOT_KEY_RECORDS)
+        behind = {row["key"]: row for row in rows}
+    record_of_message: dict[bytes, int | bytes] = dict(known_records)
+    wanted: dict[bytes, tuple[Planned, Identifier | None]] = {}
+    own: dict[bytes, bytes] = {}
+    for one in unplaced:
+        if one.user is not None:
+            external = one.user
+            wanted.setdefault(external, (one, None))
+        else:
+            key, identifier = _strongest(one, behind)
+            held = behind.get(key)
+            if held is not None and held["persons"] == 1 and held["records"] <= limits.HOT_KEY_RECORDS:
+                record_of_message[one.message_key] = held["record_id"]
+                continue
+            if key not in own:
+                own[key] = external_key(tenant.keys, source, _own_name(identifier))
+            external = own[key]
+            wanted.setdefault(external, (one, identifier))
+        record_of_message[one.message_key] = external
+    if wanted:
+        rows = await connection.fetch(sql("events", "records_of_users"), tenant.tenant_id, source, list(wanted))
+        known = {row["external_key"]: row["record_id"] for row in rows}
+        leads = await _leads(connection, tenant, wanted.keys() - known.keys(), wanted)
+        for message, target in record_of_message.items():
+            if isinstance(target, bytes):
+                record_of_message[message] = leads.get(target, target)
+        wanted = {external: one for external, one in wanted.items() if external not in leads}
+        for message, target in record_of_message.items():
+            if isinstance(target, bytes) and target in known:
+                record_of_message[message] = known[target]
+        wanted = {external: one for external, one in wanted.items() if external not in known}
+    return _Placed(record_of_message, wanted)
+
+
+async def _leads(
+    connection: Connection, tenant: Tenant, missing: Collection[bytes], wanted: Collection[bytes]
+) -> dict[bytes, bytes]:
+    """Of users without a record those who are other names of a user whose record is about to be made."""
+    if not missing:
+        return {}
+    rows = await connection.fetch(sql("events", "aliases"), tenant.tenant_id, list(missing))
+    return {row["from_key"]: row["to_key"] for row in rows if row["to_key"] in wanted}
+
+
+def _strongest(one: Planned, behind: dict[bytes, Any]) -> tuple[bytes, Identifier]:
+    """The strongest identifier that is not hot; the strongest of all when every one is."""
+    for key, identifier in one.identifiers:
+        if key not in behind or behind[key]["records"] <= limits.HOT_KEY_RECORDS:
+            return key, identifier
+    return one.identifiers[0]

@@ -1,0 +1,133 @@
+"""Events that arrive from many callers: what waits while a transaction runs shares the next one (group commit).
+
+Each caller is answered after the commit of its own events. A transaction that fails as a whole is tried caller by caller,
+so that nobody fails for what another one sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Final, NamedTuple
+
+from firstring import limits
+from firstring.errors import FirstringError, Retryable
+from firstring.ports import Clock
+from firstring.store.database import Database, Tenant
+from firstring.store.journey.events import Incoming, IngestResult, ingest_all
+
+_AT_ONCE: Final = 2
+"""Transactions of one tenant at a time: while one is being made durable the next is prepared."""
+
+
+class _Waiting(NamedTuple):
+    incoming: Incoming
+    answer: asyncio.Future[IngestResult]
+
+    @property
+    def size(self) -> int:
+        return len(self.incoming.events) + len(self.incoming.refused)
+
+
+class _Line:
+    """What waits of one tenant."""
+
+    def __init__(self) -> None:
+        self.waiting: deque[_Waiting] = deque()
+        self.size = 0
+        self.running: set[asyncio.Task[None]] = set()
+
+
+class EventIntake:
+    """One for each process and database."""
+
+    def __init__(self, database: Database, clock: Clock, *, country: str) -> None:
+        self._database = database
+        self._clock = clock
+        self._country = country
+        self._lines: dict[int, _Line] = {}
+        self._is_closing = False
+
+    async def store(self, tenant: Tenant, incoming: Incoming) -> IngestResult:
+        """As events.ingest_all for one call; durable when it returns. Raises Retryable events_waiting (too much waits)."""
+        if self._is_closing:
+            raise _stopping()
+        line = self._lines.setdefault(tenant.tenant_id, _Line())
+        one = _Waiting(incoming, asyncio.get_running_loop().create_future())
+        if line.size + one.size > limits.EVENTS_WAITING:
+            raise Retryable("events_waiting", "More events wait than can be stored in time.", hint="Retry after a moment.")
+        line.waiting.append(one)
+        line.size += one.size
+        if len(line.running) < _AT_ONCE:
+            task = asyncio.create_task(self._run(tenant, line))
+            line.running.add(task)
+            task.add_done_callback(line.running.discard)
+        return await one.answer
+
+    async def close(self) -> None:
+        """Takes nothing more and waits for what is under way."""
+        self._is_closing = True
+        running = [task for line in self._lines.values() for task in line.running]
+        await asyncio.gather(*running, return_exceptions=True)
+
+    async def _run(self, tenant: Tenant, line: _Line) -> None:
+        await asyncio.sleep(0)  # what arrives in this turn of the loop goes along
+        together: list[_Waiting] = []
+        try:
+            while together := self._next(line):
+                await self._store(tenant, together)
+        except BaseException:
+            for one in together:
+                _fail(one.answer, _stopping())
+            if line.running == {asyncio.current_task()}:
+                while line.waiting:
+                    _fail(line.waiting.popleft().answer, _stopping())
+                line.size = 0
+            raise
+
+    @staticmethod
+    def _next(line: _Line) -> list[_Waiting]:
+        """The first that waits, and those behind it as far as they go into one transaction."""
+        together: list[_Waiting] = []
+        size = 0
+        while line.waiting:
+            one = line.waiting[0]
+            if together and size + one.size > limits.EVENTS_TOGETHER:
+                break
+            line.waiting.popleft()
+            line.size -= one.size
+            if not one.answer.done():  # else its caller went away before anything was done
+                together.append(one)
+                size += one.size
+        return together
+
+    async def _store(self, tenant: Tenant, together: list[_Waiting]) -> None:
+        try:
+            results = await ingest_all(
+                self._database, tenant, [one.incoming for one in together], now=self._clock.now(), country=self._country
+            )
+        except FirstringError as error:
+            if len(together) == 1 or isinstance(error, Retryable):
+                for one in together:
+                    _fail(one.answer, error)
+                return
+            for one in together:
+                await self._store(tenant, [one])
+        except BaseException as error:  # a fault of ours is told to those whom it met, and the line goes on
+            for one in together:
+                _fail(one.answer, error)
+            if not isinstance(error, Exception):
+                raise
+        else:
+            for one, result in zip(together, results, strict=True):
+                if not one.answer.done():
+                    one.answer.set_result(result)
+
+
+def _stopping() -> Retryable:
+    return Retryable("stopping", "The server is stopping; nothing of this call was stored.")
+
+
+def _fail(answer: asyncio.Future[IngestResult], error: BaseException) -> None:
+    if not answer.done():
+        answer.set_exception(error)

@@ -1,0 +1,130 @@
+"""An event made ready for the store: keyed hashes and a sealed payload. Pure computation, for a thread of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from firstring.contact import Identifier
+from firstring.errors import BadInput
+from firstring.identity.canonical.record import CanonicalRecord, canonical_record
+from firstring.identity.persons.blocking import identifier_keys
+from firstring.journey.events import Event, Standing
+from firstring.journey.issues import issue_of
+from firstring.store.identity.records import external_key
+from firstring.store.seal import TenantKeys
+
+STANDINGS: Final[tuple[Standing, ...]] = ("claimed", "reported", "signed")
+"""By the number that the column has."""
+_STRENGTH: Final = ("national_id", "account", "email", "social", "phone", "device", "cookie")
+"""Identifiers by how surely they lead to one person (identity.weights), the strongest first."""
+_OF_THE_VISITOR: Final = ("cookie", "device")
+"""What a browser knows of itself. All else that comes with a public key is what somebody said."""
+
+
+class Planned(NamedTuple):
+    """An event ready to be placed. user: the key of its user's record; previous: that of the name that an alias gives up;
+    identifiers: (key, identifier), strongest first. place: its place among the events of the call."""
+
+    place: int
+    event: Event
+    message_key: bytes
+    user: bytes | None
+    previous: bytes | None
+    identifiers: list[tuple[bytes, Identifier]]
+    payload: dict[str, Any]
+    row: tuple[Any, ...]
+
+
+def plan(
+    keys: TenantKeys, source: str, events: Sequence[Event], country: str
+) -> tuple[list[Planned], list[tuple[int, BadInput]]]:
+    """(events that can be placed, place and cause of those that cannot)."""
+    planned: list[Planned] = []
+    rejected: list[tuple[int, BadInput]] = []
+    for place, event in enumerate(events):
+        try:
+            planned.append(_planned(keys, source, place, event, country))
+        except BadInput as error:
+            rejected.append((place, error))
+    return planned, rejected
+
+
+def _planned(keys: TenantKeys, source: str, place: int, event: Event, country: str) -> Planned:
+    user = previous = None
+    identifiers: list[tuple[bytes, Identifier]] = []
+    if event.record_id is not None:
+        user = external_key(keys, source, _record_id(event.record_id, country))
+        if event.previous_id is not None:
+            previous = external_key(keys, source, _record_id(event.previous_id, country))
+    else:
+        fields = record_of(event, country).fields
+        found = sorted(identifier_keys(fields), key=lambda one: _STRENGTH.index(one.kind))
+        identifiers = [(keys.blind(one.kind, one.value), one) for one in found]
+        if not identifiers:
+            raise BadInput("missing_identity", "nothing in the event identifies anybody", where={"field": "anonymousId"})
+    issue = issue_of(event)
+    payload = _payload(event, None if issue is None else issue.ref)
+    try:
+        wrapped, sealed = keys.seal(payload)
+    except (OverflowError, ValueError, TypeError) as error:
+        raise BadInput("malformed_event", "the event holds a number that is too large") from error
+    row = (
+        event.channel, event.occurred_at, event.received_at, issue.kind if issue else None, issue.effect if issue else 0,
+        STANDINGS.index(event.standing), wrapped, sealed,
+    )  # fmt: skip
+    message_key = keys.blind(f"message:{source}", event.message_id)
+    return Planned(place, event, message_key, user, previous, identifiers, payload, row)
+
+
+@lru_cache(maxsize=8_192)
+def _record_id(text: str, country: str) -> str:
+    """Canonical; raises BadInput record_id_invalid. Who is busy sends many events: kept for a while."""
+    return canonical_record({"record_id": text}, country=country, findable=False).record_id
+
+
+def _payload(event: Event, issue_ref: str | None) -> dict[str, Any]:
+    payload: dict[str, Any] = {"name": event.name, "properties": event.properties, "type": event.type}
+    if issue_ref is not None:
+        payload["issue_ref"] = issue_ref
+    if event.fields:
+        payload["fields"] = event.fields
+    if event.context:
+        payload["context"] = event.context
+    if event.record_id is not None:
+        payload["user"] = event.record_id
+    if event.previous_id is not None:
+        payload["previous"] = event.previous_id
+    if event.standing == "claimed":
+        payload["claimed"] = True
+    return payload
+
+
+def contradicts(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two payloads of one message id say different things; what one of them leaves out is no contradiction."""
+    return any(name in one and name in other and one[name] != other[name] for name in ("type", "name", "properties", "user"))
+
+
+def record_of(event: Event, country: str) -> CanonicalRecord:
+    """What the event says of the customer, canonical: the record that is made where there is none yet.
+
+    Of an event that is claimed only what the browser knows of itself, and of nobody who is named; of a signed one the
+    same with the name. So nobody's e-mail address or number becomes theirs because a web page said so.
+    """
+    fields = event.fields
+    if event.standing != "reported":
+        kept = () if event.standing == "claimed" and event.record_id is not None else _OF_THE_VISITOR
+        fields = {name: fields[name] for name in kept if name in fields}
+    raw = {**fields, "record_id": event.record_id or "anonymous"}
+    try:
+        record = canonical_record(raw, country=country)
+    except BadInput as error:
+        if error.code not in ("nothing_usable", "record_too_large"):
+            raise
+        # Neither a name nor an identifier: a user id may be all that is known.
+        record = CanonicalRecord(_record_id(raw["record_id"], country), {})
+    last_seen = event.occurred_at.replace(microsecond=0, tzinfo=None).isoformat() + "Z"
+    return msgspec.structs.replace(record, fields={"last_seen": last_seen, **record.fields})

@@ -1,0 +1,1 @@
+"""The PostgreSQL server itself: embedded start and stop, migrations."""
