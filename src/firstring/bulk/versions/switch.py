@@ -23,8 +23,8 @@ from firstring.identity.comparison.columns import compared
 from firstring.ports import Clock
 from firstring.store.database import Connection, Database, Tenant
 from firstring.store.identity.linkindex import COPY_KEY_BYTES, LINK_KEY_BYTES, Part, link_state, parts_of
-from firstring.store.identity.linking import Arrival, Change, Context, relink, settled
-from firstring.store.identity.linkwrite import remember, write_relinked
+from firstring.store.identity.linking import Change, Context, relink, settled
+from firstring.store.identity.linkwrite import Arrival, remember, write_relinked
 from firstring.store.identity.models import ActiveModel, active_model, model_of, set_state
 from firstring.store.identity.settling import set_keys, settle
 from firstring.store.queries import sql

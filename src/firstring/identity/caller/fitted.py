@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from firstring.identity.caller.weights import Logs
+from firstring.identity.caller.logs import Logs
 from firstring.identity.comparison.levels import outcomes
 from firstring.identity.comparison.spec import CLASSES
 from firstring.identity.comparison.statistics import BANDS, SEVERAL_NAMES, Statistics, octave

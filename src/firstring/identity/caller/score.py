@@ -13,7 +13,8 @@ from typing import Final, Protocol
 from firstring.contact import ContactPrior, Evidence, Identifier, Reason, RecordRead
 from firstring.identity.caller.claims import Claimed, Found, compare
 from firstring.identity.caller.holding import NAMES, Held
-from firstring.identity.caller.weights import Logs, Weights
+from firstring.identity.caller.logs import Logs
+from firstring.identity.caller.weights import Weights
 
 _FIELDS: Final = {
     "given": "given_name", "family": "family_name", "middle": "middle_name", "suffix": "suffix", "birth_date": "birth_date",

@@ -9,11 +9,12 @@ pair of records can show (ageing, use, relatives who are on no file) stays a pri
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from firstring.contact import Basis
+from firstring.identity.caller.logs import Logs
 
 if TYPE_CHECKING:
     from firstring.identity.caller.fitted import Fitted
@@ -188,15 +189,6 @@ JOINED: Final = "+"
 """Stands between the parts of a version: model-...+prior-..."""
 SHARED_AT_HOME: Final = frozenset(("family", "place"))
 """Comparisons on which those who live together agree."""
-
-
-class Logs(NamedTuple):
-    """ln of the share of each class at an outcome over the share of unrelated pairs, in nats."""
-
-    same: float
-    household: float
-    namesake: float
-    local: float
 
 
 DEFAULT: Final = Weights()

@@ -14,12 +14,11 @@ from typing import NamedTuple
 
 from firstring.identity.persons.clusters import Assignment, assign
 from firstring.identity.persons.linking import NOTHING_KNOWN, Entry, Linked, likely_pairs, link
-from firstring.identity.persons.linkkeys import Values, bounds
+from firstring.identity.persons.linkkeys import bounds
 from firstring.store.database import Connection, Tenant
 from firstring.store.identity.copies import Followed, Ranking, Region, follow, ranking
 from firstring.store.identity.linkindex import (
     LINK_KEY_BYTES,
-    LinkState,
     Part,
     candidates_of,
     copy_prefix,
@@ -27,18 +26,10 @@ from firstring.store.identity.linkindex import (
     link_state,
     parts_of,
 )
+from firstring.store.identity.linkwrite import Arrival, Relinked
 from firstring.store.identity.models import ActiveModel, model_of
 from firstring.store.identity.settling import settle, settle_around
 from firstring.store.queries import sql
-
-
-class Arrival(NamedTuple):
-    """A record as it will be: new, or changed."""
-
-    external_key: bytes
-    content_key: bytes
-    values: Values
-    state: LinkState
 
 
 class Change(NamedTuple):
@@ -51,25 +42,6 @@ class Change(NamedTuple):
     before: Mapping[int, Part]
     gone: frozenset[int] = frozenset()
     also: Mapping[int, Part] = {}
-
-
-class Relinked(NamedTuple):
-    """What a change comes to; nothing of it is written yet, but for the new persons.
-
-    person_of: of arrivals and of all records reached; current: of those that were there, before. link_keys: of arrivals,
-    with whether they follow as copies. rekeyed: records in the store that gain or lose their keys. components: person ->
-    component, where that changes. held: (left, right, guard, log-odds). persons: whose held merges are told anew.
-    """
-
-    person_of: dict[int, int]
-    current: dict[int, int]
-    redirects: dict[int, int]
-    splits: list[tuple[int, int]]
-    link_keys: dict[int, tuple[list[bytes], bool]]
-    rekeyed: dict[int, tuple[Part, list[bytes], bool]]
-    components: dict[int, int | None]
-    held: list[tuple[int, int, str, float]]
-    persons: list[int]
 
 
 class Decided(NamedTuple):

@@ -5,14 +5,40 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
+from firstring.identity.persons.linkkeys import Values
 from firstring.store.database import Connection, Tenant
-from firstring.store.identity.linkindex import Opened, Part
+from firstring.store.identity.linkindex import LinkState, Opened, Part
 from firstring.store.queries import sql
 
-if TYPE_CHECKING:
-    from firstring.store.identity.linking import Arrival, Relinked
+
+class Arrival(NamedTuple):
+    """A record as it will be: new, or changed."""
+
+    external_key: bytes
+    content_key: bytes
+    values: Values
+    state: LinkState
+
+
+class Relinked(NamedTuple):
+    """What a change comes to; nothing of it is written yet, but for the new persons.
+
+    person_of: of arrivals and of all records reached; current: of those that were there, before. link_keys: of arrivals,
+    with whether they follow as copies. rekeyed: records in the store that gain or lose their keys. components: person ->
+    component, where that changes. held: (left, right, guard, log-odds). persons: whose held merges are told anew.
+    """
+
+    person_of: dict[int, int]
+    current: dict[int, int]
+    redirects: dict[int, int]
+    splits: list[tuple[int, int]]
+    link_keys: dict[int, tuple[list[bytes], bool]]
+    rekeyed: dict[int, tuple[Part, list[bytes], bool]]
+    components: dict[int, int | None]
+    held: list[tuple[int, int, str, float]]
+    persons: list[int]
 
 
 async def write_relinked(

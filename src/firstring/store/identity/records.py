@@ -24,9 +24,9 @@ from firstring.identity.persons.clusters import Assignment
 from firstring.identity.persons.linkkeys import Values
 from firstring.store.database import Connection, Database, Tenant
 from firstring.store.identity.linkindex import Part, carriers, link_state
-from firstring.store.identity.linking import Arrival, Context, linking_context, relink, settled
 from firstring.store.identity.linking import Change as RecordsChange
-from firstring.store.identity.linkwrite import note_persons, remember, write_relinked
+from firstring.store.identity.linking import Context, linking_context, relink, settled
+from firstring.store.identity.linkwrite import Arrival, note_persons, remember, write_relinked
 from firstring.store.identity.models import was_linked
 from firstring.store.identity.partition import Change, Membership, bounds, glue_keys, narrow_index, settle, shared_keys
 from firstring.store.queries import sql
