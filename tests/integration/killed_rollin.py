@@ -18,11 +18,12 @@ from firstring.bulk.versions.rollin import roll_in
 from firstring.ports import SystemClock
 from firstring.store.database import Database
 
-PARTS = ("_regroup", "_set_components", "_link_touched", "set_state")
+PARTS = ("_touched", "set_state", "_link_touched")
 
 
 async def life(plan: dict[str, Any]) -> None:
     seen = 0
+    switch.SETTLED_RECORDS = 60  # type: ignore[misc]  # several transactions for few records
 
     def maybe(name: str) -> None:
         nonlocal seen

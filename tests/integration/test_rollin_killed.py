@@ -18,9 +18,13 @@ from firstring.store.identity.records import apply_records
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 WORKER = Path(__file__).parent / "killed_rollin.py"
-WITHOUT = [("keeping", 1), ("keys", 1), ("_regroup", 1), ("set_state", 1)]
-"""Steps before the first version is in force: the persons are those of glue until then."""
-WITH = [("reading", 1), ("clustering", 2), ("_set_components", 1), ("_link_touched", 1)]
+BEFORE = {
+    False: [("keeping", 1), ("keys", 1), ("set_state", 1)],
+    True: [("reading", 1), ("clustering", 2), ("_touched", 1), ("set_state", 1)],
+}
+"""Steps up to the commit of the switch, without and with a version in force: nothing that anybody sees has changed."""
+AFTER = [("_link_touched", 1), ("settling", 2), ("settling", 1)]
+"""Steps behind it: the version decides, and records come to its persons."""
 
 
 @pytest.mark.parametrize("has_model", [False, True])
@@ -33,15 +37,17 @@ async def test_killed_at_every_step(database: Database, tenant: Tenant, master_k
     await _apply(world, rows[:300])
     number = await candidate(database, tenant, sample=rows, link_keys=OTHER_KEYS, records=400)
     persons = await _persons(database, tenant)
-    for place, (at, nth) in enumerate(WITH if has_model else WITHOUT):
+    for place, (at, nth) in enumerate(BEFORE[has_model]):
         assert await _killed(database, tenant, master_key, number, at, nth) == -9, at
         assert await _persons(database, tenant) == persons, at
         assert await _in_force(database, tenant) == (first if has_model else None), at
         if has_model:  # arrivals go on being linked under it
             await _apply(world, rows[300 + 4 * place : 304 + 4 * place])
             persons = await _persons(database, tenant)
-    assert await _killed(database, tenant, master_key, number, "switching", 2) == -9
-    assert await _in_force(database, tenant) == number
+    for place, (at, nth) in enumerate(AFTER):
+        assert await _killed(database, tenant, master_key, number, at, nth) == -9, at
+        assert await _in_force(database, tenant) == number, at
+        await _apply(world, rows[340 + 4 * place : 344 + 4 * place])
     await rolled(database, tenant, number, yes=True)
     await world.check()
 
