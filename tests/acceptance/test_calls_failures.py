@@ -275,7 +275,7 @@ async def test_a_stopped_server_leaves_its_calls_in_order_and_the_next_one_takes
 
 
 async def test_a_stopping_server_rings_everybody_whom_it_claimed(rig: Rig) -> None:
-    agents = await rig.add_agents(25)
+    agents = await rig.add_agents(60)  # one for each call: whoever is told to wait, waits for the next server
     placing = asyncio.create_task(place_calls(rig.caller, [], rig.uri, numbers(60), rate_per_s=60, hold_ms=2_500))
     await until(lambda: len(answered(agents)) >= 8)
     stopped = rig.server
