@@ -248,7 +248,7 @@ async def test_a_frozen_database_sends_calls_to_the_default_queue_until_it_thaws
 async def test_a_stopped_server_leaves_its_calls_in_order_and_the_next_one_takes_them_up(rig: Rig) -> None:
     talking, later = await rig.add_agents(2, ready=False, answer_after_ms=1_200)
     await rig.presence(talking, "ready")
-    rings = asyncio.create_task(rig.caller.call(rig.uri, number=numbers(1)[0], hold_ms=7_000))
+    rings = asyncio.create_task(rig.caller.call(rig.uri, number=numbers(1)[0], hold_ms=15_000))
     call = await talking.phone.wait_for(lambda _: True)
     waits = asyncio.create_task(rig.caller.call(rig.uri, number=numbers(2)[1], timeout_ms=60_000))
     await until(lambda: is_waiting(rig, 1))
