@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from firstring.identity.canonical.record import CanonicalRecord
 from firstring.store.database import Database, Tenant
 from firstring.store.identity.decisions import decide_link, decisions_of, revoke_decision, unmerge
 from firstring.store.identity.records import apply_records, delete_records, external_key, withdraw_source
+from firstring.store.queries import sql
 
 numbers = st.integers(0, 7)
 pairs = st.tuples(numbers, numbers)
@@ -182,3 +184,33 @@ async def test_a_source_withdraws_and_what_it_held_together_comes_apart(database
     assert await stored(database, tenant, ["1", "2"]) == alone
     with pytest.raises(BadInput, match="no such source"):
         await withdraw_source(database, tenant, "nobody", clock=lambda: NOW, told=told.append)
+
+
+async def test_a_plan_of_the_first_day_finds_many_decisions_without_looking_through_them(database: Database) -> None:
+    """A program keeps its plans: one made when nobody had decided anything looked through all decisions for each."""
+    tenant = await linked_tenant(database, block_records=HOT)
+    await apply_records(database, tenant, SOURCE, [record("1", given_name="Ann", family_name="Lee")], now=NOW)
+    many = [number.to_bytes(16, "big") for number in range(1_200)]
+    async with database.transaction(tenant.tenant_id) as connection:
+        await connection.fetchrow(sql("linking", "context"), tenant.tenant_id, NOW)
+        await connection.execute(f"prepare among (int, bytea[]) as {sql('linking', 'decisions_among')}")
+        await connection.execute(f"execute among ({tenant.tenant_id}, '{{}}')")
+        await connection.execute(
+            "insert into link_decision"
+            " (tenant_id, kind, left_source, left_key, right_source, right_key, made_by, reason, made_at)"
+            " select $1, 'cannot', s.source_id, k, s.source_id, $3, 'eve', 'test', $4"
+            " from source s, unnest($2::bytea[]) k where s.tenant_id = $1",
+            tenant.tenant_id, many[1:], many[0], NOW,
+        )  # fmt: skip
+        keys = ", ".join(f"decode('{one.hex()}', 'hex')" for one in many)
+        among = f"execute among ({tenant.tenant_id}, array[{keys}])"
+        found = await connection.fetchval(f"explain (analyze, format json) {among}")
+        await connection.execute("deallocate among")
+
+    def looked_at(node: dict[str, Any]) -> float:
+        removed = sum(count for name, count in node.items() if name.startswith("Rows Removed"))
+        return float((node["Actual Rows"] + removed) * node["Actual Loops"]) + sum(map(looked_at, node.get("Plans", [])))
+
+    [plan] = json.loads(found)
+    assert plan["Plan"]["Actual Rows"] == len(many) - 1
+    assert looked_at(plan["Plan"]) < 20 * len(many)

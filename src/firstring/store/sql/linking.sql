@@ -140,14 +140,17 @@ select $1, w.left_person, w.right_person, w.guard, w.probability, $6
 from unnest($2::bigint[], $3::bigint[], $4::text[], $5::real[]) as w(left_person, right_person, guard, probability)
 
 -- name: decisions_among
--- Living decisions that name one of these records, and the record of each side where it is there.
-select d.decision_id, d.kind, d.left_key, d.right_key, l.record_id as left_record, r.record_id as right_record
-from (
-  select decision_id from link_decision where tenant_id = $1 and revoked_at is null and left_key = any ($2::bytea[])
+-- Living decisions that name one of these records, and the record of each side where it is there. Each decision is read once:
+-- joined to the table again, a plan made when nobody had decided anything yet looked through all of them for each.
+with found as materialized (
+  select decision_id, kind, left_source, left_key, right_source, right_key from link_decision
+  where tenant_id = $1 and revoked_at is null and left_key = any ($2::bytea[])
   union
-  select decision_id from link_decision where tenant_id = $1 and revoked_at is null and right_key = any ($2::bytea[])
-) f
-join link_decision d on d.tenant_id = $1 and d.decision_id = f.decision_id
+  select decision_id, kind, left_source, left_key, right_source, right_key from link_decision
+  where tenant_id = $1 and revoked_at is null and right_key = any ($2::bytea[])
+)
+select d.decision_id, d.kind, d.left_key, d.right_key, l.record_id as left_record, r.record_id as right_record
+from found d
 left join record l on l.tenant_id = $1 and l.source_id = d.left_source and l.external_key = d.left_key
 left join record r on r.tenant_id = $1 and r.source_id = d.right_source and r.external_key = d.right_key
 
