@@ -1,0 +1,1 @@
+-- patterns: in the making.

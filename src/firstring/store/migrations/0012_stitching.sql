@@ -1,0 +1,1 @@
+-- stitching: in the making.
