@@ -81,7 +81,19 @@ SPEC_NAMES: Final[tuple[str, ...]] = (
     "Outage Reopened",
     "Outage Ended",
     "Outage Resolved",
+    # what went badly for them on the way
+    "Rage Clicked",
+    "Error Shown",
+    "Call Abandoned",
+    "Call Transferred",
+    "Chat Transferred",
+    "Email Bounced",
+    # read by Firstring
+    "Words Read",
 )
+
+WORDS_READ: Final = "Words Read"
+"""What was read in the words of another event: sentiment, topic, urgency."""
 
 _SYNONYMS: Final[dict[str, str]] = {
     "Order Canceled": "Order Cancelled",
