@@ -1,1 +1,2 @@
 -- stitching: in the making.
+select 1;

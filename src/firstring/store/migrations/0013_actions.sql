@@ -1,1 +1,2 @@
 -- actions: in the making.
+select 1;

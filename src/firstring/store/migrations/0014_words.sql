@@ -1,1 +1,2 @@
 -- words: in the making.
+select 1;
