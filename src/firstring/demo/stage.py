@@ -24,6 +24,8 @@ POP_S: Final = 15.0
 """How long a pop is waited for; a contact that waits in the queue pops when an agent is free."""
 _SETTLED_S: Final = 5.0
 _POLL_S: Final = 0.02
+_AGAIN_S: Final = (0.2, 1.0, 3.0)
+"""How long is waited after a 503, before the same request is sent again: a machine may be busy for a moment."""
 _FIGURE = re.compile(r'^firstring_stage_seconds_(sum|count)\{stage="decide"\} (\S+)$', re.MULTILINE)
 
 
@@ -216,8 +218,13 @@ class Stage:
         return Figures(int(float(found.get("count", 0))), 1000.0 * float(found.get("sum", 0.0)))
 
     async def _http(self, method: str, path: str, body: Any = None, *, token: str = "") -> bytes:
+        """Sends again what is answered by 503, as an adapter does: a contact has its id, so it is the same one."""
         headers = {"Authorization": f"Bearer {token or self._tokens.adapter}"}
-        response = await self._client.request(method, path, json=body, headers=headers)
+        for wait_s in _AGAIN_S:
+            response = await self._client.request(method, path, json=body, headers=headers)
+            if response.status_code != 503:
+                break
+            await asyncio.sleep(wait_s)
         if response.status_code >= 400:
             raise Retryable("api_refused", f"{method} {path} answers {response.status_code}: {response.text[:200]}")
         return response.content
