@@ -53,6 +53,7 @@ from firstring.store.journey.intake import EventIntake
 from firstring.store.notices import Notice, Notices
 from firstring.store.opening import OpenStore, open_database
 from firstring.store.ring import RingStore, warm
+from firstring.store.timers import Timers
 from firstring.store.weighing import WeightsWatcher, weights_of
 from firstring.trust.score import DEFAULT_PRIORS
 from firstring.trust.stir import load_roots
@@ -154,6 +155,7 @@ async def running(
         stack.push_async_callback(arrivals.close)
         intake = EventIntake(database, clock, country=settings.country)
         stack.push_async_callback(intake.close)
+        timers = Timers(database, clock)
         services = Services(
             settings=settings,
             database=database,
@@ -162,6 +164,7 @@ async def running(
             arrivals=arrivals,
             intake=intake,
             flow=EventFlow(settings, metrics, clock.monotonic_s),
+            timers=timers,
             contacts=contacts,
             decider=decider,
             models=models,
@@ -190,6 +193,7 @@ async def running(
             pops.heard(notice)
             redirected.heard(notice)
             watcher.heard(notice)
+            timers.heard(notice)
             if notice.what == "resync" and server.kamailio is not None:
                 server.kamailio.reconcile_soon()  # while the store was away, what Kamailio told was lost
 
@@ -200,6 +204,8 @@ async def running(
         stack.push_async_callback(notices.stop)
         stack.push_async_callback(_finish, calls)
         await _start_adapters(stack, server, settings)
+        await timers.start()
+        stack.push_async_callback(timers.stop)
         # Last to start, first to stop: whom it claims for a waiting call must be told to the call's adapter.
         await dispatcher.start()
         stack.push_async_callback(dispatcher.stop)

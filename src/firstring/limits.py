@@ -79,6 +79,28 @@ PATTERN_KEYS: Final = 16
 VISIT_GAP_MS: Final = 30 * 60_000
 """A visit ends when nothing has happened for longer than this."""
 
+# --- timers ------------------------------------------------------------------------------------------------------
+TIMER_NAME_CHARS: Final = 200
+"""The kind and the key of a timer, in characters."""
+TIMER_ATTEMPTS: Final = 30
+"""A timer whose handler failed so often (over some four hours) is given up: it stays, and is tried no more."""
+
+# --- delivery ----------------------------------------------------------------------------------------------------
+DELIVERY_BYTES: Final = 16_384
+"""What an action says to a customer, as JSON."""
+DELIVERY_ATTEMPTS: Final = 8
+"""Tries of an action that does not leave; then it is a dead letter."""
+DELIVERY_DAYS: Final = 90
+"""How long it is kept what was shown or sent."""
+DELIVERIES_OFFERED: Final = 5
+"""Actions that are offered to one page at once; it shows one at a time."""
+DELIVERIES_SWEPT: Final = 1_000
+"""Actions past their time that are closed in one transaction."""
+WEB_STREAMS: Final = 10_000
+"""Pages that listen to one process; the next ones ask now and then instead."""
+WEB_STREAMS_OF_VISITOR: Final = 8
+"""Pages of one visitor that listen; one more ends the oldest."""
+
 # --- expressions (CEL) -------------------------------------------------------------------------------------------
 EXPRESSION_CHARS: Final = 2_000
 """One expression, in characters."""

@@ -20,6 +20,7 @@ from firstring.store.identity.arrivals import Arrivals
 from firstring.store.journey.intake import EventIntake
 from firstring.store.notices import Notices
 from firstring.store.ring import RingStore
+from firstring.store.timers import Timers
 
 
 @dataclass
@@ -33,6 +34,7 @@ class Services:
     arrivals: Arrivals
     intake: EventIntake
     flow: EventFlow
+    timers: Timers
     contacts: Contacts
     decider: Decider
     models: Models
