@@ -101,6 +101,12 @@ WEB_STREAMS: Final = 10_000
 WEB_STREAMS_OF_VISITOR: Final = 8
 """Pages of one visitor that listen; one more ends the oldest."""
 
+# --- actions -----------------------------------------------------------------------------------------------------
+ACTIONS: Final = 500
+"""Actions of one tenant."""
+OFFERS_SHOWN: Final = 10
+"""Offers of the catalogue in one action."""
+
 # --- expressions (CEL) -------------------------------------------------------------------------------------------
 EXPRESSION_CHARS: Final = 2_000
 """One expression, in characters."""
