@@ -28,9 +28,12 @@ from firstring.bulk.versions.settlewatch import SettleWatch
 from firstring.channels.calls import Calls, CallSettings
 from firstring.channels.certificates import CertificateCache
 from firstring.channels.contact_log import ContactLog
+from firstring.channels.delivery_log import DeliveryLog
 from firstring.channels.signatures import SignatureVerifier
 from firstring.channels.voice.kamailio import KamailioAdapter
 from firstring.channels.voice.redirect import RedirectServer
+from firstring.channels.web.channel import WebChannel
+from firstring.channels.web.pages import Pages
 from firstring.contact import Decision
 from firstring.decide import Decider, Models
 from firstring.desk.pages import desk_pages
@@ -40,7 +43,7 @@ from firstring.dispatch import Dispatcher
 from firstring.errors import BadInput, FirstringError
 from firstring.identity.caller.weights import Weights
 from firstring.identity.golden.rules import RULES_FILE, rules_from_file
-from firstring.nextbest.actions import BUILT_IN
+from firstring.nextbest.library import BUILT_IN
 from firstring.observe import Metrics
 from firstring.ports import Clock, Ids, SystemClock, SystemIds
 from firstring.routing.policy import RoutingPolicy, policy_from_toml
@@ -156,6 +159,8 @@ async def running(
         intake = EventIntake(database, clock, country=settings.country)
         stack.push_async_callback(intake.close)
         timers = Timers(database, clock)
+        delivery_log = DeliveryLog(database, clock, country=settings.country)
+        stack.push_async_callback(delivery_log.stop)
         services = Services(
             settings=settings,
             database=database,
@@ -166,6 +171,7 @@ async def running(
             flow=EventFlow(settings, metrics, clock.monotonic_s),
             timers=timers,
             contacts=contacts,
+            web=WebChannel(database, clock, Pages(database, clock), delivery_log, still_allowed),
             decider=decider,
             models=models,
             metrics=metrics,
@@ -182,7 +188,7 @@ async def running(
             database, clock, models.survivorship, country=settings.country, per_s=settings.hygiene_persons_per_s
         )
         drift = DriftWatch(database, clock, metrics.drift)
-        chores = [log.write, hygiene.chore, drift.look, SettleWatch(database, clock).look]
+        chores = [log.write, delivery_log.write, hygiene.chore, drift.look, SettleWatch(database, clock).look]
         dispatcher = Dispatcher(contacts, ring, decider, clock, database.tenants, routed, chores, _restart_embedded(opened))
 
         redirected = RedirectWaits(server)
@@ -191,6 +197,7 @@ async def running(
         def heard(notice: Notice) -> None:
             dispatcher.heard(notice.what)
             pops.heard(notice)
+            services.web.pages.heard(notice)
             redirected.heard(notice)
             watcher.heard(notice)
             timers.heard(notice)

@@ -21,7 +21,7 @@ from firstring.channels.voice.contract import CallEvent, CallOffer
 from firstring.decide import Decider, Models
 from firstring.dispatch import Dispatcher
 from firstring.identity.caller.weights import Weights
-from firstring.nextbest.actions import BUILT_IN
+from firstring.nextbest.library import BUILT_IN
 from firstring.observe import Metrics
 from firstring.ports import SystemClock, SystemIds
 from firstring.routing.policy import RoutingPolicy

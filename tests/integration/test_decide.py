@@ -21,7 +21,7 @@ from firstring.contact import AgentProfile, Decision, Evidence
 from firstring.decide import Decider, Models, differences, rederive
 from firstring.dispatch import Dispatcher
 from firstring.identity.caller.weights import Weights
-from firstring.nextbest.actions import BUILT_IN
+from firstring.nextbest.library import BUILT_IN
 from firstring.observe import Metrics
 from firstring.ports import SystemIds
 from firstring.routing.policy import RoutingPolicy

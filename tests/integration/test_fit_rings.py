@@ -16,7 +16,7 @@ from firstring.contact import Contact, Decision, Evidence, Identifier
 from firstring.decide import Decider, Models, differences, rederive
 from firstring.errors import BadInput
 from firstring.identity.caller.weights import DEFAULT
-from firstring.nextbest.actions import BUILT_IN
+from firstring.nextbest.library import BUILT_IN
 from firstring.observe import Metrics
 from firstring.ports import SystemClock, SystemIds
 from firstring.routing.policy import RoutingPolicy

@@ -14,7 +14,7 @@ from firstring.decide import Decider, Models, differences, rederive
 from firstring.identity.caller.weights import DEFAULT, Weights
 from firstring.identity.comparison.columns import table_of
 from firstring.identity.model.model import Model
-from firstring.nextbest.actions import BUILT_IN
+from firstring.nextbest.library import BUILT_IN
 from firstring.observe import Metrics
 from firstring.ports import SystemClock, SystemIds
 from firstring.routing.policy import RoutingPolicy

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from firstring.contact import Assurance, Candidate, Channel, Household, Identifier, Resolution, StepUp, TouchRead
 from firstring.journey.issues import ISSUES, classify
 from firstring.journey.timeline import journeys
-from firstring.nextbest.actions import BUILT_IN
 from firstring.nextbest.arbitrate import NONE, choose
+from firstring.nextbest.library import BUILT_IN
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 NAMES = (*ISSUES, "Product Viewed", "Order Completed", "Payment Failed", "Cart Abandoned", "Order Shipped", "Call Ended")

@@ -23,8 +23,9 @@ from firstring.contact import (
     StepUp,
     Touch,
 )
-from firstring.nextbest.actions import BUILT_IN, Action, Catalogue, Fit, catalogue
+from firstring.nextbest.actions import Action, Catalogue, Fit, catalogue
 from firstring.nextbest.arbitrate import NONE, choose
+from firstring.nextbest.library import BUILT_IN
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 

@@ -1,33 +1,98 @@
-"""The catalogue of actions: what may be proposed, when it applies, what it is worth.
+"""What an action is: what may be proposed, to whom, when, over which route, how often, and what it is worth.
 
-`BUILT_IN` is a small catalogue; any other is made by `catalogue`. An action says by `applies` how probable it is that
-it helps now (P) and why. Values and costs are in one unit of money; the priors are assumptions, named here.
+Actions are declared in YAML (nextbest/declaring.py); the catalogue that comes along is in nextbest/library. Values and costs
+are in one unit of money. A chance that is declared is an assumption; what happens to the action corrects it (learning/).
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
 
 from firstring.contact import Reason
-from firstring.nextbest.situation import NO_STEP_UP, Situation
+from firstring.nextbest.delivery import Route
+from firstring.nextbest.hours import ALWAYS, Hours
+from firstring.nextbest.situation import Situation
 
 Kind = Literal["service", "safety", "self_service", "verification", "offer"]
+Of = Literal["action", "route", "kind", "everyone"]
 
 ALL_CHANNELS: Final = frozenset(("voice", "chat", "email", "web", "messaging", "social", "mobile"))
-WRITTEN_CHANNELS: Final = ALL_CHANNELS - {"voice"}
-
-_H: Final = 3_600.0
-_D: Final = 24 * _H
+PUSHED: Final[frozenset[str]] = frozenset(("email", "sms", "push", "webhook", "callback"))
+"""Routes that reach somebody who is not there by themselves: an offer over one of them needs consent."""
+ON_PAGE: Final = "web"
+DESK: Final = "desk"
+VERSION: Final = "actions-2"
+"""How actions are read and chosen; part of the version of every catalogue."""
 
 
 class Fit(NamedTuple):
-    """How probable it is that an action helps now, in [0, 1] (0: it does not apply), and why."""
+    """How probable it is that an action helps now, in [0, 1] (0: it does not apply), and why.
+
+    weight: of the moment (C). value: money, where it depends on the moment. context: what is learned apart. touch: the
+    event that `recent` found, in words.
+    """
 
     probability: float
     reason: Reason
+    weight: float = 1.0
+    value: float | None = None
+    context: str = ""
+    touch: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cap:
+    """At most `most` times in any `per_ms`. of: this action to this person; any over its route to this person; any of its
+    kind to this person; this action to everyone together."""
+
+    most: int
+    per_ms: int
+    of: Of = "action"
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """When an action is considered: in a contact; when one of these patterns has fired (after a delay, if one is given); by
+    hand always."""
+
+    contact: bool = True
+    patterns: frozenset[str] = frozenset()
+    after_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What shows that it worked: one of these events within so long. Without one, being accepted does."""
+
+    events: frozenset[str]
+    within_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Offers of the catalogue that an action shows: so many at most, of one category ("": any)."""
+
+    most: int
+    category: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What the customer gets: language -> field (title, text, ...) -> text with words in braces. fallback: a language."""
+
+    languages: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    fallback: str = ""
+
+    def best_of(self, language: str | None) -> tuple[str, Mapping[str, str]]:
+        """The texts in this language (de-AT falls back to de), else in the fallback."""
+        asked = (language or "").replace("_", "-").lower()
+        for code in (asked, asked.partition("-")[0]):
+            if code in self.languages:
+                return code, self.languages[code]
+        return self.fallback, self.languages.get(self.fallback, {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +102,9 @@ class Action:
     name: stable, unique in a catalogue. text: for the agent; may use the words of `situation.words`. value, cost:
     money. lever: a weight set by the business (L). personal: about one person, so it needs an identified one.
     sells: a sale though not of kind offer (an abandoned cart); every offer sells. fallback: proposed only when
-    nothing else is.
+    nothing else is. channels: of contacts in which it may be proposed. route: over which it is delivered. answered_on: a
+    channel of agents of whom one has to be free. form: what it looks like on a page. purpose: for which consent is asked.
+    expires_ms: how long it is good for. base: how often what it is after happens by itself, before hold-outs have shown it.
     """
 
     name: str
@@ -51,176 +118,89 @@ class Action:
     personal: bool = True
     sells: bool = False
     fallback: bool = False
+    route: Route = "desk"
+    trigger: Trigger = Trigger()
+    answered_on: str = ""
+    purpose: str = ""
+    base: float = 0.0
+    caps: tuple[Cap, ...] = ()
+    hours: Hours = ALWAYS
+    content: Content = Content()
+    form: str = "popup"
+    offers: Wanted | None = None
+    goal: Goal | None = None
+    expires_ms: int = 30 * 60_000
+    title: str = ""
+    digest: str = ""
+    file: str = ""
+    line: int = 0
 
     @property
     def is_sale(self) -> bool:
         return self.sells or self.kind == "offer"
 
-    def score(self, fit: Fit) -> float:
-        """P x C x V x L; the context weight C is 1 until contexts are weighed."""
-        return fit.probability * self.value * self.lever
+    @property
+    def consented_for(self) -> str:
+        """The purpose for which consent is asked."""
+        return self.purpose or ("marketing" if self.is_sale else "service")
+
+    def score(self, fit: Fit, chance: float | None = None) -> float:
+        """P x C x V x L. chance: what was learned of P, where it was."""
+        value = self.value if fit.value is None else fit.value
+        return (fit.probability if chance is None else chance) * fit.weight * value * self.lever
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What holds for all actions. holdout: the share of people to whom no offer is made, so that it shows what happens by
+    itself. explored: among how many of the best it is drawn. zone: where nothing tells the customer's own."""
+
+    holdout: float = 0.05
+    explored: int = 4
+    zone: str = "UTC"
+    caps: tuple[tuple[frozenset[str], frozenset[str], Cap], ...] = ()
+    """(kinds, routes, cap): on top of each action's own; an empty set means all."""
+    hours: Mapping[str, Hours] = field(default_factory=dict)
+    """Route -> hours that hold whatever the action says."""
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """Actions in a stable order (by name), and a version out of their content."""
+    """Actions in a stable order (by name), what holds for all of them, and a version out of their content."""
 
     actions: tuple[Action, ...]
     version: str
+    policy: Policy = Policy()
+    by_name: Mapping[str, Action] = field(default_factory=dict, compare=False)
+    in_contact: tuple[Action, ...] = field(default=(), compare=False)
+    by_pattern: Mapping[str, tuple[Action, ...]] = field(default_factory=dict, compare=False)
 
 
-def catalogue(actions: Sequence[Action]) -> Catalogue:
+def catalogue(actions: Sequence[Action], policy: Policy | None = None) -> Catalogue:
     """A catalogue of these actions; its version depends on their content, not on their order.
 
     Raises ValueError when two have the same name.
     """
+    policy = policy or Policy()
     ordered = tuple(sorted(actions, key=lambda action: action.name))
-    if len({action.name for action in ordered}) != len(ordered):
+    by_name = {action.name: action for action in ordered}
+    if len(by_name) != len(ordered):
         raise ValueError("two actions of a catalogue have the same name")
     content = [
-        (a.name, a.kind, a.text, a.value, a.cost, a.lever, sorted(a.channels), a.personal, a.sells, a.fallback)
+        (a.name, a.kind, a.text, a.value, a.cost, a.lever, sorted(a.channels), a.personal, a.sells, a.fallback, a.digest)
         for a in ordered
     ]
-    return Catalogue(ordered, "actions-" + hashlib.sha256(repr(content).encode()).hexdigest()[:12])
-
-
-# --- when they apply ---------------------------------------------------------------------------------------------
-
-
-def _settle(kind: str) -> Callable[[Situation], Fit]:
-    absent = Fit(0.0, Reason("not_applicable", f"no open {kind}"))
-
-    def applies(at: Situation) -> Fit:
-        issue = at.issue(kind)
-        if issue is None:
-            return absent
-        return Fit(1.0, Reason(f"open_{kind}", issue.summary or f"open {kind}"))
-
-    return applies
-
-
-_NO_UNLISTED: Final = Fit(0.0, Reason("not_applicable", "all issues are listed"))
-
-
-def _review_issues(at: Situation) -> Fit:
-    issue = at.issue("issue")
-    return _NO_UNLISTED if issue is None else Fit(1.0, Reason("open_issue", issue.summary))
-
-
-_UNFINISHED: Final = frozenset(("Cart Abandoned", "Checkout Started", "Payment Failed"))
-_FINISHED: Final = frozenset(("Order Completed",))
-_NOTHING_UNFINISHED: Final = Fit(0.0, Reason("not_applicable", "no order left unfinished in the last 24 hours"))
-
-
-def _finish_order(at: Situation) -> Fit:
-    touch = at.touch(_UNFINISHED, _D)
-    if touch is None:
-        return _NOTHING_UNFINISHED
-    done = at.touch(_FINISHED, _D)
-    if done is not None and done.occurred_at >= touch.occurred_at:
-        return _NOTHING_UNFINISHED
-    return Fit(0.6 if touch.name == "Payment Failed" else 0.3, Reason("order_unfinished", touch.summary))
-
-
-_NO_ORDER_UNDER_WAY: Final = Fit(0.0, Reason("not_applicable", "no order under way"))
-
-
-def _order_status(at: Situation) -> Fit:
-    reason = at.reason("delivery") or at.reason("order")
-    return _NO_ORDER_UNDER_WAY if reason is None else Fit(reason.probability, Reason("order_under_way", reason.text))
-
-
-_NO_DELIVERY: Final = Fit(0.0, Reason("not_applicable", "they are probably not calling about a delivery"))
-PROBABLY: Final = 0.5
-"""From this probability on, what somebody is probably calling about comes before any sale."""
-
-
-def _explain_delivery(at: Situation) -> Fit:
-    reason = at.reason("delivery")
-    if reason is None or reason.probability < PROBABLY:
-        return _NO_DELIVERY
-    return Fit(reason.probability, Reason("probably_delivery", reason.text))
-
-
-_NO_STEP_UP_ASKED: Final = Fit(0.0, Reason("not_applicable", "no verification is asked for"))
-
-
-def _step_up(at: Situation) -> Fit:
-    if at.assurance is None or at.assurance.ask.method == NO_STEP_UP:
-        return _NO_STEP_UP_ASKED
-    return Fit(1.0, Reason("step_up", at.assurance.ask.text))
-
-
-_ONE_PERSON: Final = Fit(0.0, Reason("not_applicable", "it is known who this is"))
-_NO_CANDIDATE: Final = Fit(0.0, Reason("not_applicable", "nobody on file comes into question"))
-_SEVERAL: Final = Fit(1.0, Reason("ambiguous", "it is not sure enough who this is"))
-
-
-def _confirm_identity(at: Situation) -> Fit:
-    if at.person is not None:
-        return _ONE_PERSON
-    return _SEVERAL if at.resolution.candidates else _NO_CANDIDATE
-
-
-_GREET: Final = Fit(0.1, Reason("nothing_pressing", "nothing else applies"))
-
-
-def _greet(_: Situation) -> Fit:
-    return _GREET
-
-
-_ORDERED: Final = frozenset(("Order Completed", "Order Delivered", "Order Shipped"))
-_LOOKED_AT: Final = frozenset(("Product Viewed", "Product Added", "Cart Abandoned"))
-_NO_ORDER: Final = Fit(0.0, Reason("not_applicable", "no order in the last 30 days"))
-_NOT_LOOKED: Final = Fit(0.0, Reason("not_applicable", "no product looked at in the last 7 days"))
-_UNKNOWN_PERSON: Final = Fit(0.0, Reason("not_applicable", "nobody is identified"))
-_KNOWN_PERSON: Final = Fit(0.04, Reason("known_customer", "a known customer"))
-
-
-def _extended_warranty(at: Situation) -> Fit:
-    touch = at.touch(_ORDERED, 30 * _D)
-    return _NO_ORDER if touch is None else Fit(0.08, Reason("recent_order", touch.summary))
-
-
-def _viewed_product(at: Situation) -> Fit:
-    touch = at.touch(_LOOKED_AT, 7 * _D)
-    return _NOT_LOOKED if touch is None else Fit(0.10, Reason("recent_interest", touch.summary))
-
-
-def _upgrade(at: Situation) -> Fit:
-    return _UNKNOWN_PERSON if at.person is None else _KNOWN_PERSON
-
-
-BUILT_IN: Final = catalogue(
-    (
-        Action("confirm_identity", "verification", "{question}", _confirm_identity, 60.0, 1.0, personal=False),
-        Action("step_up", "verification", "{ask}", _step_up, 50.0, 2.0, personal=False),
-        Action("settle_refund", "service", "Settle the open refund{refund}", _settle("refund"), 80.0, 5.0),
-        Action("settle_complaint", "service", "Settle the open complaint{complaint}", _settle("complaint"), 90.0, 5.0),
-        Action("explain_outage", "service", "Explain the outage{outage}", _settle("outage"), 70.0, 2.0),
-        Action("review_issues", "service", "Look at all open issues first", _review_issues, 60.0, 5.0),
-        Action(
-            "explain_delivery",
-            "service",
-            "Say where the delivery is",
-            _explain_delivery,
-            30.0,
-            1.0,
-            channels=ALL_CHANNELS - WRITTEN_CHANNELS,
-        ),
-        Action("finish_order", "service", "Help to finish the order", _finish_order, 40.0, 3.0, sells=True),
-        Action("greet", "service", "Greet{name} and ask what it is about", _greet, 1.0, personal=False, fallback=True),
-        Action(
-            "order_status",
-            "self_service",
-            "Show where the order is",
-            _order_status,
-            20.0,
-            0.5,
-            channels=WRITTEN_CHANNELS,
-        ),
-        Action("offer_viewed_product", "offer", "Offer what they looked at", _viewed_product, 60.0, 2.0),
-        Action("offer_extended_warranty", "offer", "Offer an extended warranty", _extended_warranty, 50.0, 2.0),
-        Action("offer_upgrade", "offer", "Offer an upgrade", _upgrade, 90.0, 2.0),
+    digest = hashlib.sha256(repr((VERSION, policy.digest, content)).encode()).hexdigest()[:12]
+    by_pattern: dict[str, list[Action]] = {}
+    for action in ordered:
+        for pattern in action.trigger.patterns:
+            by_pattern.setdefault(pattern, []).append(action)
+    return Catalogue(
+        ordered,
+        f"actions-{digest}",
+        policy,
+        by_name,
+        tuple(action for action in ordered if action.trigger.contact),
+        {pattern: tuple(found) for pattern, found in by_pattern.items()},
     )
-)

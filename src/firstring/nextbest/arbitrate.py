@@ -1,24 +1,51 @@
 """The choice of the one next best action: gates first, then service before sales, then P x C x V x L.
 
-Deterministic: the same input gives the same choice, whatever the order of journeys, candidates' assurances or actions.
+Deterministic: the same input gives the same choice, whatever the order of journeys, candidates' assurances or actions. Where
+the input brings chance along (Moment.draws), one of the best few is drawn by Thompson sampling, each with an exact
+propensity.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from firstring.contact import ActionVerdict, Assurance, Channel, Journey, NextAction, Reason, Resolution
-from firstring.nextbest.actions import BUILT_IN, Action, Catalogue
-from firstring.nextbest.gates import gate, locks
-from firstring.nextbest.situation import IDENTIFY_THRESHOLD, situation, words
+from firstring.contact import ActionVerdict, Assurance, Channel, Factors, Journey, NextAction, Reason, Resolution
+from firstring.nextbest.actions import Action, Catalogue, Fit
+from firstring.nextbest.gates import HELD_OUT, Locks, Worth, gate, locks
+from firstring.nextbest.learning.posterior import UNLEARNED, Beta, Learned, base_of, chance_of
+from firstring.nextbest.learning.thompson import Arm, drawn
+from firstring.nextbest.library import BUILT_IN
+from firstring.nextbest.moment import IN_CONTACT, Moment
+from firstring.nextbest.situation import IDENTIFY_THRESHOLD, Situation, situation, words
+from firstring.nextbest.wording import filled
 
 PRECEDENCE: Final = {"safety": 4, "verification": 3, "service": 2, "self_service": 1, "offer": 0}
 """A kind of higher precedence is chosen before any of a lower one, whatever the scores."""
+EXPLORED: Final = ("offer", "self_service")
+"""Kinds of which one of the best few is drawn, so that it shows what works."""
 
 NONE: Final = "none"
 """The name of the choice when every action is gated."""
+
+
+@dataclass(slots=True)
+class _Entry:
+    """An action weighed."""
+
+    action: Action
+    fit: Fit
+    posterior: Beta | None
+    score: float
+    gated_by: tuple[Reason, ...]
+    factors: Factors | None
+    propensity: float = 0.0
+
+    @property
+    def rank(self) -> tuple[bool, int, float]:
+        return (not self.action.fallback, PRECEDENCE[self.action.kind], self.score)
 
 
 def choose(
@@ -30,40 +57,114 @@ def choose(
     now: datetime,
     actions: Catalogue = BUILT_IN,
     identify_threshold: float = IDENTIFY_THRESHOLD,
+    moment: Moment = IN_CONTACT,
+    learned: Learned = UNLEARNED,
 ) -> NextAction:
-    """The next best action, with every action of the catalogue as considered: allowed, or gated and why.
+    """The next best action, with every action that comes into question as considered: allowed, or gated and why.
 
     journeys: one for each candidate and member of the household (one that is missing locks all sales). An action that
     does not apply is gated by "not_applicable". identify_threshold: from this probability on a candidate counts as
-    identified. When nothing is allowed the choice is "none".
+    identified. When nothing is allowed the choice is "none". Into question come the actions of the moment's cause: those of
+    contacts, those of the pattern that fired, or the one that is asked for.
     """
-    at = situation(journeys, resolution, assurances, channel=channel, now=now, identify_threshold=identify_threshold)
+    at = situation(
+        journeys, resolution, assurances, channel=channel, now=now, identify_threshold=identify_threshold, moment=moment
+    )
     locked = locks(journeys, resolution, at)
-    spoken = words(at)
-    best: tuple[tuple[bool, int, float], Action, ActionVerdict, Reason] | None = None
-    considered: list[ActionVerdict] = []
-    for action in actions.actions:
-        fit = action.applies(at)
-        score = action.score(fit)
-        gated_by = gate(action, at, locked, fit)
-        verdict = ActionVerdict(
-            action=action.name,
-            kind=action.kind,
-            text=action.text.format_map(spoken),
-            allowed=not gated_by,
-            score=score,
-            gated_by=gated_by,
-        )
-        considered.append(verdict)
-        if gated_by:
-            continue
-        rank = (not action.fallback, PRECEDENCE[action.kind], score)
-        if best is None or rank > best[0]:
-            best = (rank, action, verdict, fit.reason)
-    if best is None:
+    entries = [_weighed(action, at, locked, actions, learned) for action in in_question(actions, moment)]
+    winner = _winner([entry for entry in entries if not entry.gated_by], moment, actions.policy.explored)
+    kept_back = [
+        entry for entry in entries if all(reason.code == HELD_OUT for reason in entry.gated_by) and not entry.action.fallback
+    ]
+    withheld: _Entry | None = None
+    if moment.held_out and any(entry.gated_by for entry in kept_back):
+        withheld = _winner(kept_back, moment, actions.policy.explored)
+        if withheld is not None and not withheld.gated_by:
+            withheld = None  # something better than an offer was chosen in any case
+    said = words(at)
+    considered = tuple(_verdict(entry, said) for entry in entries)
+    of_withheld = ("", 0.0) if withheld is None else (withheld.action.name, withheld.propensity)
+    if winner is None:
         reasons: tuple[Reason, ...] = (Reason("nothing_allowed", "Every action is gated."),)
-        return NextAction(NONE, "service", "", reasons, tuple(considered), actions.version)
-    _, action, verdict, reason = best
-    assert verdict.allowed, "the chosen action is allowed"
+        return NextAction(NONE, "service", "", reasons, considered, actions.version, 1.0, *of_withheld, learned.version)
+    action = winner.action
+    assert not winner.gated_by, "the chosen action is allowed"
     assert not (action.is_sale and locked.sale), "nobody sells while an issue is open"
-    return NextAction(action.name, action.kind, verdict.text, (reason,), tuple(considered), actions.version)
+    text = filled(action.text, _with_touch(said, winner))
+    return NextAction(
+        action.name, action.kind, text, (winner.fit.reason,), considered, actions.version, winner.propensity, *of_withheld,
+        learned.version,
+    )  # fmt: skip
+
+
+def in_question(actions: Catalogue, moment: Moment) -> Sequence[Action]:
+    """The actions that come into question for a cause."""
+    if moment.asked:
+        asked = actions.by_name.get(moment.asked)
+        return (asked,) if asked is not None else ()
+    if moment.cause == "contact":
+        return actions.in_contact
+    return actions.by_pattern.get(moment.fired, ())
+
+
+def _weighed(action: Action, at: Situation, locked: Locks, actions: Catalogue, learned: Learned) -> _Entry:
+    fit = action.applies(at)
+    if not fit.probability > 0.0:
+        gated_by = gate(action, at, locked, fit, actions.policy, Worth(0.0, 0.0))
+        return _Entry(action, fit, None, 0.0, gated_by, None)
+    posterior: Beta | None = None
+    chance = fit.probability
+    base = action.base
+    if action.kind in EXPLORED:
+        posterior = chance_of(learned, action.name, fit.context, fit.probability)
+        if learned is not UNLEARNED:
+            chance = posterior.mean
+        base = base_of(learned, action.name, action.base)
+    score = action.score(fit, chance)
+    worth = Worth(score, action.score(fit, chance - base))
+    gated_by = gate(action, at, locked, fit, actions.policy, worth)
+    value = action.value if fit.value is None else fit.value
+    factors = Factors(chance, base, fit.weight, value, action.lever, action.cost, fit.context)
+    return _Entry(action, fit, posterior, score, gated_by, factors)
+
+
+def _winner(entries: list[_Entry], moment: Moment, explored: int) -> _Entry | None:
+    """The best; where chance is brought along and it is of a kind that is explored, one of the best few of its kind."""
+    if not entries:
+        return None
+    best = max(entries, key=lambda entry: entry.rank)  # of equals the first by name
+    best.propensity = 1.0
+    if not moment.draws or best.action.kind not in EXPLORED or best.action.fallback:
+        return best
+    alike = [entry for entry in entries if entry.action.kind == best.action.kind and not entry.action.fallback]
+    few = sorted(alike, key=lambda entry: (-entry.score, entry.action.name))[: min(explored, len(moment.draws))]
+    if len(few) == 1:
+        return best
+    few.sort(key=lambda entry: entry.action.name)
+    arms = [Arm(entry.posterior or Beta(1.0, 1.0), _worth(entry)) for entry in few]
+    result = drawn(arms, moment.draws)
+    for entry, propensity in zip(few, result.propensities, strict=True):
+        entry.propensity = propensity
+    return few[result.winner]
+
+
+def _worth(entry: _Entry) -> float:
+    return entry.action.score(entry.fit, 1.0)
+
+
+def _with_touch(said: dict[str, str], entry: _Entry) -> dict[str, str]:
+    return said if "touch" not in entry.action.text else {**said, "touch": entry.fit.touch}
+
+
+def _verdict(entry: _Entry, said: dict[str, str]) -> ActionVerdict:
+    action = entry.action
+    return ActionVerdict(
+        action=action.name,
+        kind=action.kind,
+        text=filled(action.text, _with_touch(said, entry)),
+        allowed=not entry.gated_by,
+        score=entry.score,
+        gated_by=entry.gated_by,
+        factors=entry.factors,
+        propensity=entry.propensity,
+    )

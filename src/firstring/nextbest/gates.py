@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final
 
 from firstring.contact import Assurance, Journey, Reason, Resolution
-from firstring.nextbest.actions import Action, Fit
+from firstring.nextbest.actions import DESK, PUSHED, Action, Cap, Fit, Policy
 from firstring.nextbest.situation import NO_STEP_UP, Situation
 
 ISSUE_CODES: Final = {"refund": "open_refund", "complaint": "open_complaint", "outage": "open_outage"}
 OTHER_ISSUE: Final = "open_issue"
+HELD_OUT: Final = "held_out"
 
 _UNIDENTIFIED: Final = Reason("unidentified", "It is not sure enough who this is.")
 _NO_JOURNEY: Final = Reason("journey_missing", "What they have been through was not read, so something may be open.")
@@ -23,6 +25,17 @@ _NOT_VERIFIED: Final = Reason("assurance_missing", "Nobody has judged whether th
 _STEP_UP: Final = Reason("step_up_pending", "A verification is asked for first.")
 _CHANNEL: Final = Reason("channel_unavailable", "Not possible on this channel.")
 _NOT_WORTH_IT: Final = Reason("not_worth_it", "Its expected value does not exceed its cost.")
+_NO_UPLIFT: Final = Reason("not_worth_it", "What it adds to what happens by itself is not worth its cost.")
+_NOT_ASKED: Final = Reason("not_asked", "Another action was asked for.")
+_EXPIRED: Final = Reason("expired", "What it is about is too long ago.")
+_NO_OFFER: Final = Reason("no_offer", "The catalogue has no offer for this person.")
+_HELD_OUT: Final = Reason(
+    HELD_OUT, "This person is of those to whom no offer is made, so that it shows what happens by itself."
+)
+_HOURS: Final = {
+    "quiet_hours": Reason("quiet_hours", "It is a quiet hour where the customer is."),
+    "legal_hours": Reason("legal_hours", "The law of the customer's country does not allow it at this hour."),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +100,10 @@ def _verification(assurance: Assurance | None, *, known: bool) -> tuple[Reason, 
     return () if assurance.ask.method == NO_STEP_UP else (_STEP_UP,)
 
 
-def gate(action: Action, at: Situation, locked: Locks, fit: Fit) -> tuple[Reason, ...]:
-    """Why `action` may not be proposed; () when it may. Locks come first, "not_applicable" last.
+def gate(action: Action, at: Situation, locked: Locks, fit: Fit, policy: Policy, worth: Worth) -> tuple[Reason, ...]:
+    """Why `action` may not be proposed; () when it may. Locks come first, "not_applicable" and money last.
 
-    Service, safety and verification are never withheld for money or for want of verification.
+    Service, safety and verification are never withheld for money, for want of verification, or by the hold-out.
     """
     reasons: tuple[Reason, ...] = ()
     if action.is_sale:
@@ -99,10 +112,135 @@ def gate(action: Action, at: Situation, locked: Locks, fit: Fit) -> tuple[Reason
         reasons += locked.person
     if action.is_sale or action.kind == "self_service":
         reasons += locked.verified
-    if at.channel not in action.channels:
+    if at.channel not in action.channels and at.moment.cause == "contact":
         reasons += (_CHANNEL,)
+    if action.route != DESK or action.answered_on or action.caps or at.moment.asked:
+        reasons += _reachable(action, at, policy)
     if not fit.probability > 0.0:
         reasons += (fit.reason,)
-    elif action.kind == "offer" and not action.score(fit) > action.cost:
-        reasons += (_NOT_WORTH_IT,)
+    elif action.kind == "offer":
+        if not worth.score > action.cost:
+            reasons += (_NOT_WORTH_IT,)
+        elif not worth.uplift > action.cost:
+            reasons += (_NO_UPLIFT,)
+        if at.moment.held_out:
+            reasons += (_HELD_OUT,)
     return reasons
+
+
+@dataclass(frozen=True, slots=True)
+class Worth:
+    """P x C x V x L, and the same of what P is above the rate at which it happens by itself."""
+
+    score: float
+    uplift: float
+
+
+def _reachable(action: Action, at: Situation, policy: Policy) -> tuple[Reason, ...]:
+    """Whether it can and may reach this person now."""
+    moment = at.moment
+    reasons: tuple[Reason, ...] = ()
+    if moment.asked and moment.asked != action.name:
+        reasons += (_NOT_ASKED,)
+    if action.route not in moment.routes:
+        reasons += (Reason("route_unavailable", f"They cannot be reached by {action.route} now."),)
+    reasons += consent_gate(action, moment.consents)
+    for hours in (action.hours, policy.hours.get(action.route)):
+        closed = hours.closed(at.now, moment.zones or (policy.zone,), moment.country) if hours is not None else ""
+        if closed and action.kind != "safety" and _HOURS[closed] not in reasons:
+            reasons += (_HOURS[closed],)
+    reasons += _capped(action, at, policy)
+    if action.answered_on and not moment.agents.get(action.answered_on, 0) > 0:
+        reasons += (Reason("no_agent", f"Nobody is free to answer on {action.answered_on}."),)
+    if moment.fired_at is not None:
+        good_for = timedelta(milliseconds=action.trigger.after_ms + action.expires_ms)
+        if at.now - moment.fired_at > good_for:
+            reasons += (_EXPIRED,)
+    if action.offers is not None and not offers_of(action, at):
+        reasons += (_NO_OFFER,)
+    return reasons
+
+
+def consent_gate(action: Action, consents: dict[str, bool]) -> tuple[Reason, ...]:
+    """A sale over a route that reaches somebody who is not there needs a consent that was given; any other action is
+    stopped by one that was withdrawn. Safety is never stopped. A consent for the channel counts before one for all."""
+    if action.kind == "safety":
+        return ()
+    purpose = action.consented_for
+    said = consents.get(f"{purpose}/{action.route}", consents.get(purpose))
+    if said is False:
+        return (Reason("consent_withdrawn", f"Their consent to {purpose} by {action.route} was withdrawn."),)
+    if said is None and action.is_sale and action.route in PUSHED:
+        return (Reason("consent_unknown", f"Nobody has given consent to {purpose} by {action.route}."),)
+    return ()
+
+
+def offers_of(action: Action, at: Situation) -> tuple[object, ...]:
+    """The offers of the catalogue that this action would show."""
+    wanted = action.offers
+    if wanted is None:
+        return ()
+    fitting = [one for one in at.moment.offers if not wanted.category or one.category == wanted.category]
+    return tuple(fitting[: wanted.most])
+
+
+def _capped(action: Action, at: Situation, policy: Policy) -> tuple[Reason, ...]:
+    """The caps that are reached. Safety has none."""
+    if action.kind == "safety":
+        return ()
+    found: tuple[Reason, ...] = ()
+    everyone = at.moment.everyone.get(action.name, ())
+    place = 0
+    for cap in caps_of(action, policy):
+        if cap.of == "everyone":
+            count = everyone[place] if place < len(everyone) else 0
+            place += 1
+        else:
+            count = _count(action, cap, at)
+        if count >= cap.most:
+            found += (
+                Reason(f"cap_{cap.of}", _CAP_TEXT[cap.of].format(most=cap.most, route=action.route, span=_span(cap.per_ms))),
+            )
+    return found
+
+
+_CAP_TEXT: Final = {
+    "action": "They got it {most} times in {span} already.",
+    "route": "They were reached by {route} {most} times in {span} already.",
+    "kind": "They got {most} actions of this kind in {span} already.",
+    "everyone": "It went out {most} times in {span} already, to everyone together.",
+}
+
+
+def caps_of(action: Action, policy: Policy) -> tuple[Cap, ...]:
+    """The caps of an action: its own and those of the policy."""
+    if not policy.caps:
+        return action.caps
+    own = [
+        cap
+        for kinds, routes, cap in policy.caps
+        if (not kinds or action.kind in kinds) and (not routes or action.route in routes)
+    ]
+    return (*action.caps, *own)
+
+
+def _count(action: Action, cap: Cap, at: Situation) -> int:
+    since = at.now - timedelta(milliseconds=cap.per_ms)
+    count = 0
+    for before in at.moment.before:
+        if before.at <= since:
+            continue
+        if cap.of == "action":
+            count += before.action == action.name
+        elif cap.of == "route":
+            count += before.route == action.route
+        else:
+            count += before.kind == action.kind
+    return count
+
+
+def _span(milliseconds: int) -> str:
+    for unit, size in (("days", 86_400_000), ("hours", 3_600_000), ("minutes", 60_000)):
+        if milliseconds % size == 0 and milliseconds > size:
+            return f"{milliseconds // size} {unit}"
+    return {86_400_000: "a day", 3_600_000: "an hour", 60_000: "a minute"}.get(milliseconds, f"{milliseconds // 1000} s")

@@ -1,0 +1,88 @@
+"""The chance that an action works, as a Beta posterior of the action in its context, drawn to the action, drawn to what was
+declared; and the same of people to whom nothing was offered, which shows what happens by itself.
+
+How far contexts of one action differ is not known: CONTEXT_STRENGTH says how many outcomes the action's own rate is worth in
+each context (an assumption; at 50, a context with 50 outcomes counts half by its own). A declared chance is worth
+DECLARED_STRENGTH outcomes.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import msgspec
+
+from firstring.contact import Value
+
+DECLARED_STRENGTH: Final = 20.0
+CONTEXT_STRENGTH: Final = 50.0
+_JOIN: Final = "\x1f"
+
+
+class Tally(Value, frozen=True):
+    """How often something was tried, and how often it worked."""
+
+    tried: float = 0.0
+    worked: float = 0.0
+
+
+class Learned(Value, frozen=True):
+    """What was learned up to a moment: version, tallies by action, by action and context, and of people who were held out.
+
+    model: a logistic model in place of the Beta posteriors, where it was shown to be better (logistic.Fitted).
+    """
+
+    version: str = "unlearned"
+    actions: dict[str, Tally] = msgspec.field(default_factory=dict)
+    contexts: dict[str, Tally] = msgspec.field(default_factory=dict)
+    held_out: dict[str, Tally] = msgspec.field(default_factory=dict)
+
+
+UNLEARNED: Final = Learned()
+
+
+class Beta(NamedTuple):
+    """A Beta distribution."""
+
+    alpha: float
+    beta: float
+
+    @property
+    def mean(self) -> float:
+        return self.alpha / (self.alpha + self.beta)
+
+
+_NONE: Final = Tally()
+
+
+def key_of(action: str, context: str) -> str:
+    """The key of a tally of an action in a context."""
+    return f"{action}{_JOIN}{context}"
+
+
+def action_of(key: str) -> tuple[str, str]:
+    """(action, context) of such a key."""
+    action, _, context = key.partition(_JOIN)
+    return action, context
+
+
+def chance_of(learned: Learned, action: str, context: str, declared: float) -> Beta:
+    """The posterior of an action's chance in a context. declared: in (0, 1], what it was said to be."""
+    return _posterior(declared, learned.actions.get(action, _NONE), learned.contexts.get(key_of(action, context), _NONE))
+
+
+def base_of(learned: Learned, action: str, declared: float) -> float:
+    """The mean of the rate at which it happens to those who were held out."""
+    tally = learned.held_out.get(action, _NONE)
+    return (DECLARED_STRENGTH * declared + tally.worked) / (DECLARED_STRENGTH + tally.tried)
+
+
+def _posterior(declared: float, of_action: Tally, of_context: Tally) -> Beta:
+    known = DECLARED_STRENGTH + of_action.tried
+    mean = (DECLARED_STRENGTH * declared + of_action.worked) / known
+    mean = min(max(mean, 1e-4), 1.0 - 1e-4)
+    # The action's rate is itself uncertain: the fewer its outcomes, the less it says about a context.
+    strength = 1.0 / (1.0 / CONTEXT_STRENGTH + 1.0 / known)
+    alpha = strength * mean + of_context.worked
+    beta = strength * (1.0 - mean) + of_context.tried - of_context.worked
+    return Beta(alpha, beta)
