@@ -61,6 +61,24 @@ EVENTS_WAITING: Final = 50_000
 TOUCHES_SHOWN: Final = 5
 """Touches of a journey that people see, newest first."""
 
+# --- stitching ---------------------------------------------------------------------------------------------------
+KNOWN_FOR_S: Final = 30 * 86_400
+"""How long a visitor who signed in, and did not sign out, counts as that user."""
+STITCH_REACH: Final = 1_000
+"""Events of a visitor, each way, that a sign-in reaches: a late one costs no more than that."""
+STITCH_LOOK_BACK: Final = 20
+"""Marks of a visitor (sign-ins, claims, clicks) by which it is told who is there."""
+VISITORS_LOCKED: Final = 500
+"""Visitors that one transaction locks one by one; with more of them it waits for all others that stitch."""
+TYPED_DAYS: Final = 14
+"""How long a number or address that a visitor typed is kept."""
+TYPED_PER_VISITOR: Final = 8
+"""Numbers and addresses kept of one visitor, the newest."""
+TYPED_VISITORS: Final = 4
+"""Visitors who typed one number, the latest, whose events are read when it calls."""
+CLICK_DAYS: Final = 30
+"""How long a link in a mail tells who opened it."""
+
 # --- patterns ----------------------------------------------------------------------------------------------------
 PATTERN_FILE_CHARS: Final = 200_000
 """One file of patterns, in characters."""
