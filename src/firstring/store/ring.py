@@ -115,8 +115,8 @@ class RingStore:
                 timeout=timeout_s,
             )
         assert row is not None
-        touches, issues_cut = _touches(keys, row["touches"] or (), row["issues"] or ())
-        records = [_record(keys, found, by_key) for found in row["records"] or ()]
+        touches, issues_cut = touches_of(keys, row["touches"] or (), row["issues"] or ())
+        records = [record_read(keys, found, by_key) for found in row["records"] or ()]
         return Read(
             records=tuple(record for record in records if not record.enriched),
             enrichments=tuple(record for record in records if record.enriched),
@@ -301,7 +301,8 @@ def _distinct(agents: list[int] | None, versions: list[int] | None, free: list[d
             yield agent_id, version, since
 
 
-def _record(keys: Any, row: asyncpg.Record, by_key: dict[bytes, Identifier]) -> RecordRead:
+def record_read(keys: Any, row: asyncpg.Record, by_key: dict[bytes, Identifier]) -> RecordRead:
+    """A record out of its row; by_key: the identifiers that it may have matched."""
     matched = [by_key[key] for key in row["matched"] or () if key in by_key]
     fields = keys.open(row["wrapped_key"], row["sealed"]) or {}
     return RecordRead(
@@ -330,7 +331,7 @@ def chosen_fields(keys: TenantKeys, fields: Mapping[str, Any], choices: Sequence
     return tuple(sorted(field for field, one in named if field in fields and choice(keys, field, fields[field]) == one))
 
 
-def _touches(keys: Any, recent: Sequence[Any], issues: Sequence[Any]) -> tuple[tuple[TouchRead, ...], tuple[int, ...]]:
+def touches_of(keys: Any, recent: Sequence[Any], issues: Sequence[Any]) -> tuple[tuple[TouchRead, ...], tuple[int, ...]]:
     """Touches and issue events, each once, newest first; and the persons whose issues were too many to read."""
     counts: dict[int, int] = {}
     for row in issues:
