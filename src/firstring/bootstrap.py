@@ -14,6 +14,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import structlog
@@ -43,13 +44,14 @@ from firstring.dispatch import Dispatcher
 from firstring.errors import BadInput, FirstringError
 from firstring.identity.caller.weights import Weights
 from firstring.identity.golden.rules import RULES_FILE, rules_from_file
+from firstring.nextbest.delivery import Delivery
 from firstring.nextbest.library import BUILT_IN
 from firstring.observe import Metrics
 from firstring.ports import Clock, Ids, SystemClock, SystemIds
 from firstring.routing.policy import RoutingPolicy, policy_from_toml
 from firstring.settings import Settings
 from firstring.store.contacts import Contacts
-from firstring.store.database import Database, Tenant
+from firstring.store.database import Connection, Database, Tenant
 from firstring.store.identity.arrivals import Arrivals
 from firstring.store.identity.hygiene import Hygiene
 from firstring.store.journey.intake import EventIntake
@@ -171,7 +173,7 @@ async def running(
             flow=EventFlow(settings, metrics, clock.monotonic_s),
             timers=timers,
             contacts=contacts,
-            web=WebChannel(database, clock, Pages(database, clock), delivery_log, still_allowed),
+            web=WebChannel(database, clock, Pages(database, clock), delivery_log, _still_allowed),
             decider=decider,
             models=models,
             metrics=metrics,
@@ -221,6 +223,10 @@ async def running(
         finally:
             services.stopping = True
             pops.close()
+
+
+async def _still_allowed(_connection: Connection, _tenant: Tenant, _delivery: Delivery, _now: datetime) -> str | None:
+    return None
 
 
 @contextlib.contextmanager

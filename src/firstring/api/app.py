@@ -26,6 +26,7 @@ from firstring.api.persons import PersonsController
 from firstring.api.review import ReviewController
 from firstring.api.services import Services
 from firstring.api.voice import ROUTE_WAIT_MAX_MS, VoiceController
+from firstring.api.web import WebDoor
 from firstring.channels.deadline import by_deadline
 from firstring.errors import Retryable
 from firstring.observe import Metrics
@@ -45,6 +46,7 @@ def create_app(
     app = Litestar(
         route_handlers=[
             *Door(services, state.tokens).handlers(),
+            *WebDoor(services, state.tokens).handlers(),
             RejectedController,
             OperatingController,
             VoiceController,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from firstring.api.ingest.flow import EventFlow
 from firstring.channels.calls import Calls
+from firstring.channels.web.channel import WebChannel
 from firstring.contact import Decision
 from firstring.decide import Decider, Models
 from firstring.errors import BadInput
@@ -36,6 +37,7 @@ class Services:
     flow: EventFlow
     timers: Timers
     contacts: Contacts
+    web: WebChannel
     decider: Decider
     models: Models
     metrics: Metrics

@@ -155,6 +155,7 @@ class Pops:
     def close(self) -> None:
         """Ends all streams: the browsers connect again, to whatever serves them then."""
         self._closed = True
+        self._services.web.pages.close()
         for task in tuple(self._tasks):
             task.cancel()
         open_ones: list[AgentDesk | Board] = [*self._desks.values(), *self._boards.values()]

@@ -1,0 +1,49 @@
+"""The web as a channel: what a page asks for, answered for the visitor that it proved to be."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any
+
+from firstring.channels.delivery_log import DeliveryLog
+from firstring.channels.web.pages import Pages, shown_to_page
+from firstring.ports import Clock
+from firstring.store.database import Database, Tenant
+from firstring.store.delivery import Answer, StillAllowed, Visitor, answer, show
+
+
+class WebChannel:
+    """One for each process. log: tells what became of actions."""
+
+    def __init__(
+        self, database: Database, clock: Clock, pages: Pages, log: DeliveryLog, still_allowed: StillAllowed
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self.pages = pages
+        self._log = log
+        self._still_allowed = still_allowed
+
+    async def listen(self, tenant: Tenant, visitor: Visitor) -> AsyncIterator[bytes]:
+        """Server-sent events for one page."""
+        return await self.pages.messages(tenant, visitor)
+
+    async def waiting(self, tenant: Tenant, visitor: Visitor) -> list[dict[str, Any]]:
+        """What waits, for a page that asks now and then."""
+        return [shown_to_page(one) for one in await self.pages.waiting(tenant, visitor)]
+
+    async def show(self, tenant: Tenant, visitor: Visitor, delivery_id: uuid.UUID) -> dict[str, Any]:
+        """May this page show it now? With its content where it may, else why not."""
+        async with self._database.transaction(tenant.tenant_id) as connection:
+            shown = await show(connection, tenant, visitor, delivery_id, self._clock.now(), self._still_allowed)
+        if shown.delivery is None:
+            return {"show": False, "why": shown.why}
+        self._log.soon(tenant)
+        return {"show": True, "content": shown.delivery.content}
+
+    async def answer(self, tenant: Tenant, visitor: Visitor, delivery_id: uuid.UUID, what: Answer) -> None:
+        """The customer's answer. Raises as store.delivery.answer."""
+        async with self._database.transaction(tenant.tenant_id) as connection:
+            await answer(connection, tenant, visitor, delivery_id, what, self._clock.now())
+        self._log.soon(tenant)
