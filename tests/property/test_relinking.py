@@ -13,6 +13,7 @@ from tests.store_people import people
 from firstring.bulk.versions.relinking import relink
 from firstring.bulk.versions.storelink import FROZEN, Gathering, Opened, Stored
 from firstring.identity.comparison.columns import compared, table_of
+from firstring.identity.comparison.shelf import Shelf
 from firstring.identity.comparison.statistics import Statistics
 from firstring.identity.model.model import Model
 from firstring.identity.persons.linking import COPIES, Entry, Linked, content_of, link
@@ -25,6 +26,7 @@ class _Version:
     def __init__(self, model: Model, statistics: Statistics) -> None:
         self.model, self.statistics, self.log_odds = model, statistics, float(np.log(19))
         self.scored: dict[int, float] = {}
+        self.shelf = Shelf(statistics)
 
 
 def _opened(seed: int, count: int, copies: int) -> list[Opened]:

@@ -38,7 +38,8 @@ COLUMNS: Final = (*SINGLE, *SEVERAL)
 EITHER_ORDER: Final = {"names": ("root", "family"), "sounds": ("given_sound", "family_sound")}
 EITHER_NAME: Final = {"name_initial": ("initial", "family_initial"), "name_sound": ("given_sound", "family_sound")}
 """Parts of keys that are said of the given name and of the family name: a record has both, whichever is written where."""
-_NAMED_LETTERS: Final = 4
+NAMED_LETTERS: Final = 4
+"""Letters of a name that are looked for in e-mail addresses."""
 
 
 def compared(fields: Mapping[str, Any], attributes: Mapping[str, str] | None = None) -> dict[str, tuple[str, ...]]:
@@ -208,7 +209,7 @@ class Table:
                 self._derived[name] = self._email_names()
             else:
                 base, derive = DERIVED[name]
-                self._derived[name] = _derive(self.columns[base], derive)
+                self._derived[name] = derived(self.columns[base], derive)
         return self._derived[name]
 
     def has(self, name: str) -> bool:
@@ -299,7 +300,7 @@ class Table:
                 there = np.flatnonzero((local.codes[:, slot] >= 0) & (named.codes[:, 0] >= 0))
                 pairs = local.codes[there, slot].astype(np.int64) << 32 | named.codes[there, 0]
                 distinct, inverse = np.unique(pairs, return_inverse=True)
-                letters = [value[:_NAMED_LETTERS] for value in named.values]
+                letters = [value[:NAMED_LETTERS] for value in named.values]
                 inside = [letters[pair & 0xFFFFFFFF] in local.values[pair >> 32] for pair in distinct.tolist()]
                 found[there] |= np.array(inside, bool)[inverse]
             self._named[name] = found
@@ -418,13 +419,20 @@ def slots_of(
     return found
 
 
+def rarest(column: str, values: Sequence[str], statistics: Statistics) -> list[str]:
+    """The SLOTS rarest values of a column by octave, ties by text: those that take part in a comparison."""
+    bands = dict(zip(values, statistics.bands(column, values).tolist(), strict=True))
+    return sorted(values, key=lambda value: (-bands[value], value))[:SLOTS]
+
+
 def counted(codes: Codes, values: list[str]) -> Column:
     """A column whose values are counted."""
     held = codes[codes >= 0]
     return Column(codes, values, np.bincount(held, minlength=len(values)).astype(np.int64))
 
 
-def _derive(column: Column, derive: Callable[[str], str]) -> Column:
+def derived(column: Column, derive: Callable[[str], str]) -> Column:
+    """The column of what is derived of each value ("" for none); no record has a value twice."""
     code_of: dict[str, int] = {}
     mapped = np.full(len(column.values) + 1, -1, np.int32)
     for place, value in enumerate(column.values):

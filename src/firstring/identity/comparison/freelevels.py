@@ -77,15 +77,15 @@ def compared_freely(
         name = test.column or comparison.columns[0]
         found = np.zeros(len(left), bool)
         if table.has(name):
-            found = _passed(test, table.column(name), table.bands(name), left, right, bands)
+            found = _passed(test, table, name, left, right, bands)
         passed.append(found)
     return stated, bands, passed
 
 
 def _passed(
-    test: LevelTest, column: Column, band_of: NDArray[np.uint8], left: NDArray[np.int64], right: NDArray[np.int64],
-    bands: NDArray[np.uint8],
-) -> NDArray[np.bool_]:  # fmt: skip
+    test: LevelTest, table: Table, name: str, left: NDArray[np.int64], right: NDArray[np.int64], bands: NDArray[np.uint8]
+) -> NDArray[np.bool_]:
+    column = table.column(name)
     ones, others = column.codes[left], column.codes[right]
     found = np.zeros(len(left), bool)
     for one in range(ones.shape[1]):
@@ -95,7 +95,7 @@ def _passed(
             equal = both & (here == there)
             found |= equal
             if not test.measure:
-                bands[equal] = np.maximum(bands[equal], band_of[here[equal]])
+                bands[equal] = np.maximum(bands[equal], table.bands_at(name, here[equal]))
                 continue
             rest = both & ~found
             found[rest] = _distinct(test, column, here[rest], there[rest])

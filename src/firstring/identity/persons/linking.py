@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firstring import limits
-from firstring.identity.comparison.columns import table_of
 from firstring.identity.comparison.levels import Patterns, patterns
+from firstring.identity.comparison.shelf import Shelf
 from firstring.identity.comparison.statistics import Statistics
 from firstring.identity.model.model import Model, score
 from firstring.identity.persons.clustering import LIKELY, Groups, Held, Rules, connected, grouped
@@ -39,7 +39,8 @@ _KEPT_SCORES: Final = 100_000
 class Version(Protocol):
     """What linking rests on. log_odds: of the threshold at which two records are one person.
 
-    scored: log-odds of patterns (see _log_odds) that were met lately; a few patterns are most of all pairs.
+    shelf: records compared lately. scored: log-odds of patterns (see _log_odds) that were met lately; a few patterns are
+    most of all pairs.
     """
 
     @property
@@ -49,6 +50,8 @@ class Version(Protocol):
     @property
     def log_odds(self) -> float: ...
     @property
+    def shelf(self) -> Shelf: ...
+    @property
     def scored(self) -> dict[int, float]: ...
 
 
@@ -56,12 +59,13 @@ class Entry(NamedTuple):
     """A record that takes part.
 
     content: digest of its values; order: what stands after the content in the canonical order, unique among equal
-    contents. keys: each begins with its tag (`linkkeys.tags`).
+    contents. values: None for one whose content stands on the version's shelf. keys: each begins with its tag
+    (`linkkeys.tags`).
     """
 
     content: bytes
     order: bytes
-    values: Values
+    values: Values | None
     keys: Sequence[bytes]
 
 
@@ -250,7 +254,15 @@ def _compared(
     if not len(left):
         return np.zeros(0, np.int64), np.zeros(0)
     there = np.unique(np.concatenate((left, right)))
-    table = table_of([rows[row].values for row in there.tolist()], version.statistics)
+    shelf = version.shelf
+    contents = []
+    for row in there.tolist():
+        content, _, values, _ = rows[row]
+        if content not in shelf:
+            assert values is not None, "what has no values is on the shelf"
+            shelf.put(content, values)
+        contents.append(content)
+    table = shelf.table(contents)
     found = patterns(version.model.comparisons(), table, np.searchsorted(there, left), np.searchsorted(there, right))
     distinct, place = np.unique(found.astype(np.uint64) << np.uint64(1) | by_profile, return_inverse=True)
     return found, _log_odds(distinct, version)[place]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import product
 from typing import Final, NamedTuple, TypeAlias
 
-from firstring.identity.comparison.columns import DERIVED, EITHER_NAME, EITHER_ORDER, SEVERAL, SLOTS
+from firstring.identity.comparison.columns import DERIVED, EITHER_NAME, EITHER_ORDER, SEVERAL, SLOTS, rarest
 from firstring.identity.comparison.spec import BlockingKey, Spec
 from firstring.identity.comparison.statistics import Statistics
 
@@ -149,9 +149,3 @@ def _derived(name: str, statistics: Statistics | None) -> _Texts:
         return tuple([text for value in stated if (text := derive(value))])
 
     return texts
-
-
-def rarest(column: str, values: Sequence[str], statistics: Statistics) -> list[str]:
-    """The SLOTS rarest values of a column by octave, ties by text: those that take part in a comparison."""
-    bands = dict(zip(values, statistics.bands(column, values).tolist(), strict=True))
-    return sorted(values, key=lambda value: (-bands[value], value))[:SLOTS]

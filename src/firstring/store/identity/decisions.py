@@ -317,7 +317,9 @@ async def _likely_across(
     context = await linking_context(connection, tenant, now)
     if context is None:
         raise BadInput("no_model", "Records are not linked by a model yet.", hint="Train one: firstring train --store.")
-    entries = await entries_of(connection, tenant, [one.part for one in there.values() if not one.part.is_copy])
+    entries = await entries_of(
+        connection, tenant, context.active, [one.part for one in there.values() if not one.part.is_copy]
+    )
     most = bounds(context.active.model.spec)
     keys = {key for record, entry in entries.items() if record in apart for key in entry.keys}
     rows = await connection.fetch(sql("linking", "holders"), tenant.tenant_id, list(keys), max(most) + 1)

@@ -7,11 +7,11 @@ of the record alone, whatever came before it.
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from firstring.identity.comparison.columns import compared
+from firstring.identity.comparison.shelf import Shelf
 from firstring.identity.persons.linking import Entry, content_of
 from firstring.identity.persons.linkkeys import COPY_TAG, Values
 from firstring.store.database import Connection, Tenant
@@ -22,7 +22,7 @@ from firstring.store.seal import TenantKeys
 LINK_KEY_BYTES: Final = 12
 COPY_KEY_BYTES: Final = 21
 _INDEX_BYTES: Final = LINK_KEY_BYTES - 1
-_KEPT_RECORDS: Final = 20_000
+_KEPT_RECORDS: Final = 60_000
 """Opened records that a process keeps of a tenant: about 1 kB each."""
 
 
@@ -99,70 +99,90 @@ async def parts_of(connection: Connection, tenant: Tenant, records: Iterable[int
 
 
 class Opened:
-    """The values of records by id, as long as their content is the same; the oldest go first."""
+    """What records of a tenant hold, by id, as long as it stands on the shelf of a version."""
 
-    def __init__(self) -> None:
-        self._kept: OrderedDict[int, tuple[bytes, Values, bytes]] = OrderedDict()
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf = shelf
+        self._kept: dict[int, tuple[bytes, bytes, bytes]] = {}
 
     @classmethod
-    def of(cls, tenant: Tenant) -> Opened:
+    def of(cls, tenant: Tenant, active: ActiveModel) -> Opened:
         """What this process keeps of a tenant."""
-        kept: Opened = tenant.kept.setdefault("opened", cls())
+        kept: Opened | None = tenant.kept.get("opened")
+        if kept is None or kept._shelf is not active.shelf:
+            kept = tenant.kept["opened"] = cls(active.shelf)
         return kept
 
-    def get(self, record_id: int, content_key: bytes) -> tuple[Values, bytes] | None:
-        """(values, content) of a record; None where it is not known, or was something else."""
+    def make_room(self) -> None:
+        """Forgets everything where it has become much. Not in the midst of a change, which rests on it."""
+        if len(self._shelf) > _KEPT_RECORDS or len(self._kept) > 2 * _KEPT_RECORDS:
+            self._shelf.clear()
+            self._kept.clear()
+
+    def content(self, record_id: int, content_key: bytes) -> bytes | None:
+        """What a record holds; None where that is not known, or was something else."""
         found = self._kept.get(record_id)
-        if found is None or found[0] != content_key:
+        return found[1] if found is not None and found[0] == content_key and found[1] in self._shelf else None
+
+    def entry(self, record_id: int, content_key: bytes) -> Entry | None:
+        """A record as it is compared with others, without keys; None where it is not known, or was something else."""
+        found = self._kept.get(record_id)
+        if found is None or found[0] != content_key or found[1] not in self._shelf:
             return None
-        self._kept.move_to_end(record_id)
-        return found[1:]
+        return Entry(found[1], found[2], None, ())
 
-    def put(self, record_id: int, content_key: bytes, values: Values, content: bytes) -> None:
-        self._kept[record_id] = (content_key, values, content)
-        self._kept.move_to_end(record_id)
-        if len(self._kept) > _KEPT_RECORDS:
-            self._kept.popitem(last=False)
+    def __contains__(self, record_id: int) -> bool:
+        return record_id in self._kept
+
+    def put(self, record_id: int, content_key: bytes, external_key: bytes, values: Values, content: bytes) -> None:
+        self._kept[record_id] = (content_key, content, external_key)
+        self._shelf.put(content, values)
 
 
-async def entries_of(connection: Connection, tenant: Tenant, parts: Iterable[Part]) -> dict[int, Entry]:
+async def entries_of(connection: Connection, tenant: Tenant, active: ActiveModel, parts: Iterable[Part]) -> dict[int, Entry]:
     """Records as they take part in linking; opens those that this process has not seen lately."""
-    opened = Opened.of(tenant)
+    opened = Opened.of(tenant, active)
     found: dict[int, Entry] = {}
     closed: dict[int, Part] = {}
     for part in parts:
-        known = opened.get(part.record_id, part.content_key)
-        if known is None:
+        content = opened.content(part.record_id, part.content_key)
+        if content is None:
             closed[part.record_id] = part
         else:
-            found[part.record_id] = Entry(known[1], part.external_key, known[0], part.keys)
-    if closed:
-        for row in await connection.fetch(sql("linking", "sealed"), tenant.tenant_id, list(closed)):
-            part = closed[row["record_id"]]
-            values = compared(_fields(tenant.keys, row))
-            content = content_of(values)
-            opened.put(part.record_id, part.content_key, values, content)
-            found[part.record_id] = Entry(content, part.external_key, values, part.keys)
+            found[part.record_id] = Entry(content, part.external_key, None, part.keys)
+    for record, values in (await values_of(connection, tenant, closed)).items():
+        part, content = closed[record], content_of(values)
+        opened.put(record, part.content_key, part.external_key, values, content)
+        found[record] = Entry(content, part.external_key, None, part.keys)
     return found
 
 
-async def candidates_of(connection: Connection, tenant: Tenant, records: Collection[int]) -> dict[int, Entry]:
-    """Records as they are compared with others, without their keys; those that are not there are left out."""
+async def values_of(connection: Connection, tenant: Tenant, records: Collection[int]) -> dict[int, Values]:
+    """What is compared of records; nothing of one whose data key was destroyed."""
     if not records:
         return {}
-    opened = Opened.of(tenant)
+    rows = await connection.fetch(sql("linking", "sealed"), tenant.tenant_id, list(records))
+    return {record: compared(tenant.keys.open(wrapped, sealed) or {}) for record, wrapped, sealed in rows}
+
+
+async def candidates_of(
+    connection: Connection, tenant: Tenant, active: ActiveModel, records: Collection[int]
+) -> dict[int, Entry]:
+    """Records as they are compared with others, without their keys; those that are not there are left out."""
+    opened = Opened.of(tenant, active)
     found: dict[int, Entry] = {}
-    for row in await connection.fetch(sql("linking", "candidates"), tenant.tenant_id, list(records)):
-        record_id, external_key, content_key, wrapped_key, sealed = row
-        known = opened.get(record_id, content_key)
-        if known is None:
+    known = [record for record in records if record in opened]
+    if known:
+        for record, content_key in await connection.fetch(sql("linking", "as_they_are"), tenant.tenant_id, known):
+            entry = opened.entry(record, content_key)
+            if entry is not None:
+                found[record] = entry
+    closed = [record for record in records if record not in found]
+    if closed:
+        for row in await connection.fetch(sql("linking", "candidates"), tenant.tenant_id, closed):
+            record, external_key, content_key, wrapped_key, sealed = row
             values = compared(tenant.keys.open(wrapped_key, sealed) or {})
-            known = values, content_of(values)
-            opened.put(record_id, content_key, *known)
-        found[record_id] = Entry(known[1], external_key, known[0], ())
+            content = content_of(values)
+            opened.put(record, content_key, external_key, values, content)
+            found[record] = Entry(content, external_key, None, ())
     return found
-
-
-def _fields(keys: TenantKeys, row: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The fields of a sealed record; nothing of one whose data key was destroyed."""
-    return keys.open(row["wrapped_key"], row["sealed"]) or {}

@@ -19,12 +19,14 @@ from firstring.store.database import Connection, Tenant
 from firstring.store.identity.copies import Followed, Ranking, Region, follow, ranking
 from firstring.store.identity.linkindex import (
     LINK_KEY_BYTES,
+    Opened,
     Part,
     candidates_of,
     copy_prefix,
     entries_of,
     link_state,
     parts_of,
+    values_of,
 )
 from firstring.store.identity.linkwrite import Arrival, Relinked
 from firstring.store.identity.models import ActiveModel, model_of
@@ -155,6 +157,7 @@ class _Relinking:
         self._component: dict[int, int | None] = {}
 
     async def run(self, now: datetime) -> Relinked:
+        Opened.of(self._tenant, self._active).make_room()
         await self._take_part()
         reached = await self._reached()
         self._alone -= {record for pair in self._decided.must for record in pair}
@@ -201,11 +204,11 @@ class _Relinking:
             else:
                 self._rekeyed[record] = (part, [part.copy_key], True)
                 self._following.setdefault(part.copy_key[:LINK_KEY_BYTES], []).append(record)
-        for record, entry in (await entries_of(self._connection, self._tenant, gains.values())).items():
+        for record, values in (await values_of(self._connection, self._tenant, gains)).items():
             part = gains[record]
-            state = link_state(self._tenant.keys, self._active, entry.values, part.external_key)
+            state = link_state(self._tenant.keys, self._active, values, part.external_key)
             self._rekeyed[record] = (part, [*state.keys, part.copy_key], False)
-            self._entries[record] = entry._replace(keys=state.keys)
+            self._entries[record] = Entry(state.content, part.external_key, values, state.keys)
 
     # --- what is reached ---------------------------------------------------------------------------------------
 
@@ -221,7 +224,7 @@ class _Relinking:
         reached |= {record for pair in self._decided.must for record in pair}
         carrying = await self._meet(touched, reached)
         candidates = {record for records in carrying.values() for record in records} - self._entries.keys()
-        found = await candidates_of(self._connection, self._tenant, candidates)
+        found = await candidates_of(self._connection, self._tenant, self._active, candidates)
         if len(found) < len(candidates):  # keys of records that went while the version was rolled in count, no more
             there = found.keys() | self._entries.keys()
             carrying = {key: [record for record in records if record in there] for key, records in carrying.items()}
@@ -284,7 +287,7 @@ class _Relinking:
             self._current[record] = part.person_id
         for record in self._gone:
             self._current.pop(record, None)
-        region = await entries_of(self._connection, self._tenant, parts.values())
+        region = await entries_of(self._connection, self._tenant, self._active, parts.values())
         region.update({record: entry for record, entry in self._entries.items() if record not in self._alone})
         return region
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from firstring.identity.persons.linkkeys import Values
 from firstring.store.database import Connection, Tenant
 from firstring.store.identity.linkindex import LinkState, Opened, Part
+from firstring.store.identity.models import ActiveModel
 from firstring.store.queries import sql
 
 
@@ -83,11 +84,11 @@ async def note_persons(
         await connection.execute(sql("records", "note_change"), tenant.tenant_id, kinds, stays, others, cause, now)
 
 
-def remember(tenant: Tenant, arrivals: Mapping[int, Arrival]) -> None:
+def remember(tenant: Tenant, active: ActiveModel, arrivals: Mapping[int, Arrival]) -> None:
     """Keeps the values of records that were just written: their neighbours may come next. Wrong ones are never found."""
-    opened = Opened.of(tenant)
+    opened = Opened.of(tenant, active)
     for record, one in arrivals.items():
-        opened.put(record, one.content_key, one.values, one.state.content)
+        opened.put(record, one.content_key, one.external_key, one.values, one.state.content)
 
 
 async def _rekey(connection: Connection, tenant: Tenant, rekeyed: Mapping[int, tuple[Part, list[bytes], bool]]) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from firstring.errors import BadInput
+from firstring.identity.comparison.shelf import Shelf
 from firstring.identity.comparison.statistics import Statistics
 from firstring.identity.model.model import Model, as_json, from_json
 from firstring.identity.persons.linkkeys import KeyMaker
@@ -32,7 +33,7 @@ class ActiveModel(msgspec.Struct, frozen=True):
     """One version: what decides which records are one person. threshold: a probability; log_odds: the same in nats.
 
     keys makes the linking keys of a record; heads: the tag of each, and the domain of its blind index. Both out of the
-    rest, as is scored: log-odds of patterns (identity/persons/linking).
+    rest, as are shelf and scored: records and log-odds of patterns that were met lately (identity/persons/linking).
     """
 
     model_id: int
@@ -43,6 +44,7 @@ class ActiveModel(msgspec.Struct, frozen=True):
     log_odds: float
     keys: KeyMaker
     heads: list[tuple[bytes, str]]
+    shelf: Shelf
     scored: dict[int, float] = {}
 
 
@@ -113,4 +115,5 @@ def _opened(tenant: Tenant, model_id: int, row: Any) -> ActiveModel:
     model = from_json(row["model"])
     keys = KeyMaker(model.spec, statistics)
     heads = [(bytes((tag,)), "link:" + "+".join(key.parts)) for key, tag in zip(keys.keys, keys.tags, strict=True)]
-    return ActiveModel(model_id, row["version"], model, statistics, threshold, odds, keys, heads)
+    shelf = Shelf(statistics, tuple(model.spec.attributes))
+    return ActiveModel(model_id, row["version"], model, statistics, threshold, odds, keys, heads, shelf)

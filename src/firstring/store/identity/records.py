@@ -253,7 +253,7 @@ async def _apply_linked(
         for record in moving:
             stored[record] = (relinked.person_of[record], *relinked.link_keys[record])
     await _write(connection, tenant, in_source, incoming, incoming.keys() - before.keys(), stored, now)
-    remember(tenant, arrivals)
+    remember(tenant, context.active, arrivals)
     return await write_relinked(connection, tenant, relinked, moving.keys(), cause, now) if relinked else (0, 0)
 
 

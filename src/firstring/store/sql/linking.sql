@@ -75,6 +75,9 @@ where x.holders > 0
 select record_id, external_key, content_key, wrapped_key, sealed from record
 where tenant_id = $1 and record_id = any ($2::bigint[])
 
+-- name: as_they_are
+select record_id, content_key from record where tenant_id = $1 and record_id = any ($2::bigint[])
+
 -- name: sealed
 select record_id, wrapped_key, sealed from record where tenant_id = $1 and record_id = any ($2::bigint[])
 

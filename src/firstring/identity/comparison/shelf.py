@@ -1,0 +1,209 @@
+"""Records kept in the form in which they are compared, from one small set of records to the next.
+
+Linking online compares a few records again and again with others. A table of each set would encode and derive their values
+anew; a shelf does it once for each content, and a table of any of its rows is a selection. The levels that come out are
+those of `columns.table_of` over the same records: codes are numbers for texts, and which number makes no difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from firstring.identity.comparison.columns import (
+    DERIVED,
+    NAMED_LETTERS,
+    SEVERAL,
+    SINGLE,
+    SLOTS,
+    Codes,
+    Column,
+    Hashes,
+    Table,
+    derived,
+    rarest,
+    value_hashes,
+)
+from firstring.identity.comparison.onecharacter import Sums, character_sums
+from firstring.identity.comparison.statistics import Statistics
+
+_DERIVED: Final = ("outward", "email_local")
+"""Derived columns that comparisons ask for, besides `home`."""
+_NAMES: Final = ("given", "family")
+"""Columns compared by their hashes, and looked for in e-mail addresses."""
+_NO_BAND: Final = 255
+_ROWS_FIRST: Final = 1_024
+_NO_COUNTS: Final = np.zeros(0, np.int64)
+
+
+class _Texts:
+    """The values of one column, by code, and what is known of each; made when first asked for, for new ones only."""
+
+    def __init__(self) -> None:
+        self.code_of: dict[Any, int] = {}
+        self.values: list[str] = []
+        self._made: dict[str, tuple[int, NDArray[Any]]] = {}
+        self._bands = np.zeros(0, np.uint8)
+
+    def code(self, text: str) -> int:
+        found = self.code_of.get(text)
+        if found is None:
+            found = self.code_of[text] = len(self.values)
+            self.values.append(text)
+        return found
+
+    def made(self, name: str, make: Callable[[Sequence[str]], NDArray[Any]]) -> NDArray[Any]:
+        """What `make` makes of all values, and then some room."""
+        done, found = self._made.get(name, (0, None))
+        size = len(self.values)
+        if found is None or done < size:
+            new = make(self.values[done:])
+            if found is None or size >= len(found):
+                room = np.zeros(2 * size, new.dtype)
+                if found is not None:
+                    room[:done] = found[:done]
+                found = room
+            found[done:size] = new
+            self._made[name] = size, found
+        return found
+
+    def bands_at(self, codes: NDArray[np.int32], statistics: Statistics, name: str) -> NDArray[np.uint8]:
+        """Each is looked up once."""
+        if len(self._bands) < len(self.values):
+            more = np.full(2 * len(self.values) - len(self._bands), _NO_BAND, np.uint8)
+            self._bands = np.concatenate((self._bands, more))
+        found = self._bands[codes]
+        unknown = np.unique(codes[found == _NO_BAND])
+        if len(unknown):
+            self._bands[unknown] = statistics.bands(name, [self.values[code] for code in unknown.tolist()])
+            found = self._bands[codes]
+        return found
+
+
+class Shelf:
+    """Rows by what they hold (`content`, of any kind that tells contents apart), under one version's statistics."""
+
+    def __init__(self, statistics: Statistics, attributes: Sequence[str] = ()) -> None:
+        """attributes: columns of free attributes that records may have."""
+        self.statistics = statistics
+        self._single = (*SINGLE, *attributes)
+        self._at: dict[str, slice] = {}
+        width = 0
+        for name in (*self._single, "home", "outward"):
+            self._at[name] = slice(width, width := width + 1)
+        for name in (*SEVERAL, "email_local"):
+            self._at[name] = slice(width, width := width + SLOTS)
+        self._named = {name: width + place for place, name in enumerate(_NAMES)}
+        self._width = width + len(_NAMES)
+        self.clear()
+
+    def clear(self) -> None:
+        """Takes everything down."""
+        self._texts = {name: _Texts() for name in self._at}
+        self._place_of: dict[bytes, int] = {}
+        self._codes = np.empty((_ROWS_FIRST, self._width), np.int32)
+
+    def __len__(self) -> int:
+        return len(self._place_of)
+
+    def __contains__(self, content: bytes) -> bool:
+        return content in self._place_of
+
+    def put(self, content: bytes, values: Mapping[str, Sequence[str]]) -> None:
+        """Puts up what a record holds, as `columns.compared` gives it."""
+        if content in self._place_of:
+            return
+        place = self._place_of[content] = len(self._place_of)
+        if place == len(self._codes):
+            self._codes = np.concatenate((self._codes, np.empty_like(self._codes)))
+        self._codes[place] = self._encoded(values)
+
+    def _encoded(self, values: Mapping[str, Sequence[str]]) -> list[int]:
+        found = [-1] * self._width
+        for name, stated in values.items():
+            at, texts = self._at[name].start, self._texts[name]
+            if len(stated) == 1 or name in self._single:
+                found[at] = texts.code(stated[0])
+            else:
+                if len(stated) > SLOTS:
+                    stated = rarest(name, stated, self.statistics)
+                for slot, value in enumerate(stated, at):
+                    found[slot] = texts.code(value)
+        if "postcode" in values:
+            if outward := DERIVED["outward"][1](values["postcode"][0]):
+                found[self._at["outward"].start] = self._texts["outward"].code(outward)
+            if "address" in values:
+                home = f"{values['postcode'][0]} {values['address'][0]}"
+                found[self._at["home"].start] = self._texts["home"].code(home)
+        emails = self._at["email"]
+        if found[emails.start] >= 0:
+            addresses, derive = self._texts["email"].values, DERIVED["email_local"][1]
+            local = dict.fromkeys([derive(addresses[code]) for code in found[emails] if code >= 0])
+            for slot, text in enumerate(local, self._at["email_local"].start):
+                found[slot] = self._texts["email_local"].code(text)
+            for name, place in self._named.items():
+                if name in values:
+                    letters = values[name][0][:NAMED_LETTERS]
+                    found[place] = any(letters in text for text in local)
+        return found
+
+    def table(self, contents: Sequence[bytes]) -> Table:
+        """The table of what is up there, in that order. Raises KeyError for what is not."""
+        place_of = self._place_of
+        codes = self._codes[[place_of[content] for content in contents]]
+        return _Selected(codes, self._at, self._texts, self._named, self.statistics)
+
+
+class _Selected(Table):
+    """Rows of a shelf. What is known of values is kept with the shelf."""
+
+    def __init__(
+        self,
+        codes: Codes,
+        at: Mapping[str, slice],
+        texts: Mapping[str, _Texts],
+        named: Mapping[str, int],
+        statistics: Statistics,
+    ) -> None:
+        columns = {name: Column(codes[:, at[name]], texts[name].values, _NO_COUNTS) for name in at if texts[name].values}
+        super().__init__(len(codes), columns, statistics)
+        self._texts = texts
+        self._of_email = {name: codes[:, place] > 0 for name, place in named.items()}
+        self._frozen = statistics
+
+    def bands_at(self, name: str, codes: NDArray[np.int32]) -> NDArray[np.uint8]:
+        if name not in self.columns:
+            return super().bands_at(name, codes)
+        return self._texts[name].bands_at(codes, self._frozen, name)
+
+    def column(self, name: str) -> Column:
+        if name not in self.columns and name not in self._derived and name in DERIVED:
+            # Of a shelf's many values those of these rows.
+            whole = self.columns[DERIVED[name][0]]
+            distinct, places = np.unique(whole.codes, return_inverse=True)
+            none = int(len(distinct) > 0 and distinct[0] < 0)
+            values = [whole.values[code] for code in distinct[none:].tolist()]
+            few = Column((places - none).astype(np.int32).reshape(whole.codes.shape), values, _NO_COUNTS)
+            self._derived[name] = derived(few, DERIVED[name][1])
+        return super().column(name)
+
+    def sums(self, name: str) -> Sums:
+        return self._texts[name].made("sums", character_sums)
+
+    def several_names(self) -> NDArray[np.bool_]:
+        found = self._texts["email"].made("several", self._frozen.several_names)
+        found[-1] = False  # what code -1 picks; there is room for as many again
+        return found
+
+    def part(self, name: str) -> Hashes:
+        if name not in _NAMES:
+            return super().part(name)
+        hashes = self._texts[name].made("hashes", value_hashes)
+        hashes[-1] = 0
+        return hashes[self.columns[name].codes]
+
+    def named_in_email(self, name: str) -> NDArray[np.bool_]:
+        return self._of_email[name]
