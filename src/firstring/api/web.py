@@ -108,7 +108,7 @@ class WebDoor:
 
     # --- the script ---
 
-    async def _serve_script(self, scope: HTTPScope, _receive: Receive, send: Send) -> None:
+    async def _serve_script(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         asked = dict(scope["headers"])
         is_versioned = scope["path"] == self._script.path
         etag = f'"{self._script.version}"'.encode()

@@ -1,5 +1,4 @@
-/* Firstring in the page: sends what happens, shows what is decided. ES2017, no build step. docs/delivery.md
-   No cookie; nothing is stored before firstring.consent(true); all texts are put in as text, never as HTML. */
+/* Firstring in the page (docs/delivery.md). ES2017, no build step. Nothing is stored before firstring.consent(true). */
 (() => {
 "use strict";
 const tag = document.currentScript, w = window, d = document, set = tag ? tag.dataset : {};
@@ -18,7 +17,6 @@ const post = (path, body, more) => fetch(options.url + path, Object.assign(
   { method: "POST", body: JSON.stringify(body), headers: { "content-type": "text/plain" }, credentials: "omit" }, more));
 const proof = (more) => Object.assign({ key: options.key, id: me.id, secret: me.secret, user: me.user, userHash: me.hash }, more);
 
-/* What is stored counts as consent given before: it was stored because of it. */
 const stored = storage((s) => JSON.parse(s.getItem(STORE)));
 if (stored && stored.id) { me = stored; agreed = true; }
 
@@ -70,7 +68,7 @@ const flush = async () => {
   sending = null;
   if (line.length) soon(pauseMs || 20);
 };
-/* The page may never come back: what is under way is sent once more, it counts once by its messageId. */
+/* What is under way is sent once more: it counts once, by its messageId. */
 const leave = () => {
   const events = (sending || []).concat(line);
   line = [];
@@ -252,16 +250,13 @@ const show = (action, content) => {
   current = { end, answer, get done() { return done; } };
   d.body.append(host);
   d.addEventListener("keydown", escape, true);
-  /* Focus goes there only where it was nowhere: nobody who types is interrupted; others hear of it (role=dialog, alert). */
+  /* Nobody who types is interrupted. */
   if (!before || before === d.body) box.focus({ preventScroll: true });
-  requestAnimationFrame(() => requestAnimationFrame(() => {
-    (w.firstringShown = w.firstringShown || []).push({ id: action.id, at: performance.timeOrigin + performance.now() });
-  }));
   tell("shown", action, content);
 };
 let current = null;
 
-/* --- forms that ask for it: <form data-firstring="email phone"> sends these fields, never passwords or cards --- */
+/* --- <form data-firstring="email phone"> sends these fields, never passwords or cards --- */
 d.addEventListener("submit", (event) => {
   const form = event.target, wanted = form && form.dataset && form.dataset.firstring;
   if (wanted == null) return;
