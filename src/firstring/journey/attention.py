@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 from firstring import limits
 from firstring.contact import ContactPrior, TouchRead
 from firstring.journey.issues import open_issues
+from firstring.journey.names import WORDS_READ
 from firstring.journey.reasons import EVENT_PRIORS, ISSUE_PRIORS, Prior
 from firstring.journey.summary import plain
 
@@ -67,7 +68,7 @@ def contact_priors(persons: Iterable[int], touches: Iterable[TouchRead], *, now:
     """
     by_person: dict[int, list[TouchRead]] = {person: [] for person in persons}
     for touch in touches:
-        if touch.person_id in by_person:
+        if touch.person_id in by_person and touch.name != WORDS_READ:
             by_person[touch.person_id].append(touch)
     if not any(by_person.values()):
         return {}

@@ -10,7 +10,10 @@ from typing import Final
 
 from firstring import limits
 from firstring.contact import Journey, OpenIssue, Touch, TouchRead
+from firstring.journey.experience import VERSION as EXPERIENCE_VERSION
+from firstring.journey.experience import experience
 from firstring.journey.issues import ISSUES, REFERENCES, open_issues
+from firstring.journey.names import WORDS_READ
 from firstring.journey.reasons import EVENT_PRIORS, ISSUE_PRIORS, likely_reasons
 from firstring.journey.summary import summary
 
@@ -20,7 +23,8 @@ UNLISTED: Final = "issue"
 _WHEN: Final = attrgetter("occurred_at", "event_id")
 
 VERSION: Final = (
-    "journey-" + hashlib.sha256(repr((ISSUES, REFERENCES, ISSUE_PRIORS, EVENT_PRIORS)).encode()).hexdigest()[:12]
+    "journey-"
+    + hashlib.sha256(repr((ISSUES, REFERENCES, ISSUE_PRIORS, EVENT_PRIORS, EXPERIENCE_VERSION)).encode()).hexdigest()[:12]
 )
 """The version of the tables that journeys are made with, out of their content."""
 
@@ -57,7 +61,8 @@ def journey(
     issues = open_issues(tuple(once.values()))
     if issues_cut:
         issues = (*issues, _unlisted(person_id, once.values(), now))
-    newest = sorted(once.values(), key=_WHEN, reverse=True)[: limits.TOUCHES_SHOWN]
+    seen = (touch for touch in once.values() if touch.name != WORDS_READ)
+    newest = sorted(seen, key=_WHEN, reverse=True)[: limits.TOUCHES_SHOWN]
     shown = tuple(
         Touch(
             touch.event_id,
@@ -75,6 +80,7 @@ def journey(
         touches=shown,
         open_issues=issues,
         likely_reasons=likely_reasons(issues, once.values(), now=now, said=said, summaries=summaries),
+        experience=experience(once.values(), now).score if once else None,
     )
 
 
