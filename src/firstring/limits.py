@@ -96,6 +96,20 @@ PATTERN_KEYS: Final = 16
 """Values of `same` for which a pattern is under way at once; one more pushes out what moved longest ago."""
 VISIT_GAP_MS: Final = 30 * 60_000
 """A visit ends when nothing has happened for longer than this."""
+PATTERN_LAG_MS: Final = 86_400_000
+"""An event of somebody of whom nothing is under way may be so old; an older one is seen by a replay of the log."""
+PATTERN_INLINE_EVENTS: Final = 200
+"""A log of so many events is replayed at once where an event comes late; a longer one, soon after."""
+PATTERN_REPLAY_EVENTS: Final = 2_000
+"""Events replayed in one transaction, but for a person who has more."""
+PATTERN_LOG_EVENTS: Final = 100_000
+"""Of a person with more events the newest so many are replayed."""
+PATTERN_ACTS_MS: Final = 15 * 60_000
+"""A pattern that came true by an event longer ago than this is noted, and nothing is done about it."""
+PATTERN_DUE_ACTS_MS: Final = 86_400_000
+"""The same for one that came true by the passing of time: a server may have been down over night."""
+HOUSEHOLD_PERSONS: Final = 16
+"""People of a household; more who share identifiers are none."""
 
 # --- timers ------------------------------------------------------------------------------------------------------
 TIMER_NAME_CHARS: Final = 200
@@ -124,6 +138,14 @@ ACTIONS: Final = 500
 """Actions of one tenant."""
 OFFERS_SHOWN: Final = 10
 """Offers of the catalogue in one action."""
+OFFERS: Final = 50_000
+"""Offers of one tenant's catalogue."""
+ACTION_TOUCHES_PER_RECORD: Final = 40
+"""Events read for one record where an action is chosen outside a contact."""
+ACTION_PATTERNS_DAYS: Final = 30
+"""A pattern that fired for a person is known to actions for so long."""
+ACTIONS_REMEMBERED: Final = 1_000
+"""Actions that went out to a person, counted for caps."""
 
 # --- expressions (CEL) -------------------------------------------------------------------------------------------
 EXPRESSION_CHARS: Final = 2_000
