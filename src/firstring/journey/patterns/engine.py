@@ -74,6 +74,7 @@ class PatternSet:
         self.patterns = tuple(patterns)
         given = list(numbers) if numbers is not None else list(range(len(patterns)))
         programs: dict[str, Program] = {}
+        self._number_of = {pattern.id: number for number, pattern in zip(given, patterns, strict=True)}
         self._by_number: dict[int, Ready] = {}
         for number, pattern in zip(given, patterns, strict=True):
             one = ready(number, pattern)
@@ -94,6 +95,25 @@ class PatternSet:
         """Those of some patterns that run by person (with visits) or by household; numbers stay their places."""
         chosen = [(number, one) for number, one in enumerate(patterns) if one.by in by]
         return cls([one for _, one in chosen], numbers=[number for number, _ in chosen])
+
+    @property
+    def longest_ms(self) -> int:
+        """The longest window, of a visit's gap at least: what lies further apart than this has nothing to do with each other."""
+        return self._longest_ms
+
+    def number_of(self, pattern_id: str) -> int:
+        """The number that the stored state knows a pattern by. Raises KeyError."""
+        return self._number_of[pattern_id]
+
+    def fires_by_time(self, pattern_id: str) -> bool:
+        """Whether a pattern fires when a time has passed, and never by an event."""
+        its = self._by_number[self._number_of[pattern_id]].machine
+        return its.wakes_at == its.end
+
+    def asks(self, name: str) -> bool:
+        """Whether an event of this name can move any pattern, but for ending a visit."""
+        of_name = self._of_name.get(name, self._of_others)
+        return bool(of_name.starting or of_name.following)
 
     # --- events and time -----------------------------------------------------------------------------------------
 
@@ -139,6 +159,22 @@ class PatternSet:
                 if woken(pattern, run, now_ms, key, fired):
                     drop(state, number, key)
         return fired
+
+    def due_until_ms(self, state: State, now_ms: int) -> int:
+        """Up to which moment `due(state, now_ms)` will have changed anything: what happened before is late after it."""
+        until_ms = 0
+        ended_ms = state.last_ms + limits.VISIT_GAP_MS
+        for number, runs in state.runs.items():
+            pattern = self._by_number.get(number)
+            if pattern is None:
+                continue
+            if pattern.by_visit and now_ms > ended_ms:
+                until_ms = max(until_ms, ended_ms + 1)
+            for run in runs.values() if pattern.machine.wait_ms else ():
+                for since_ms, _ in run.waits:
+                    if since_ms + pattern.machine.wait_ms <= now_ms:
+                        until_ms = max(until_ms, since_ms + pattern.machine.wait_ms)
+        return until_ms
 
     def next_due_ms(self, state: State) -> int | None:
         """When something will come true if nothing happens before: when `due` is to be called. None: never."""

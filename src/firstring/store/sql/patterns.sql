@@ -1,0 +1,211 @@
+-- Patterns as they run: which are on, what is under way, what fired.
+
+-- name: lock_shared
+-- Held by whoever steps states, so that no record moves between persons and no pattern is switched meanwhile.
+select pg_advisory_xact_lock_shared(1179796035, $1::int)
+
+-- name: lock_alone
+select pg_advisory_xact_lock(1179796035, $1::int)
+
+-- name: set_of
+select version, is_on, rebuilt_to, walked_to from pattern_set where tenant_id = $1
+
+-- name: those_on
+select number, declaration from pattern where tenant_id = $1 and is_on order by number
+
+-- name: whose
+-- Of which persons these records are, and whether the state of those is to be made anew.
+select r.record_id, r.person_id,
+       exists (select from pattern_stale s where s.tenant_id = $1 and s.person_id = r.person_id) as stale
+from record r where r.tenant_id = $1 and r.record_id = any ($2::bigint[])
+
+-- name: states
+select subject_id, last_ms, last_event, last_record, passed_ms, content from pattern_state
+where tenant_id = $1 and kind = $2 and subject_id = any ($3::bigint[]) order by subject_id for update
+
+-- name: log_sizes
+-- How many events each person has, counted up to $3.
+select p.person_id, f.events
+from unnest($2::bigint[]) as p(person_id)
+cross join lateral (
+  select count(*)::int as events from (
+    select 1 from record r join event e on e.tenant_id = $1 and e.record_id = r.record_id
+    where r.tenant_id = $1 and r.person_id = p.person_id limit $3
+  ) x
+) f
+
+-- name: log
+-- The events of each person, the newest $3 of them.
+select p.person_id, x.event_id, x.record_id, x.channel, x.occurred_at, x.wrapped_key, x.sealed
+from unnest($2::bigint[]) as p(person_id)
+cross join lateral (
+  select e.event_id, e.record_id, e.channel, e.occurred_at, e.wrapped_key, e.sealed
+  from record r join event e on e.tenant_id = $1 and e.record_id = r.record_id
+  where r.tenant_id = $1 and r.person_id = p.person_id
+  order by e.occurred_at desc, e.event_id desc limit $3
+) x
+
+-- name: put_known
+update pattern_state p
+set last_ms = w.last_ms, last_event = w.last_event, last_record = w.last_record, passed_ms = w.passed_ms,
+    next_due_ms = w.next_due_ms, content = w.content
+from unnest($3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bytea[])
+  as w(subject_id, last_ms, last_event, last_record, passed_ms, next_due_ms, content)
+where p.tenant_id = $1 and p.kind = $2 and p.subject_id = w.subject_id
+
+-- name: put_new
+insert into pattern_state (tenant_id, kind, subject_id, last_ms, last_event, last_record, passed_ms, next_due_ms, content)
+select $1, $2, w.subject_id, w.last_ms, w.last_event, w.last_record, w.passed_ms, w.next_due_ms, w.content
+from unnest($3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bytea[])
+  as w(subject_id, last_ms, last_event, last_record, passed_ms, next_due_ms, content)
+order by w.subject_id
+on conflict do nothing
+returning subject_id
+
+-- name: drop_states
+delete from pattern_state where tenant_id = $1 and kind = $2 and subject_id = any ($3::bigint[])
+
+-- name: due_subjects
+select subject_id, kind, last_ms, last_event, last_record, passed_ms, content from pattern_state
+where tenant_id = $1 and next_due_ms <= $2 order by next_due_ms limit $3 for update skip locked
+
+-- name: next_due
+select min(next_due_ms) from pattern_state where tenant_id = $1 and next_due_ms is not null
+
+-- name: mark_stale
+insert into pattern_stale (tenant_id, person_id) select $1, p from unnest($2::bigint[]) as p
+
+-- name: stale_marks
+select stale_id, person_id from pattern_stale where tenant_id = $1 and person_id = any ($2::bigint[])
+
+-- name: stale_persons
+select distinct person_id from (
+  select person_id from pattern_stale where tenant_id = $1 order by stale_id limit $2
+) x
+
+-- name: drop_marks
+delete from pattern_stale where tenant_id = $1 and stale_id = any ($2::bigint[])
+
+-- name: next_persons
+-- Persons with events, in order.
+select p.person_id
+from (
+  select distinct r.person_id from record r
+  where r.tenant_id = $1 and r.person_id > $2
+    and exists (select from event e where e.tenant_id = $1 and e.record_id = r.record_id)
+  order by r.person_id limit $3
+) p order by p.person_id
+
+-- name: rebuilt_to
+update pattern_set set rebuilt_to = $2 where tenant_id = $1 and version = $3
+
+-- name: evict
+-- Of the next so many states those that can matter no more; how far this walk came, null at its end.
+with slice as (
+  select kind, subject_id, last_ms, next_due_ms from pattern_state
+  where tenant_id = $1 and kind = 0 and subject_id > $2 order by subject_id limit $3
+), gone as (
+  delete from pattern_state p using slice s
+  where p.tenant_id = $1 and p.kind = s.kind and p.subject_id = s.subject_id
+    and s.last_ms < $4 and s.next_due_ms is null and p.last_ms = s.last_ms
+)
+select max(subject_id) as walked_to, count(*)::int as seen, count(*) filter (where last_ms < $4 and next_due_ms is null)::int as gone
+from slice
+
+-- name: walked_to
+update pattern_set set walked_to = $2 where tenant_id = $1
+
+-- name: add_fired
+insert into pattern_fired (tenant_id, kind, subject_id, person_id, record_id, event_id, number, pattern, valence, at, begun_at,
+                           same_key, found_at, is_past, next_at, acted_at)
+select $1, w.kind, w.subject_id, w.person_id, w.record_id, w.event_id, w.number, w.pattern, w.valence, w.at, w.begun_at,
+       w.same_key, $2, w.is_past, case when w.is_past or w.acted_at is not null then null else $3::timestamptz end, w.acted_at
+from unnest($4::smallint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::int[], $10::text[], $11::text[],
+            $12::timestamptz[], $13::timestamptz[], $14::bigint[], $15::boolean[], $16::timestamptz[])
+  as w(kind, subject_id, person_id, record_id, event_id, number, pattern, valence, at, begun_at, same_key, is_past, acted_at)
+on conflict do nothing
+returning firing_id, kind, subject_id, person_id, record_id, event_id, number, pattern, valence, at, begun_at, same_key, is_past,
+          acted_at
+
+-- name: fired_of
+select firing_id, subject_id, number, event_id, at, begun_at, same_key, retracted_at from pattern_fired
+where tenant_id = $1 and kind = $2 and subject_id = any ($3::bigint[]) and number = any ($4::int[])
+
+-- name: elsewhere
+-- The same firings of other persons, who had these events before: what was done about them is done.
+select number, at, begun_at, same_key, event_id, record_id, acted_at from pattern_fired
+where tenant_id = $1 and acted_at is not null and (number, at) in (select * from unnest($2::int[], $3::timestamptz[]))
+
+-- name: retract
+update pattern_fired set retracted_at = $3, next_at = null
+where tenant_id = $1 and firing_id = any ($2::bigint[]) and retracted_at is null
+
+-- name: restore
+update pattern_fired
+set retracted_at = null, next_at = case when acted_at is null and not is_past then $3::timestamptz end
+where tenant_id = $1 and firing_id = any ($2::bigint[])
+
+-- name: take_fired
+-- Takes a turn at firings about which nothing was decided yet.
+with open as (
+  select firing_id from pattern_fired where tenant_id = $1 and next_at <= $2 order by next_at limit $3 for update skip locked
+)
+update pattern_fired f set next_at = $4, attempts = f.attempts + 1 from open o
+where f.tenant_id = $1 and f.firing_id = o.firing_id
+returning f.firing_id, f.kind, f.subject_id, f.person_id, f.record_id, f.event_id, f.number, f.pattern, f.valence, f.at,
+          f.begun_at, f.same_key, f.is_past, f.acted_at, f.attempts
+
+-- name: next_fired
+select min(next_at) from pattern_fired where tenant_id = $1 and next_at is not null
+
+-- name: acted
+update pattern_fired set acted_at = coalesce(acted_at, $3), next_at = null
+where tenant_id = $1 and firing_id = any ($2::bigint[])
+
+-- name: claim_fired
+-- Those of the firings about which nobody decided yet, and which are still so.
+update pattern_fired set acted_at = $3, next_at = null
+where tenant_id = $1 and firing_id = any ($2::bigint[]) and acted_at is null and retracted_at is null
+returning firing_id
+
+-- name: put_off
+update pattern_fired set next_at = $3 where tenant_id = $1 and firing_id = any ($2::bigint[]) and acted_at is null
+
+-- name: too_late
+update pattern_fired set is_past = true, next_at = null
+where tenant_id = $1 and firing_id = any ($2::bigint[]) and acted_at is null
+
+-- name: homes
+-- In whose household's state the events of these persons are, and of all others there.
+select o.person_id, o.subject_id from pattern_home o
+where o.tenant_id = $1 and o.subject_id in (
+  select h.subject_id from pattern_home h where h.tenant_id = $1 and h.person_id = any ($2::bigint[]))
+
+-- name: drop_homes
+delete from pattern_home where tenant_id = $1 and (person_id = any ($2::bigint[]) or subject_id = any ($3::bigint[]))
+
+-- name: put_homes
+insert into pattern_home (tenant_id, person_id, subject_id) select $1, w.person_id, w.subject_id
+from unnest($2::bigint[], $3::bigint[]) as w(person_id, subject_id)
+
+-- name: sharers
+-- Who carries an identifier of these persons that few people carry.
+select distinct f.person_id
+from record r
+cross join lateral unnest(r.keys) as k(key)
+cross join lateral (
+  select array_agg(distinct x.person_id) as persons, count(*) as records
+  from (
+    select o.person_id from record_key y join record o on o.tenant_id = $1 and o.record_id = y.record_id
+    where y.tenant_id = $1 and y.key = k.key limit 20 * $3::int
+  ) x
+) c
+cross join lateral unnest(c.persons) as f(person_id)
+where r.tenant_id = $1 and r.person_id = any ($2::bigint[]) and c.records < 20 * $3::int and cardinality(c.persons) <= $3
+
+-- name: try_turn
+-- One process at a time makes states anew.
+select pg_try_advisory_xact_lock(1179796036, $1::int)
+
+-- name: forget_stale
+delete from pattern_stale where tenant_id = $1
