@@ -6,12 +6,14 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Final, Literal, cast, get_args
 
+import yaml
+
 from firstring import limits
 from firstring.cel import BOOL, DYN, STRING, TIMESTAMP, Program, Type, compiled, map_of, object_of
 from firstring.cel.syntax import near
 from firstring.errors import BadInput
 from firstring.journey.names import spec_name
-from firstring.journey.patterns.document import Marked, documents, invalid
+from firstring.journey.patterns.document import Marked, documents, invalid, plain
 
 By = Literal["person", "household", "visit"]
 Valence = Literal["positive", "negative", "neutral"]
@@ -84,15 +86,27 @@ def patterns_in(text: str, file: str = "") -> list[Pattern]:
 
     Raises BadInput pattern_invalid (file, line) or expression_invalid (file, line, column), each with what to do.
     """
-    found: list[Pattern] = []
+    return [_Reader(file).pattern(one) for one in _declarations(text, file)]
+
+
+def declared_in(text: str, file: str = "") -> list[tuple[Pattern, str]]:
+    """As patterns_in, each with a YAML text of its own; a text of one pattern is kept as it is, comments and all."""
+    declarations = _declarations(text, file)
+    found = [_Reader(file).pattern(one) for one in declarations]
+    texts = [text] if len(found) == 1 else [yaml.safe_dump(plain(one), sort_keys=False, width=120) for one in declarations]
+    return list(zip(found, texts, strict=True))
+
+
+def _declarations(text: str, file: str) -> list[Marked]:
+    found: list[Marked] = []
     for document in documents(text, file):
         if isinstance(document.value, dict) and set(document.value) == {"patterns"}:
             listed = document.value["patterns"]
             if not isinstance(listed.value, list):
                 raise invalid("patterns is a list.", file=file, line=listed.line, hint="Begin each with a dash.")
-            found += [_Reader(file).pattern(one) for one in listed.value]
+            found += listed.value
         else:
-            found.append(_Reader(file).pattern(document))
+            found.append(document)
     if not found:
         raise invalid("There is no pattern here.", file=file, line=1, hint="Give id, match and within.")
     return found

@@ -32,6 +32,15 @@ class Marked(NamedTuple):
     block: bool = False
 
 
+def plain(marked: Marked) -> Any:
+    """The values without their lines."""
+    if isinstance(marked.value, dict):
+        return {name: plain(value) for name, value in marked.value.items()}
+    if isinstance(marked.value, list):
+        return [plain(value) for value in marked.value]
+    return marked.value
+
+
 def invalid(message: str, *, file: str, line: int, hint: str = "", field: str = "") -> BadInput:
     """The error for a pattern that is not one."""
     where: dict[str, Any] = {"file": file, "line": line}

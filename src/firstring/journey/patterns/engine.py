@@ -98,7 +98,7 @@ class PatternSet:
 
     @property
     def longest_ms(self) -> int:
-        """The longest window, of a visit's gap at least: what lies further apart than this has nothing to do with each other."""
+        """The longest window, and the gap of a visit at least: what lies further apart is no part of one match."""
         return self._longest_ms
 
     def number_of(self, pattern_id: str) -> int:

@@ -209,3 +209,44 @@ select pg_try_advisory_xact_lock(1179796036, $1::int)
 
 -- name: forget_stale
 delete from pattern_stale where tenant_id = $1
+
+-- name: current
+select number, pattern, digest, declaration, is_on from pattern where tenant_id = $1 and is_current
+
+-- name: put_away
+update pattern set is_current = false, is_on = false where tenant_id = $1 and pattern = $2 and is_current
+
+-- name: put_pattern
+-- A declaration that was there before has its number of before.
+insert into pattern (tenant_id, number, pattern, digest, declaration, loaded_at, loaded_by, is_current, is_on, switched_at)
+select $1, coalesce(max(number), -1) + 1, $2, $3, $4, $5, $6, true, $7, $5 from pattern where tenant_id = $1
+on conflict (tenant_id, pattern, digest) do update
+set declaration = excluded.declaration, loaded_at = excluded.loaded_at, loaded_by = excluded.loaded_by, is_current = true,
+    is_on = excluded.is_on, switched_at = excluded.switched_at
+
+-- name: switch
+update pattern set is_on = $3, switched_at = $4
+where tenant_id = $1 and is_current and pattern = any ($2::text[]) and is_on <> $3
+returning pattern
+
+-- name: new_version
+insert into pattern_set (tenant_id, version, is_on, rebuilt_to)
+select $1, 1, x.is_on, 0 from (select exists (select from pattern where tenant_id = $1 and is_on) as is_on) x
+on conflict (tenant_id) do update
+set version = pattern_set.version + 1, is_on = excluded.is_on, rebuilt_to = 0
+
+-- name: listed
+select p.number, p.declaration, p.is_on, p.loaded_at, p.loaded_by, f.firings, f.persons
+from pattern p
+cross join lateral (
+  select count(*)::int as firings, count(distinct x.person_id)::int as persons from pattern_fired x
+  where x.tenant_id = $1 and x.number = p.number and x.at >= $2 and x.retracted_at is null
+) f
+where p.tenant_id = $1 and p.is_current order by p.pattern
+
+-- name: active_persons
+-- Persons with events since a moment, in order.
+select distinct r.person_id
+from (select distinct e.record_id from event e where e.tenant_id = $1 and e.occurred_at >= $2) e
+join record r on r.tenant_id = $1 and r.record_id = e.record_id
+order by r.person_id
