@@ -104,7 +104,8 @@ def in_question(actions: Catalogue, moment: Moment) -> Sequence[Action]:
         return (asked,) if asked is not None else ()
     if moment.cause == "contact":
         return actions.in_contact
-    return actions.by_pattern.get(moment.fired, ())
+    waiting = actions.by_pattern.get(moment.fired, ())
+    return [action for action in waiting if action.trigger.after_ms == moment.after_ms]
 
 
 def _weighed(action: Action, at: Situation, locked: Locks, actions: Catalogue, learned: Learned) -> _Entry:

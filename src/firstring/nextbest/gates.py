@@ -26,7 +26,6 @@ _STEP_UP: Final = Reason("step_up_pending", "A verification is asked for first."
 _CHANNEL: Final = Reason("channel_unavailable", "Not possible on this channel.")
 _NOT_WORTH_IT: Final = Reason("not_worth_it", "Its expected value does not exceed its cost.")
 _NO_UPLIFT: Final = Reason("not_worth_it", "What it adds to what happens by itself is not worth its cost.")
-_NOT_ASKED: Final = Reason("not_asked", "Another action was asked for.")
 _EXPIRED: Final = Reason("expired", "What it is about is too long ago.")
 _NO_OFFER: Final = Reason("no_offer", "The catalogue has no offer for this person.")
 _HELD_OUT: Final = Reason(
@@ -114,7 +113,7 @@ def gate(action: Action, at: Situation, locked: Locks, fit: Fit, policy: Policy,
         reasons += locked.verified
     if at.channel not in action.channels and at.moment.cause == "contact":
         reasons += (_CHANNEL,)
-    if action.route != DESK or action.answered_on or action.caps or at.moment.asked:
+    if action.route != DESK or action.answered_on or action.caps or action.offers is not None or policy.caps:
         reasons += _reachable(action, at, policy)
     if not fit.probability > 0.0:
         reasons += (fit.reason,)
@@ -136,22 +135,38 @@ class Worth:
     uplift: float
 
 
+def gate_of_delivery(action: Action, at: Situation, locked: Locks, policy: Policy) -> tuple[Reason, ...]:
+    """The gates that can close between a decision and its delivery: issues, consent, hours, agents."""
+    sale = locked.sale if action.is_sale else ()
+    consented = consent_gate(action, at.moment.consents)
+    return (*sale, *consented, *_hours_gate(action, at, policy), *_agents_gate(action, at))
+
+
+def _hours_gate(action: Action, at: Situation, policy: Policy) -> tuple[Reason, ...]:
+    if action.kind == "safety":
+        return ()
+    zones = at.moment.zones or (policy.zone,)
+    asked = (action.hours, policy.hours.get(action.route))
+    found = [hours.closed(at.now, zones, at.moment.country) for hours in asked if hours is not None]
+    return tuple(_HOURS[closed] for closed in dict.fromkeys(found) if closed)
+
+
+def _agents_gate(action: Action, at: Situation) -> tuple[Reason, ...]:
+    if not action.answered_on or at.moment.agents.get(action.answered_on, 0) > 0:
+        return ()
+    return (Reason("no_agent", f"Nobody is free to answer on {action.answered_on}."),)
+
+
 def _reachable(action: Action, at: Situation, policy: Policy) -> tuple[Reason, ...]:
     """Whether it can and may reach this person now."""
     moment = at.moment
     reasons: tuple[Reason, ...] = ()
-    if moment.asked and moment.asked != action.name:
-        reasons += (_NOT_ASKED,)
     if action.route not in moment.routes:
         reasons += (Reason("route_unavailable", f"They cannot be reached by {action.route} now."),)
     reasons += consent_gate(action, moment.consents)
-    for hours in (action.hours, policy.hours.get(action.route)):
-        closed = hours.closed(at.now, moment.zones or (policy.zone,), moment.country) if hours is not None else ""
-        if closed and action.kind != "safety" and _HOURS[closed] not in reasons:
-            reasons += (_HOURS[closed],)
+    reasons += _hours_gate(action, at, policy)
     reasons += _capped(action, at, policy)
-    if action.answered_on and not moment.agents.get(action.answered_on, 0) > 0:
-        reasons += (Reason("no_agent", f"Nobody is free to answer on {action.answered_on}."),)
+    reasons += _agents_gate(action, at)
     if moment.fired_at is not None:
         good_for = timedelta(milliseconds=action.trigger.after_ms + action.expires_ms)
         if at.now - moment.fired_at > good_for:

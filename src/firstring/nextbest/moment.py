@@ -39,17 +39,19 @@ class Shown(Value, frozen=True):
 class Moment(Value, frozen=True):
     """What else is known.
 
-    fired: the pattern whose firing this is about, at `fired_at`. asked: the one action that somebody asks for. patterns:
-    those that fired for the person lately. traits: computed of the person. consents: "purpose/channel" (or the purpose
-    alone, for all channels) -> given or withdrawn; what is not in it is not known. before: newest first. everyone: action
-    -> how often it went out to anybody, one count for each of its caps of everyone. agents: channel -> how many could
-    answer. routes: over which this person can be reached now. zones: in which they may be; country: theirs, or "".
-    held_out: of the people to whom no offer is made. draws: chance, uniform in [0, 1), used in turn.
+    fired: the pattern whose firing this is about, at `fired_at`; after_ms: of the actions that come so long after it.
+    asked: the one action that somebody asks for. patterns: those that fired for the person lately. traits: computed of the
+    person. consents: "purpose/route" (or the purpose alone, for all routes) -> given or withdrawn; what is not in it is not
+    known. before: newest first. everyone: action -> how often it went out to anybody, one count for each of its caps of
+    everyone. agents: channel -> how many could answer. routes: over which this person can be reached now. zones: in which
+    they may be; country: theirs, or "". held_out: of the people to whom no offer is made. draws: chance, uniform in [0, 1),
+    used in turn.
     """
 
     cause: Cause = "contact"
     fired: str = ""
     fired_at: datetime | None = None
+    after_ms: int = 0
     asked: str = ""
     patterns: tuple[str, ...] = ()
     traits: dict[str, Any] = msgspec.field(default_factory=dict)

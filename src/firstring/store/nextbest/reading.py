@@ -1,0 +1,224 @@
+"""What an action outside a contact is chosen by: the person's situation, read at once, and everyone whose it may be.
+
+It may concern everyone who carries an identifier of the record that the event came in with (a shared computer, a family's
+number): their open issues lock sales as the person's own do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
+
+import msgspec
+
+from firstring import limits
+from firstring.contact import Assurance, Candidate, Channel, Journey, RecordRead, Resolution, StepUp, Touch, TouchRead
+from firstring.identity.golden.rules import Rules
+from firstring.identity.golden.survivorship import profile
+from firstring.journey.consents import Consents, Stated, consents_of, is_stated
+from firstring.journey.experience import experience
+from firstring.journey.summary import summary
+from firstring.journey.timeline import journey
+from firstring.nextbest.actions import Action, Catalogue
+from firstring.nextbest.holdout import held_out
+from firstring.nextbest.moment import Before, Moment, Shown
+from firstring.nextbest.offers.interest import interests
+from firstring.nextbest.reach import country_of, routes_of, zones_of
+from firstring.nextbest.situation import NO_STEP_UP
+from firstring.store.database import Connection, Tenant
+from firstring.store.nextbest.policies import InForce, holdout_key
+from firstring.store.queries import sql
+from firstring.store.ring import record_read, touches_of
+
+COULD_BE: Final = 1e-9
+"""The probability of everyone else whose it may be: little, and never nothing."""
+CONSENT_CHANNELS: Final[Mapping[str, str]] = {
+    "email": "email", "sms": "messaging", "push": "mobile", "callback": "voice", "web": "web", "webhook": "*", "desk": "*",
+}  # fmt: skip
+"""Route -> the channel of which consent is spoken."""
+_TOUCHES_SHOWN: Final = 60
+_MODEL: Final = "addressed"
+
+
+class Seen(NamedTuple):
+    """A person's situation. own: all their records. touches: theirs, the newest first."""
+
+    person_id: int
+    record_id: int
+    own: tuple[int, ...]
+    journeys: tuple[Journey, ...]
+    resolution: Resolution
+    assurances: tuple[Assurance, ...]
+    channel: Channel
+    consents: Consents
+    touches: tuple[TouchRead, ...]
+    agents: dict[str, int]
+
+
+async def read_situation(
+    connection: Connection, tenant: Tenant, record_id: int, *, now: datetime, rules: Rules
+) -> Seen | None:
+    """The situation of the person who has a record now; None where the record is gone."""
+    row = await connection.fetchrow(
+        sql("actions", "situation"), tenant.tenant_id, record_id, limits.HOT_KEY_RECORDS, limits.CANDIDATES,
+        limits.RECORDS_PER_CANDIDATE, limits.ACTION_TOUCHES_PER_RECORD, limits.ISSUE_EVENTS_PER_PERSON,
+    )  # fmt: skip
+    if row is None:
+        return None
+    keys = tenant.keys
+    touches, issues_cut = touches_of(keys, row["touches"] or (), row["issues"] or ())
+    records = [record_read(keys, found, {}) for found in row["records"] or ()]
+    own = tuple(sorted(row["own"] or ()))
+    person_id = next(record.person_id for record in records if record.record_id in own)
+    people = sorted({record.person_id for record in records} - {person_id})
+    said = await _consent_touches(connection, tenant, own, person_id)
+    mine = tuple(touch for touch in touches if touch.person_id == person_id)
+    return Seen(
+        person_id,
+        record_id,
+        own,
+        _journeys(person_id, people, touches, issues_cut, now),
+        _resolution(person_id, people, records, row["candidates_cut"] or 0, now, rules),
+        (Assurance(person_id, 0.0, "prior", "addressed", StepUp(NO_STEP_UP, ""), _MODEL),),
+        _channel(mine),
+        consents_of([*mine, *said], _stated(records, person_id)),
+        mine,
+        {} if row["agents"] is None else msgspec.json.decode(row["agents"]),
+    )
+
+
+async def moment_of(
+    connection: Connection,
+    tenant: Tenant,
+    seen: Seen,
+    force: InForce,
+    base: Moment,
+    actions: Sequence[Action],
+    now: datetime,
+) -> Moment:
+    """`base` (why an action is looked for, chance) with all that is known of the person, for these actions."""
+    best = seen.resolution.best
+    assert best is not None
+    policy = force.catalogue.policy
+    zones = zones_of(best.profile)
+    offers: dict[str, Shown] = {}
+    wanted = [action.offers for action in actions if action.offers is not None]
+    if wanted:
+        of_interest = interests(seen.touches)
+        for one in wanted:
+            offers |= {offer.offer_id: offer for offer in force.shop.ranked(of_interest, now, one.most, one.category)}
+    return msgspec.structs.replace(
+        base,
+        patterns=await _patterns(connection, tenant, seen, now),
+        consents=_consents(seen.consents, force.catalogue),
+        experience=experience(seen.touches, now).score,
+        before=await _before(connection, tenant, seen, actions, force, now),
+        agents=seen.agents,
+        routes=routes_of(best.profile, seen.touches, now),
+        zones=zones or (policy.zone,),
+        country=country_of(best.profile),
+        language=best.profile.get("language") or best.profile.get("locale"),
+        held_out=held_out(seen.own, holdout_key(tenant), policy.holdout) if force.loaded else False,
+        offers=tuple(sorted(offers.values(), key=lambda offer: (-offer.score, offer.offer_id))),
+    )
+
+
+async def _patterns(connection: Connection, tenant: Tenant, seen: Seen, now: datetime) -> tuple[str, ...]:
+    """The patterns that fired for the person in the last PATTERNS_DAYS, and still hold."""
+    rows = await connection.fetch(
+        sql("actions", "patterns_of"), tenant.tenant_id, seen.person_id, now - timedelta(days=limits.ACTION_PATTERNS_DAYS)
+    )
+    return tuple(row["pattern"] for row in rows)
+
+
+async def _before(
+    connection: Connection, tenant: Tenant, seen: Seen, actions: Sequence[Action], force: InForce, now: datetime
+) -> tuple[Before, ...]:
+    """What went out to the person before, as far back as the caps look."""
+    caps = [cap.per_ms for action in actions for cap in action.caps]
+    caps += [cap.per_ms for _, _, cap in force.catalogue.policy.caps]
+    if not caps:
+        return ()
+    since = now - timedelta(milliseconds=max(caps))
+    rows = await connection.fetch(
+        sql("actions", "decided_before"), tenant.tenant_id, list(seen.own), since, limits.ACTIONS_REMEMBERED
+    )
+    return tuple(Before(row["action"], row["route"], row["kind"], row["decided_at"]) for row in rows)
+
+
+async def _consent_touches(connection: Connection, tenant: Tenant, own: Iterable[int], person_id: int) -> list[TouchRead]:
+    """All that the person ever said of consent: it may be older than the touches that are read."""
+    rows = await connection.fetch(
+        sql("actions", "consents_said"), tenant.tenant_id, list(own), limits.ISSUE_EVENTS_PER_PERSON
+    )
+    found = []
+    for row in rows:
+        payload = tenant.keys.open(row["wrapped_key"], row["sealed"])
+        if payload is not None:
+            found.append(
+                TouchRead(
+                    row["event_id"], row["record_id"], person_id, row["channel"], payload["name"], row["occurred_at"],
+                    payload.get("properties") or {}, claimed=row["standing"] == 0,
+                )
+            )  # fmt: skip
+    return found
+
+
+def _stated(records: Iterable[RecordRead], person_id: int) -> list[Stated]:
+    return [
+        Stated(name, value, record.last_seen, record.source)
+        for record in records
+        if record.person_id == person_id and record.last_seen is not None and not record.enriched
+        for name, value in record.fields.items()
+        if is_stated(name)
+    ]
+
+
+def _consents(said: Consents, catalogue: Catalogue) -> dict[str, bool]:
+    """purpose/route -> given or withdrawn, for every purpose that an action asks for."""
+    purposes = {"marketing", "service"} | {action.consented_for for action in catalogue.actions}
+    found = {
+        f"{purpose}/{route}": said.given(purpose, channel)
+        for purpose in purposes
+        for route, channel in CONSENT_CHANNELS.items()
+    }
+    return {place: given for place, given in sorted(found.items()) if given is not None}
+
+
+def _journeys(
+    person_id: int, others: Sequence[int], touches: Sequence[TouchRead], issues_cut: Sequence[int], now: datetime
+) -> tuple[Journey, ...]:
+    found = []
+    for one in (person_id, *others):
+        of_person = [touch for touch in touches if touch.person_id == one]
+        made = journey(one, of_person, now=now, issues_cut=one in issues_cut)
+        if one == person_id:
+            shown = tuple(
+                Touch(t.event_id, t.channel, t.name, t.occurred_at, summary(t.name, t.properties), one)
+                for t in of_person[:_TOUCHES_SHOWN]
+            )
+            made = msgspec.structs.replace(made, touches=shown)
+        else:  # of others only what locks is kept
+            made = Journey(one, (), made.open_issues)
+        found.append(made)
+    return tuple(found)
+
+
+def _resolution(
+    person_id: int, others: Sequence[int], records: Sequence[RecordRead], cut: int, now: datetime, rules: Rules
+) -> Resolution:
+    mine = [record for record in records if record.person_id == person_id]
+    candidates = [Candidate(person_id, 1.0 - COULD_BE * (len(others) + 1), profile=profile(mine, now=now, rules=rules))]
+    candidates += [Candidate(other, COULD_BE) for other in others]
+    if cut:  # more people than were read: nobody can say that nothing of them is open
+        candidates.append(Candidate(0, COULD_BE))
+    return Resolution(tuple(candidates), COULD_BE if not cut else 0.0, 0.0, "prior", _MODEL)
+
+
+def _channel(touches: Sequence[TouchRead]) -> Channel:
+    """The channel of the newest touch that has one of a contact's names."""
+    for touch in touches:
+        if touch.channel in ("voice", "chat", "email", "web", "messaging", "social", "mobile"):
+            return touch.channel  # type: ignore[return-value]
+    return "web"
