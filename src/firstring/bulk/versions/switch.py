@@ -297,7 +297,7 @@ async def _link_some(
     await _each(connection, tenant, "cut_keys", before)
     await _each(connection, tenant, "put_keys", [(record, key) for record, (_, keys, _) in stored.items() for key in keys])
     await _set_linked(connection, tenant, stored)
-    remember(tenant, arrivals)
+    remember(tenant, active, arrivals)
     await write_relinked(connection, tenant, relinked, arrivals.keys(), f"model {active.version}", now)
 
 
