@@ -1,0 +1,1 @@
+"""Text models: trained on one's own labels, tried, kept."""
