@@ -43,8 +43,8 @@ class Mark(IntEnum):
 
 
 class Entry(NamedTuple):
-    """An event in the log of a visitor. at: microseconds of any one clock. key: unique in the log. record: of a mark, whom it
-    names (0 for none). anonymous: it names no user itself, so that it is owned by whom the log says."""
+    """An event in the log of a visitor. at: microseconds of any one clock. key: unique in the log. record: of a mark, whom
+    it names (0 for none). anonymous: it names no user itself, so that it is owned by whom the log says."""
 
     at: int
     key: bytes
@@ -121,30 +121,26 @@ def _holds(state: State | None, at: int) -> bool:
 def segment_owners(
     marks: Sequence[Entry], after: Entry | None, plain: Sequence[Entry], tail: Sequence[Entry] | None = None
 ) -> dict[bytes, int | None]:
-    """The owners of the plain events between the last of `marks` and the mark `after`, and of that one where it is anonymous.
+    """The owners of the plain events between the last of `marks` and the mark `after`, and of `after` if it is anonymous.
 
     All sequences are in order. tail: where `plain` holds the first events only, at least REACH of them, the last ones.
     """
     before = marks[-1] if marks else None
     state = state_after(marks)
+    last = plain if tail is None else tail
+    forward = {one.key: given for one, given in zip(plain, _forward(before, state, plain), strict=True)}
+    backward = {one.key: given for one, given in zip(last, _backward(state, after, last), strict=True)}
     found: dict[bytes, int | None] = {}
-    if tail is None:
-        forward = _forward(before, state, plain)
-        backward = _backward(state, after, plain)
-        for entry, (onward, in_visit), back in zip(plain, forward, backward, strict=True):
-            found[entry.key] = _owner(state, after, onward, in_visit, back)
-    else:
-        for entry, (onward, in_visit) in zip(plain, _forward(before, state, plain), strict=True):
-            found[entry.key] = _owner(state, after, onward, in_visit, None)
-        for entry, back in zip(tail, _backward(state, after, tail), strict=True):
-            found[entry.key] = _owner(state, after, None, False, back)
+    for key in {**forward, **backward}:
+        onward, in_visit = forward.get(key, (None, False))
+        found[key] = _owner(state, after, onward, in_visit, backward.get(key))
     if after is not None and after.anonymous:
         found[after.key] = _owner_of_mark(state, before, after, plain if tail is None else None)
     return found
 
 
 def _owner(state: State | None, after: Entry | None, onward: int | None, in_visit: bool, back: int | None) -> int | None:
-    """onward: whom the state before gives it to; in_visit: in the visit of the mark before; back: whom the next mark does."""
+    """onward: whose it is by the state before; in_visit: in the visit of the mark before; back: whose by the next mark."""
     if onward is None or state is None:
         return back
     is_sign_in = after is not None and after.mark in _SIGNED_IN

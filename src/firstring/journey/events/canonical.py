@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, cast
 import msgspec
 
 from firstring.errors import BadInput
+from firstring.journey.clicks import PARAMETER
 from firstring.journey.events.raw import as_json, object_in, text_in, times, unflattened
 from firstring.journey.names import spec_name
 
@@ -72,7 +73,10 @@ _CHANNELS: Final = {
 }
 _CHANNEL_OF_NAME: Final = (("Call ", "voice"), ("Live Chat ", "chat"), ("Chat ", "chat"), ("Email ", "email"))
 _BACKEND: Final = "backend"
-_CONTEXT: Final = ("page", "campaign", "locale", "timezone", "userAgent", "library", "sessionId")
+_CONTEXT: Final = (
+    "page", "campaign", "locale", "timezone", "userAgent", "library", "sessionId", "consent", "gpc", "globalPrivacyControl",
+    "dnt", "doNotTrack", PARAMETER,
+)  # fmt: skip
 """What is kept of the context beside traits, network address and device."""
 _HASHES: Final = ("userHash", "user_hash")
 

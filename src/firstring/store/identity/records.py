@@ -326,6 +326,8 @@ async def delete_in(
         relinked = await relink(connection, tenant, context, RecordsChange({}, parts, frozenset(parts)), now)
     else:
         persons = await _resolve(connection, tenant, change, now)
+    for statement in ("note_stale", "forget_visitors", "delete_came_in"):
+        await connection.execute(sql("stitching", statement), tenant.tenant_id, list(parts))
     for statement in ("delete_keys", "delete_events", "delete_records"):
         await connection.execute(sql("records", statement), tenant.tenant_id, list(parts))
     if relinked is not None:

@@ -17,11 +17,17 @@ from firstring.contact import Identifier
 from firstring.errors import BadInput
 from firstring.identity.canonical.record import CanonicalRecord
 from firstring.journey.events import Event
+from firstring.journey.stitch import Mark
 from firstring.store.database import Connection, Database, Tenant
 from firstring.store.identity.records import Prepared, apply_in, external_key, prepare
+from firstring.store.journey import stitching, typed
 from firstring.store.journey.aliases import join_names
-from firstring.store.journey.planned import Planned, contradicts, plan, record_of
+from firstring.store.journey.firings import Firing, Told
+from firstring.store.journey.following import NewEvent, follow
+from firstring.store.journey.planned import OF_THE_VISITOR, Planned, contradicts, plan, record_of
 from firstring.store.journey.rejected import Letter, Refused, keep
+from firstring.store.journey.stitching import Coming
+from firstring.store.journey.words import store_words
 from firstring.store.queries import sql
 
 _THREAD_FROM_EVENTS: Final = 64
@@ -56,10 +62,13 @@ class _Call(NamedTuple):
 
 
 class _Placed(NamedTuple):
-    """Where events go: the record id, or the external key of a record that has to be made, and of which event."""
+    """Where events come in: the record id, or the external key of a record that has to be made, and of which event.
+
+    named: events without a user's id that were placed by an identifier of a person, not of a visitor."""
 
     record_of: dict[bytes, int | bytes]
     missing: dict[bytes, tuple[Planned, Identifier | None]]
+    named: set[bytes]
 
 
 async def ingest(
@@ -71,6 +80,7 @@ async def ingest(
     now: datetime,
     country: str = "US",
     on_records: Mapping[str, int] | None = None,
+    told: Told | None = None,
 ) -> IngestResult:
     """Stores at most limits.EVENTS_PER_BATCH events of one source in one transaction; durable when it returns.
 
@@ -78,7 +88,8 @@ async def ingest(
     (made, with what the event says of the user, where the source has none; an existing record is never changed by an
     event), else to the most recent record of the single person behind its strongest identifier that is not hot, else to a
     record of that identifier's own. `country` is how national phone numbers in traits are read. `on_records` names, by
-    message id, the record of an event whose person is known otherwise (a contact that was identified). Raises BadInput
+    message id, the record of an event whose person is known otherwise (a contact that was identified). `told` is told of
+    the patterns that came true, after the commit; without it they are found by `Firings.catch_up`. Raises BadInput
     too_many_events, and Retryable.
     """
     if len(events) > limits.EVENTS_PER_BATCH:
@@ -89,7 +100,7 @@ async def ingest(
             hint="Send several batches.",
         )
     calls = [Incoming(source, events)]
-    [result] = await ingest_all(database, tenant, calls, now=now, country=country, on_records=on_records)
+    [result] = await ingest_all(database, tenant, calls, now=now, country=country, on_records=on_records, told=told)
     return result
 
 
@@ -101,6 +112,7 @@ async def ingest_all(
     now: datetime,
     country: str = "US",
     on_records: Mapping[str, int] | None = None,
+    told: Told | None = None,
 ) -> list[IngestResult]:
     """As `ingest` for the events of several calls, in one transaction, with what is refused of them."""
     if sum(len(one.events) for one in incoming) >= _THREAD_FROM_EVENTS:
@@ -109,7 +121,9 @@ async def ingest_all(
         calls = _planned(tenant, incoming, country)
     if any(call.plans or call.refused or call.incoming.refused for call in calls):
         async with database.transaction(tenant.tenant_id) as connection:
-            await _ingest(connection, tenant, calls, now, country, on_records or {})
+            firings = await _ingest(connection, tenant, calls, now, country, on_records or {})
+        if told is not None:
+            told(tenant, firings)
     return [_result(call) for call in calls]
 
 
@@ -130,8 +144,11 @@ async def _ingest(
     now: datetime,
     country: str,
     on_records: Mapping[str, int],
-) -> None:
+) -> list[Firing]:
+    visitors = {one.visitor for call in calls for one in call.plans if one.visitor is not None}
+    await stitching.lock_visitors(connection, tenant, visitors)
     new = await _new(connection, tenant, calls)
+    news: list[NewEvent] = []
     by_source: dict[str, list[Planned]] = {}
     for call, one in new.values():
         by_source.setdefault(call.incoming.source, []).append(one)
@@ -142,10 +159,13 @@ async def _ingest(
                 new[one.message_key][0].refused.append((one.place, cause))
                 plans = [other for other in plans if other is not one]
         known = {one.message_key: on_records[one.event.message_id] for one in plans if one.event.message_id in on_records}
-        for message_key in await _store(connection, tenant, source, plans, now, country, known):
-            new[message_key][0].taken.add(message_key)
+        for message_key, event in await _store(connection, tenant, source, plans, now, country, known):
+            if message_key is not None:
+                new[message_key][0].taken.add(message_key)
+            news.append(event)
     for call in calls:
         await keep(connection, tenant, call.incoming.source, _letters(call), now)
+    return await follow(connection, tenant, news, now)
 
 
 def _letters(call: _Call) -> list[Refused]:
@@ -192,8 +212,8 @@ async def _store(
     now: datetime,
     country: str,
     known_records: Mapping[bytes, int],
-) -> list[bytes]:
-    """The message keys of what was stored now."""
+) -> list[tuple[bytes | None, NewEvent]]:
+    """What was stored now, with its message keys; what was read in its words has none."""
     if not plans:
         return []
     placed = await _place(connection, tenant, source, plans, known_records)
@@ -209,12 +229,61 @@ async def _store(
             prepared = _prepared(tenant, source, missing, country)
         applied = await apply_in(connection, tenant, source, prepared, now=now)
         made = dict(zip(placed.missing, applied.record_ids, strict=True))
-    rows = []
-    for one in plans:
-        target = placed.record_of[one.message_key]
-        rows.append((one.message_key, target if isinstance(target, int) else made[target], *one.row))
+    targets = {key: target if isinstance(target, int) else made[target] for key, target in placed.record_of.items()}
+    coming = await _coming(connection, tenant, plans, targets, placed.named, known_records)
+    counted = await stitching.place(connection, tenant, list(coming.values()))
+    rows = [_row(one, targets[one.message_key], coming.get(one.message_key), counted) for one in plans]
     columns = [list(column) for column in zip(*rows, strict=True)]
-    return [row["message_key"] for row in await connection.fetch(sql("events", "insert_events"), tenant.tenant_id, *columns)]
+    stored = await connection.fetch(sql("events", "insert_events"), tenant.tenant_id, *columns)
+    # after the insert
+    numbers = {row["message_key"]: row["event_id"] for row in stored}
+    read = await store_words(connection, tenant, [one.words for one in plans if one.words and one.message_key in numbers])
+    await typed.keep(connection, tenant, [one for one in plans if one.typed], now)
+    new = [
+        (row[0], NewEvent(numbers[row[0]], row[1], one.event))
+        for row, one in zip(rows, plans, strict=True)
+        if row[0] in numbers
+    ]
+    return [*new, *((None, NewEvent(one.event_id, one.record_id, one.event)) for one in read)]
+
+
+async def _coming(
+    connection: Connection,
+    tenant: Tenant,
+    plans: Sequence[Planned],
+    targets: Mapping[bytes, int],
+    named: Collection[bytes],
+    known_records: Mapping[bytes, int],
+) -> dict[bytes, Coming]:
+    """The events of visitors as their logs have them, by message key."""
+    clicked = {one.click for one in plans if one.click}
+    there = set()
+    if clicked:
+        rows = await connection.fetch(sql("stitching", "records_there"), tenant.tenant_id, list(clicked))
+        there = {row["record_id"] for row in rows}
+    found: dict[bytes, Coming] = {}
+    for one in plans:
+        key = one.message_key
+        if one.visitor is None or key in known_records:
+            continue
+        mark = one.mark
+        if key in named:
+            mark = Mark.KNOWN_OUT if mark is Mark.OUT else Mark.KNOWN
+        elif mark is Mark.SEEN and one.click not in there:
+            mark = Mark.NONE
+        anonymous = one.user is None and key not in named
+        seen = one.click if mark is Mark.SEEN else 0
+        found[key] = Coming(one.visitor, one.event.occurred_at, key, mark, targets[key], anonymous, seen)
+    return found
+
+
+def _row(one: Planned, target: int, coming: Coming | None, counted: Mapping[bytes, int]) -> tuple[Any, ...]:
+    """An event as the table has it."""
+    if coming is None:
+        return (one.message_key, target, *one.row, None, None, 0, None)
+    record = counted.get(one.message_key, target)
+    came_in = target if coming.anonymous else None
+    return (one.message_key, record, *one.row, coming.visitor, came_in, int(coming.mark), coming.seen or None)
 
 
 def _prepared(
@@ -246,12 +315,15 @@ async def _place(
     record_of_message: dict[bytes, int | bytes] = dict(known_records)
     wanted: dict[bytes, tuple[Planned, Identifier | None]] = {}
     own: dict[bytes, bytes] = {}
+    named: set[bytes] = set()
     for one in unplaced:
         if one.user is not None:
             external = one.user
             wanted.setdefault(external, (one, None))
         else:
             key, identifier = _strongest(one, behind)
+            if identifier.kind not in OF_THE_VISITOR:
+                named.add(one.message_key)
             held = behind.get(key)
             if held is not None and held["persons"] == 1 and held["records"] <= limits.HOT_KEY_RECORDS:
                 record_of_message[one.message_key] = held["record_id"]
@@ -273,7 +345,7 @@ async def _place(
             if isinstance(target, bytes) and target in known:
                 record_of_message[message] = known[target]
         wanted = {external: one for external, one in wanted.items() if external not in known}
-    return _Placed(record_of_message, wanted)
+    return _Placed(record_of_message, wanted, named)
 
 
 async def _leads(

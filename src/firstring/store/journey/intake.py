@@ -15,6 +15,7 @@ from firstring.errors import FirstringError, Retryable
 from firstring.ports import Clock
 from firstring.store.database import Database, Tenant
 from firstring.store.journey.events import Incoming, IngestResult, ingest_all
+from firstring.store.journey.firings import Told
 
 _AT_ONCE: Final = 2
 """Transactions of one tenant at a time: while one is being made durable the next is prepared."""
@@ -41,10 +42,12 @@ class _Line:
 class EventIntake:
     """One for each process and database."""
 
-    def __init__(self, database: Database, clock: Clock, *, country: str) -> None:
+    def __init__(self, database: Database, clock: Clock, *, country: str, told: Told | None = None) -> None:
+        """told: of patterns that came true, after the commit."""
         self._database = database
         self._clock = clock
         self._country = country
+        self._told = told
         self._lines: dict[int, _Line] = {}
         self._is_closing = False
 
@@ -104,7 +107,12 @@ class EventIntake:
     async def _store(self, tenant: Tenant, together: list[_Waiting]) -> None:
         try:
             results = await ingest_all(
-                self._database, tenant, [one.incoming for one in together], now=self._clock.now(), country=self._country
+                self._database,
+                tenant,
+                [one.incoming for one in together],
+                now=self._clock.now(),
+                country=self._country,
+                told=self._told,
             )
         except FirstringError as error:
             if len(together) == 1 or isinstance(error, Retryable):

@@ -6,6 +6,7 @@ alter table event
   add column visitor  bytea,             -- blind index of the visitor's anonymous id, as in record.keys
   add column came_in  bigint,            -- of an anonymous event: the record it came in with; null where it names its record
   add column mark     smallint not null default 0 check (mark between 0 and 5), -- what it says of who is there: stitch.Mark
+  add column seen     bigint,            -- of a click in a mail, or a call that was confirmed: the record that it names
   add column facet    smallint;          -- 1 an order or a refund, 2 a consent, 3 a privacy signal of the browser
 
 create index event_mark on event (tenant_id, visitor, occurred_at) where mark > 0;
@@ -35,6 +36,19 @@ create table visitor_stale (             -- stretches of visitors' logs to be de
   to_at         timestamptz not null,
   primary key (tenant_id, visitor, from_at, to_at)
 );
+
+-- Before a visitor's log is read and written: one transaction at a time for each visitor. p_keys are in order; null: so many
+-- that all others have to wait.
+create function lock_visitors(p_tenant int, p_keys bigint[]) returns void
+language plpgsql as $$
+begin
+  if p_keys is null then
+    perform pg_advisory_xact_lock(1179796034, p_tenant);
+  else
+    perform pg_advisory_xact_lock_shared(1179796034, p_tenant);
+    perform pg_advisory_xact_lock(k) from unnest(p_keys) as k;
+  end if;
+end $$;
 
 -- For those of the keys that are visitors' anonymous ids: the record that is signed in there by the newest event. What was
 -- only claimed makes nobody findable.

@@ -29,14 +29,16 @@ where f.records > 0
 
 -- name: insert_events
 insert into event (tenant_id, message_key, record_id, channel, occurred_at, received_at, issue_kind, issue_effect, standing,
-                   wrapped_key, sealed)
-select $1, e.message_key, e.record_id, e.channel, e.occurred_at, e.received_at, e.issue_kind,
-       e.issue_effect, e.standing, e.wrapped_key, e.sealed
+                   facet, wrapped_key, sealed, visitor, came_in, mark, seen)
+select $1, e.message_key, e.record_id, e.channel, e.occurred_at, e.received_at, e.issue_kind, e.issue_effect, e.standing,
+       e.facet, e.wrapped_key, e.sealed, e.visitor, e.came_in, e.mark, e.seen
 from unnest($2::bytea[], $3::bigint[], $4::text[], $5::timestamptz[], $6::timestamptz[], $7::text[], $8::smallint[],
-            $9::smallint[], $10::bytea[], $11::bytea[])
-  as e(message_key, record_id, channel, occurred_at, received_at, issue_kind, issue_effect, standing, wrapped_key, sealed)
+            $9::smallint[], $10::smallint[], $11::bytea[], $12::bytea[], $13::bytea[], $14::bigint[], $15::smallint[],
+            $16::bigint[])
+  as e(message_key, record_id, channel, occurred_at, received_at, issue_kind, issue_effect, standing, facet, wrapped_key,
+       sealed, visitor, came_in, mark, seen)
 on conflict (tenant_id, message_key) do nothing
-returning message_key
+returning message_key, event_id
 
 -- name: aliases
 select from_key, to_key, turned from event_alias where tenant_id = $1 and from_key = any ($2::bytea[])

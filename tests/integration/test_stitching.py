@@ -1,0 +1,257 @@
+"""Stitching in the store: the same owners whatever the order in which events arrive, and what goes wrong."""
+
+from __future__ import annotations
+
+import random
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+
+from firstring import limits
+from firstring.identity.canonical.record import canonical_record
+from firstring.journey import stitch
+from firstring.journey.clicks import PARAMETER, click_token
+from firstring.journey.events import Event, parse_event
+from firstring.journey.events.canonical import Standing
+from firstring.journey.stitch import Entry, Mark
+from firstring.store.database import Database, Tenant
+from firstring.store.identity.records import apply_records, delete_records
+from firstring.store.journey.events import ingest
+from firstring.store.journey.planned import CLICK_DOMAIN
+from firstring.store.journey.restitching import restitch
+
+NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
+SHOP = "shop"
+VISITOR = "visitor-1"
+
+
+def event(name: str, minute: float, *, standing: Standing = "reported", user: str | None = None, **raw: Any) -> Event:
+    given = {
+        "event": name,
+        "messageId": raw.pop("message", f"{name} {minute} {user} {standing}"),
+        "timestamp": (NOW - timedelta(days=40) + timedelta(minutes=minute)).isoformat(),
+        "anonymousId": raw.pop("visitor", VISITOR),
+        **({"userId": user} if user else {}),
+        **raw,
+    }
+    return parse_event(given, received_at=NOW, standing=standing)
+
+
+async def counted(database: Database, tenant: Tenant) -> dict[str, str]:
+    """Name of each event -> the source's own id of the record that it is counted with."""
+    async with database.transaction(tenant.tenant_id) as connection:
+        rows = await connection.fetch(
+            "select e.wrapped_key, e.sealed, r.wrapped_key as record_wrapped, r.sealed as record_sealed "
+            "from event e join record r using (tenant_id, record_id) order by e.event_id"
+        )
+    opened = tenant.keys.open
+    return {
+        opened(row["wrapped_key"], row["sealed"])["name"]: opened(row["record_wrapped"], row["record_sealed"])["record_id"]
+        for row in rows
+    }
+
+
+async def send(database: Database, tenant: Tenant, *events: Event) -> None:
+    result = await ingest(database, tenant, SHOP, events, now=NOW, country="GB")
+    assert not result.rejected
+
+
+ANONYMOUS = "cookie:visitor-1"
+
+
+async def test_a_visit_becomes_known_backwards_and_forwards(database: Database, tenant: Tenant) -> None:
+    await send(database, tenant, event("Last Week", -9_000), event("Product Viewed", 0), event("Cart Viewed", 5))
+    assert set((await counted(database, tenant)).values()) == {ANONYMOUS}
+    await send(database, tenant, event("Signed In", 10, user="u1"), event("Checkout Started", 12))
+    await send(database, tenant, event("Two Days Later", 2_880), event("Much Later", 60 * 24 * 31))
+    assert await counted(database, tenant) == {
+        "Last Week": ANONYMOUS, "Product Viewed": "u1", "Cart Viewed": "u1", "Signed In": "u1", "Checkout Started": "u1",
+        "Two Days Later": "u1", "Much Later": ANONYMOUS,
+    }  # fmt: skip
+
+
+async def test_two_people_on_one_computer_share_no_event(database: Database, tenant: Tenant) -> None:
+    events = [
+        event("Hers Before", 0), event("Signed In", 5, user="her"), event("Hers", 6), event("Signed Out", 8),
+        event("His Before", 10), event("He Signs In", 12, user="him"), event("His", 13),
+        event("She Comes Back", 20, user="her"), event("Hers Again", 21),
+    ]  # fmt: skip
+    told = {
+        "Hers Before": "her", "Signed In": "her", "Hers": "her", "Signed Out": "her", "His Before": "him",
+        "He Signs In": "him", "His": "him", "She Comes Back": "her", "Hers Again": "her",
+    }  # fmt: skip
+    for one in random.Random(1).sample(events, len(events)):
+        await send(database, tenant, one)
+    assert await counted(database, tenant) == told
+    async with database.transaction(tenant.tenant_id) as connection:
+        assert await connection.fetchval("select count(distinct person_id) from record where person_id is not null") == 3
+
+
+async def test_a_late_sign_out_takes_back_what_was_counted(database: Database, tenant: Tenant) -> None:
+    await send(database, tenant, event("Signed In", 0, user="u1"), event("Viewed", 5), event("Next Day", 1_500))
+    assert (await counted(database, tenant))["Next Day"] == "u1"
+    await send(database, tenant, event("Signed Out", 6, user="u1"))
+    assert await counted(database, tenant) == {
+        "Signed In": "u1", "Viewed": "u1", "Next Day": ANONYMOUS, "Signed Out": "u1",
+    }  # fmt: skip
+
+
+async def test_a_claim_gives_nobody_anything_and_ends_what_was_somebody_elses(database: Database, tenant: Tenant) -> None:
+    claim = event("Claimed", 3, user="u2", standing="claimed")
+    await send(database, tenant, event("Before", 0), claim, event("After", 4), event("Known", 60, user="u1"))
+    await send(database, tenant, event("Hers", 61), event("Same", 62, user="u1", standing="claimed"), event("Still", 63))
+    await send(database, tenant, event("Other", 64, user="u2", standing="claimed"), event("Nobodys", 65))
+    assert await counted(database, tenant) == {
+        "Before": ANONYMOUS, "Claimed": "u2", "After": ANONYMOUS, "Known": "u1", "Hers": "u1", "Same": "u1", "Still": "u1",
+        "Other": "u2", "Nobodys": ANONYMOUS,
+    }  # fmt: skip
+
+
+async def test_a_click_in_a_mail_makes_the_visit_known(database: Database, tenant: Tenant) -> None:
+    await apply_records(
+        database, tenant, "crm", [canonical_record({"record_id": "7", "email": "ann@lee.org"}, country="GB")], now=NOW
+    )
+    async with database.transaction(tenant.tenant_id) as connection:
+        record_id = await connection.fetchval("select record_id from record")
+
+    def mac(text: str) -> bytes:
+        return tenant.keys.blind(CLICK_DOMAIN, text)
+
+    token = click_token(mac, record_id, uuid.uuid4(), NOW - timedelta(days=2))
+    page = {"url": f"https://shop.example/offers?a=1&{PARAMETER}={token}", "search": f"?a=1&{PARAMETER}={token}"}
+    forged = {"search": f"?{PARAMETER}={token[:-4]}AAAA"}
+    await send(
+        database,
+        tenant,
+        event("Landed", 0, standing="claimed", context={"page": page}),
+        event("Looked", 4, standing="claimed"),
+        event("Next Day", 1_500, standing="claimed"),
+        event("Forged", 4_000, standing="claimed", context={"page": forged}),
+    )
+    assert await counted(database, tenant) == {
+        "Landed": "7", "Looked": "7", "Next Day": ANONYMOUS, "Forged": ANONYMOUS,
+    }  # fmt: skip
+    async with database.transaction(tenant.tenant_id) as connection:
+        assert await connection.fetchval("select max(standing) from event") == 0, "a claim stays a claim"
+
+
+async def test_an_alias_makes_the_visitor_known_and_one_in_a_loop_is_refused(database: Database, tenant: Tenant) -> None:
+    await send(database, tenant, event("Viewed", 0))
+    alias = parse_event(
+        {"type": "alias", "userId": "u1", "previousId": VISITOR, "messageId": "a1",
+         "timestamp": (NOW - timedelta(days=40, minutes=-3)).isoformat()},
+        received_at=NOW,
+    )  # fmt: skip
+    await send(database, tenant, alias)
+    assert (await counted(database, tenant))["Viewed"] == "u1"
+    back = parse_event({"type": "alias", "userId": VISITOR, "previousId": "u1", "messageId": "a2"}, received_at=NOW)
+    result = await ingest(database, tenant, SHOP, [back], now=NOW)
+    assert [code for _, code, _ in result.rejected] == ["alias_loop"]
+    assert (await counted(database, tenant))["Viewed"] == "u1"
+
+
+async def test_skewed_clocks_are_put_right_before_anything_is_stitched(database: Database, tenant: Tenant) -> None:
+    """The page's clock is two hours behind, which its sentAt shows; the server's is right."""
+
+    def from_page(name: str, at: datetime) -> Event:
+        wrong = timedelta(hours=2)
+        raw = {"event": name, "messageId": name, "anonymousId": VISITOR, "timestamp": (at - wrong).isoformat(),
+               "sentAt": (NOW - wrong).isoformat()}  # fmt: skip
+        return parse_event(raw, received_at=NOW)
+
+    at = NOW - timedelta(minutes=30)
+    signed_in = parse_event(
+        {"event": "Signed In", "messageId": "s", "anonymousId": VISITOR, "userId": "u1", "timestamp": at.isoformat()},
+        received_at=NOW,
+    )
+    await send(database, tenant, from_page("Before", at - timedelta(minutes=4)), signed_in)
+    await send(
+        database, tenant, from_page("Out", at + timedelta(minutes=5)), from_page("Signed Out", at + timedelta(minutes=6))
+    )
+    await send(database, tenant, from_page("After", at + timedelta(minutes=7)))
+    assert await counted(database, tenant) == {
+        "Before": "u1", "Signed In": "u1", "Out": "u1", "Signed Out": "u1", "After": ANONYMOUS,
+    }  # fmt: skip
+
+
+async def test_future_dated_and_ten_year_old_events(database: Database, tenant: Tenant) -> None:
+    def at(name: str, when: datetime, **raw: Any) -> Event:
+        given = {"event": name, "messageId": name, "anonymousId": VISITOR, "timestamp": when.isoformat(), **raw}
+        return parse_event(given, received_at=NOW, correct_skew=False)
+
+    old = NOW.replace(year=2016)
+    await send(
+        database, tenant, at("Viewed", NOW), at("Old Sign In", old, userId="u1"), at("Old", old + timedelta(minutes=1))
+    )
+    assert await counted(database, tenant) == {"Viewed": ANONYMOUS, "Old Sign In": "u1", "Old": "u1"}
+    with pytest.raises(Exception, match="future"):
+        at("Too Early", NOW + timedelta(seconds=limits.EVENT_AHEAD_S + 60))
+    await send(database, tenant, at("A Little Ahead", NOW + timedelta(minutes=20), userId="u2"))
+    assert await counted(database, tenant) == {
+        "Viewed": "u2", "Old Sign In": "u1", "Old": "u1", "A Little Ahead": "u2",
+    }  # fmt: skip
+
+
+async def test_a_deleted_record_takes_its_events_and_the_rest_is_told_anew(database: Database, tenant: Tenant) -> None:
+    await send(
+        database, tenant, event("Known", 0, user="u1"), event("Hers", 1), event("Mistaken", 2, user="u2"), event("His", 3)
+    )
+    await delete_records(database, tenant, SHOP, ["u2"], now=NOW)
+    await send(database, tenant, event("Later", 4))
+    while await restitch(database, tenant):
+        pass
+    assert await counted(database, tenant) == {"Known": "u1", "Hers": "u1", "Later": "u1"}
+    await delete_records(database, tenant, SHOP, [ANONYMOUS], now=NOW)
+    assert await counted(database, tenant) == {"Known": "u1"}
+
+
+@pytest.mark.parametrize("seed", range(12))
+async def test_owners_are_the_same_in_any_order_of_arrival(
+    database: Database, tenant: Tenant, monkeypatch: pytest.MonkeyPatch, superuser: asyncpg.Connection, seed: int
+) -> None:
+    """Against the rule on the whole log; with short reaches, so that their bounds are met too."""
+    draw = random.Random(seed)
+    monkeypatch.setattr(stitch, "REACH", draw.choice((1, 2, 3, 1_000)))
+    monkeypatch.setattr(stitch, "LOOK_BACK", draw.choice((1, 2, 20)))
+    await apply_records(
+        database, tenant, "crm", [canonical_record({"record_id": "7", "email": "ann@lee.org"}, country="GB")], now=NOW
+    )
+    async with database.transaction(tenant.tenant_id) as connection:
+        clicked = await connection.fetchval("select record_id from record")
+    token = click_token(lambda text: tenant.keys.blind(CLICK_DOMAIN, text), clicked, uuid.uuid4(), NOW)
+    events = []
+    minute = 0.0
+    for number in range(60):
+        minute += draw.choice((0, 0, 1, 10, 29, 30, 31, 60 * 24, 60 * 24 * 15))
+        visitor = f"visitor-{draw.randrange(2)}"
+        sort = draw.choice(("plain", "plain", "plain", "plain", "known", "claimed", "out", "known out", "click"))
+        more: dict[str, Any] = {"visitor": visitor, "message": f"m{number}"}
+        if sort in ("known", "claimed", "known out"):
+            more["user"] = draw.choice(("u1", "u2"))
+        if sort == "claimed":
+            more["standing"] = "claimed"
+        if sort == "click":
+            more["properties"] = {PARAMETER: token}
+        events.append(event("Signed Out" if "out" in sort else f"e{number}", minute - 60 * 24 * 200, **more))
+    draw.shuffle(events)
+    while events:
+        size = draw.choice((1, 1, 2, 5, 12))
+        await send(database, tenant, *events[:size])
+        del events[:size]
+    rows = await superuser.fetch("select * from event where tenant_id = $1", tenant.tenant_id)
+    logs: dict[bytes, list[Entry]] = {}
+    for row in rows:
+        mark, anonymous = Mark(row["mark"]), row["came_in"] is not None
+        names = row["seen"] or 0 if mark is Mark.SEEN else 0 if anonymous else row["record_id"]
+        at = round((row["occurred_at"] - NOW) / timedelta(microseconds=1))
+        logs.setdefault(row["visitor"], []).append(Entry(at, row["message_key"], mark, names, anonymous))
+    assert len(logs) == 2
+    told = {row["message_key"]: row for row in rows if row["came_in"] is not None}
+    for log in logs.values():
+        for key, owner in stitch.owners(log).items():
+            row = told.pop(key)
+            assert row["record_id"] == (row["came_in"] if owner is None else owner)
+    assert not told
