@@ -1,8 +1,8 @@
 """Which patterns a tenant has, and which of them are on: loaded from YAML, switched, listed, tried on the log before.
 
 A declaration keeps its number for ever; a changed one has a new number, so that nothing that is stored of the old one is
-taken for its own. Whatever changes what is on gives the set a new version, which every process sees with its next events, and
-has the states made anew from the log in the background.
+taken for its own. Whatever changes what is on gives the set a new version, which every process sees with its next events,
+and has the states made anew from the log in the background.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ async def load(
                 on.append(one.id)
         switched = [row["pattern"] for row in rows if row["is_on"]]
         if on or set(switched) & set(changed) or (switch_on is False and set(switched) & set(unchanged)):
-            await _switched(connection, tenant)
+            await _switched(connection, tenant, now)
     return Loaded(tuple(added), tuple(changed), tuple(unchanged), tuple(on))
 
 
@@ -122,7 +122,7 @@ async def switch(database: Database, tenant: Tenant, pattern_ids: Sequence[str],
                 raise unknown_pattern(one)
         rows = await connection.fetch(sql("patterns", "switch"), tenant.tenant_id, list(pattern_ids), on, now)
         if rows:
-            await _switched(connection, tenant)
+            await _switched(connection, tenant, now)
     return sorted(row[0] for row in rows)
 
 
@@ -140,9 +140,9 @@ def _too_many() -> BadInput:
     return BadInput("too_many_patterns", f"A tenant has at most {limits.PATTERNS} patterns.", hint="Load fewer of them.")
 
 
-async def _switched(connection: Connection, tenant: Tenant) -> None:
+async def _switched(connection: Connection, tenant: Tenant, now: datetime) -> None:
     """The set has a new version; states are made anew. Under `lock_alone`: nobody steps by the old set any more."""
-    await connection.execute(sql("patterns", "new_version"), tenant.tenant_id)
+    await connection.execute(sql("patterns", "new_version"), tenant.tenant_id, now)
 
 
 async def listed(database: Database, tenant: Tenant, now: datetime) -> list[PatternShown]:

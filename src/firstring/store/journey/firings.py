@@ -78,8 +78,9 @@ async def add_firings(
     patterns: dict[str, tuple[int, Pattern]],
     now: datetime,
     acted: dict[_Key, datetime] | None = None,
+    since: datetime | None = None,
 ) -> list[Firing]:
-    """Notes what came true; those about which something may be done."""
+    """Notes what came true; those about which something may be done. What came true before `since` counts as past."""
     if not found:
         return []
     rows = [_Row(one, *patterns[one.fired.pattern]) for one in found]
@@ -88,7 +89,7 @@ async def add_firings(
         key = row.key
         values = (
             kind, key[0], row.found.person_id, row.found.record_id, row.found.event_id, row.number, row.pattern.id,
-            row.pattern.valence, *key[2:5], is_past(row.found, now), acted.get(key) if acted else None,
+            row.pattern.valence, *key[2:5], is_past(row.found, now, since), acted.get(key) if acted else None,
         )  # fmt: skip
         for column, value in zip(columns, values, strict=True):
             column.append(value)
@@ -105,6 +106,7 @@ async def settle_firings(
     found: Sequence[Found],
     patterns: dict[str, tuple[int, Pattern]],
     now: datetime,
+    since: datetime | None = None,
 ) -> list[Firing]:
     """Makes what is noted of subjects what came true by their logs: adds, retracts, takes back retractions."""
     numbers = [number for number, _ in patterns.values()]
@@ -121,7 +123,7 @@ async def settle_firings(
         await connection.execute(sql("patterns", "restore"), tenant.tenant_id, back, now)
     new = {key: each for key, each in true.items() if key not in noted}
     acted = await _acted_elsewhere(connection, tenant, {key: one for key, one in new.items() if not is_past(one, now)})
-    return await add_firings(connection, tenant, kind, list(new.values()), patterns, now, acted)
+    return await add_firings(connection, tenant, kind, list(new.values()), patterns, now, acted, since)
 
 
 async def _acted_elsewhere(connection: Connection, tenant: Tenant, new: dict[_Key, Found]) -> dict[_Key, datetime]:
@@ -136,10 +138,11 @@ async def _acted_elsewhere(connection: Connection, tenant: Tenant, new: dict[_Ke
     return {key: moment for key, moment in found.items() if moment is not None}
 
 
-def is_past(found: Found, now: datetime) -> bool:
+def is_past(found: Found, now: datetime, since: datetime | None = None) -> bool:
     """Whether it came true too long ago for anything to be done."""
     bound_ms = limits.PATTERN_ACTS_MS if found.event_id else limits.PATTERN_DUE_ACTS_MS
-    return found.fired.at_ms < milliseconds(now) - bound_ms
+    earliest_ms = milliseconds(now) - bound_ms
+    return found.fired.at_ms < (earliest_ms if since is None else max(earliest_ms, milliseconds(since)))
 
 
 def _firing(row: Any) -> Firing:

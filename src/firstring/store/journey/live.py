@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import NamedTuple
 
 from firstring.journey.patterns import Pattern, PatternSet, patterns_in
@@ -12,13 +13,17 @@ _KEPT = "patterns"
 
 
 class Live(NamedTuple):
-    """of_person: those by person and by visit; of_household: those by household. by_id: number and pattern of each."""
+    """of_person: those by person and by visit; of_household: those by household. by_id: number and pattern of each.
+
+    rebuilt_to: while states are made anew because the patterns have changed, up to which person they are.
+    """
 
     version: int
     of_person: PatternSet
     of_household: PatternSet
     by_id: dict[str, tuple[int, Pattern]]
     rebuilt_to: int | None
+    changed_at: datetime
 
 
 async def live_patterns(connection: Connection, tenant: Tenant) -> Live | None:
@@ -29,17 +34,19 @@ async def live_patterns(connection: Connection, tenant: Tenant) -> Live | None:
     known = tenant.kept.get(_KEPT)
     if not isinstance(known, Live) or known.version != row["version"]:
         rows = await connection.fetch(sql("patterns", "those_on"), tenant.tenant_id)
-        known = tenant.kept[_KEPT] = live_of(row["version"], [(each["number"], each["declaration"]) for each in rows])
+        known = tenant.kept[_KEPT] = live_of(
+            row["version"], row["changed_at"], [(each["number"], each["declaration"]) for each in rows]
+        )
     return known._replace(rebuilt_to=row["rebuilt_to"])
 
 
-def live_of(version: int, declared: list[tuple[int, str]]) -> Live:
+def live_of(version: int, changed_at: datetime, declared: list[tuple[int, str]]) -> Live:
     """Out of numbers and declarations."""
     numbered = [(number, one) for number, text in declared for one in patterns_in(text)]
     by_id = {one.id: (number, one) for number, one in numbered}
     home = [(number, one) for number, one in numbered if one.by == "household"]
     alone = [(number, one) for number, one in numbered if one.by != "household"]
-    return Live(version, _set(alone), _set(home), by_id, None)
+    return Live(version, _set(alone), _set(home), by_id, None, changed_at)
 
 
 def _set(numbered: list[tuple[int, Pattern]]) -> PatternSet:

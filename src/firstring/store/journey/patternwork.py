@@ -71,7 +71,7 @@ class PatternWork:
         if persons:
             sizes = await log_sizes(connection, tenant, persons, limits.PATTERN_LOG_EVENTS)
             some = as_many_as_fit({person: sizes[person] for person in persons})
-            firings = await replay(connection, tenant, live, some, now)
+            firings = await replay(connection, tenant, live, some, now, since=live.changed_at)
             reached = some[-1]
         await connection.execute(sql("patterns", "rebuilt_to"), tenant.tenant_id, reached, live.version)
         return firings

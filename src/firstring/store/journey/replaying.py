@@ -48,17 +48,28 @@ def as_many_as_fit(sizes: Mapping[int, int]) -> list[int]:
     return chosen
 
 
-async def replay(connection: Connection, tenant: Tenant, live: Live, persons: Sequence[int], now: datetime) -> list[Firing]:
-    """Makes the states of persons, and of their households, anew; what came true just now. Under `lock_shared`."""
+async def replay(
+    connection: Connection,
+    tenant: Tenant,
+    live: Live,
+    persons: Sequence[int],
+    now: datetime,
+    *,
+    since: datetime | None = None,
+) -> list[Firing]:
+    """Makes the states of persons, and of their households, anew; what came true just now, and after `since`.
+
+    Under `lock_shared`.
+    """
     if not persons:
         return []
     marks = await connection.fetch(sql("patterns", "stale_marks"), tenant.tenant_id, list(persons))
     kept = await states(connection, tenant, PERSON, persons)
     of_person = await read_log(connection, tenant, persons)
     found = await _replayed(connection, tenant, live.of_person, PERSON, of_person, persons, kept, now)
-    firings = await settle_firings(connection, tenant, PERSON, persons, found, live.by_id, now)
+    firings = await settle_firings(connection, tenant, PERSON, persons, found, live.by_id, now, since)
     if live.of_household.patterns:
-        firings += await replay_households(connection, tenant, live, persons, now)
+        firings += await replay_households(connection, tenant, live, persons, now, since=since)
     if marks:
         await connection.execute(sql("patterns", "drop_marks"), tenant.tenant_id, [row["stale_id"] for row in marks])
     return firings
@@ -119,7 +130,13 @@ def _in_order(one: Logged) -> tuple[int, int]:
 
 
 async def replay_households(
-    connection: Connection, tenant: Tenant, live: Live, persons: Sequence[int], now: datetime
+    connection: Connection,
+    tenant: Tenant,
+    live: Live,
+    persons: Sequence[int],
+    now: datetime,
+    *,
+    since: datetime | None = None,
 ) -> list[Firing]:
     """Makes the states of the households of persons anew, of those that they left too. Under `lock_shared`."""
     members: dict[int, list[int]] = {}
@@ -145,7 +162,7 @@ async def replay_households(
     if homes:
         whose, of = zip(*homes, strict=True)
         await connection.execute(sql("patterns", "put_homes"), tenant.tenant_id, whose, of)
-    return await settle_firings(connection, tenant, HOUSEHOLD, subjects, found, live.by_id, now)
+    return await settle_firings(connection, tenant, HOUSEHOLD, subjects, found, live.by_id, now, since)
 
 
 async def households(connection: Connection, tenant: Tenant, persons: Collection[int]) -> list[set[int]]:

@@ -37,6 +37,7 @@ create table pattern_set (               -- one row a tenant that ever had patte
   tenant_id     int not null references tenant,
   version       int not null,            -- one more with each change of what is on
   is_on         boolean not null,        -- whether any pattern is
+  changed_at    timestamptz not null,    -- when that was last
   rebuilt_to    bigint,                  -- states are made anew from the log, by person: up to here; null: all are
   walked_to     bigint not null default 0, -- where the search for states that can matter no more goes on
   primary key (tenant_id)

@@ -8,7 +8,7 @@ select pg_advisory_xact_lock_shared(1179796035, $1::int)
 select pg_advisory_xact_lock(1179796035, $1::int)
 
 -- name: set_of
-select version, is_on, rebuilt_to, walked_to from pattern_set where tenant_id = $1
+select version, is_on, changed_at, rebuilt_to, walked_to from pattern_set where tenant_id = $1
 
 -- name: those_on
 select number, declaration from pattern where tenant_id = $1 and is_on order by number
@@ -230,10 +230,10 @@ where tenant_id = $1 and is_current and pattern = any ($2::text[]) and is_on <> 
 returning pattern
 
 -- name: new_version
-insert into pattern_set (tenant_id, version, is_on, rebuilt_to)
-select $1, 1, x.is_on, 0 from (select exists (select from pattern where tenant_id = $1 and is_on) as is_on) x
+insert into pattern_set (tenant_id, version, is_on, changed_at, rebuilt_to)
+select $1, 1, x.is_on, $2, 0 from (select exists (select from pattern where tenant_id = $1 and is_on) as is_on) x
 on conflict (tenant_id) do update
-set version = pattern_set.version + 1, is_on = excluded.is_on, rebuilt_to = 0
+set version = pattern_set.version + 1, is_on = excluded.is_on, changed_at = excluded.changed_at, rebuilt_to = 0
 
 -- name: listed
 select p.number, p.declaration, p.is_on, p.loaded_at, p.loaded_by, f.firings, f.persons
