@@ -18,6 +18,7 @@ from firstring import __version__, limits
 from firstring.contact import (
     AgentFree,
     AgentProfile,
+    Candidate,
     Cause,
     Channel,
     Committed,
@@ -27,6 +28,8 @@ from firstring.contact import (
     Derived,
     Evidence,
     Identifier,
+    Journey,
+    LikelyReason,
     Read,
     Resolution,
     TouchRead,
@@ -39,8 +42,13 @@ from firstring.identity.golden.rules import Rules
 from firstring.identity.persons.blocking import composite_key
 from firstring.journey import attention, timeline
 from firstring.journey.attention import contact_priors
+from firstring.journey.words.textmodel import Heard, TextModel
 from firstring.nextbest.actions import Catalogue
 from firstring.nextbest.arbitrate import choose
+from firstring.nextbest.holdout import held_out
+from firstring.nextbest.learning.posterior import UNLEARNED, Learned
+from firstring.nextbest.learning.thompson import draws_of
+from firstring.nextbest.moment import IN_CONTACT, Moment
 from firstring.ports import Clock, Ids
 from firstring.routing.assign import rank
 from firstring.routing.memo import EligibilityMemo
@@ -66,14 +74,20 @@ class Models(msgspec.Struct, frozen=True):
     """A candidate at least this probable counts as identified."""
     survivorship: Rules = DEFAULT_RULES
     """Which of several values a profile shows."""
+    learned: Learned = UNLEARNED
+    """What came of actions before."""
+    holdout_key: bytes = b""
+    """By which people are held out of offers, and chance is drawn; empty: nobody is, and nothing is."""
+    reasons: TextModel | None = None
+    """What a tenant's own labels taught of why people call, by their words."""
 
     def versions(self) -> Versions:
         return Versions(
             code=__version__,
             identity=self.weights.version + ("" if self.survivorship is DEFAULT_RULES else f"+{self.survivorship.version}"),
             trust=self.trust.version,
-            journey=f"{timeline.VERSION}+{attention.VERSION}",
-            actions=self.actions.version,
+            journey=f"{timeline.VERSION}+{attention.VERSION}" + ("" if self.reasons is None else f"+{self.reasons.version}"),
+            actions=self.actions.version + (f"+{self.learned.version}" if self.holdout_key else ""),
             routing=self.routing.version,
         )
 
@@ -96,7 +110,8 @@ def derive(
     memo: makes whom quicker and changes nothing.
     """
     # who: probability of each person, of another in the household, of someone new
-    resolution = who(evidence, read, weights=models.weights, now=now, rules=models.survivorship)
+    heard = models.reasons.heard(evidence.words) if models.reasons is not None and evidence.words else None
+    resolution = who(evidence, read, weights=models.weights, now=now, rules=models.survivorship, heard=heard)
 
     # why: what each of them has been through, what is open, why they are probably calling
     people = [candidate.person_id for candidate in resolution.candidates]
@@ -109,11 +124,21 @@ def derive(
         now=now,
         issues_cut=issues_cut,
         said=evidence.intent,
+        heard=heard,
     )
 
     # sure: is it really them, whoever of them it is
     assurances = tuple(
-        assess(evidence, candidate, resolution, read, priors=models.trust, now=now, channel=contact.channel)
+        assess(
+            evidence,
+            candidate,
+            resolution,
+            read,
+            priors=models.trust,
+            now=now,
+            channel=contact.channel,
+            reasons=_reasons_of(candidate, journeys),
+        )  # fmt: skip
         for candidate in (resolution.candidates or (None,))
     )
 
@@ -126,6 +151,8 @@ def derive(
         actions=models.actions,
         now=now,
         identify_threshold=models.identify_threshold,
+        moment=_moment(contact, read, resolution, models),
+        learned=models.learned,
     )
 
     # whom: what the contact needs, and who of those that are free can give it
@@ -143,10 +170,41 @@ def derive(
     return Derived(resolution, assurances, journeys, action, routing, models.versions())
 
 
-def who(evidence: Evidence, read: Read, *, weights: Weights, now: datetime, rules: Rules = DEFAULT_RULES) -> Resolution:
-    """Who it is. The journey says who of those behind a number has a reason to call just now. Pure."""
-    priors = contact_priors({record.person_id for record in read.records}, read.touches, now=now)
+def _moment(contact: Contact, read: Read, resolution: Resolution, models: Models) -> Moment:
+    """What actions are chosen by, beside the contact: whether the likeliest person is held out of offers, and chance, which
+    is the contact's own: the same in each of its decisions."""
+    if not models.holdout_key:
+        return IN_CONTACT
+    policy = models.actions.policy
+    best = resolution.best
+    own = () if best is None else [record.record_id for record in read.records if record.person_id == best.person_id]
+    return Moment(
+        agents={contact.channel: len(read.agents)},
+        held_out=held_out(own, models.holdout_key, policy.holdout),
+        draws=draws_of(models.holdout_key + contact.contact_id.bytes, policy.explored),
+        zones=(policy.zone,),
+        language=contact.language,
+    )
+
+
+def who(
+    evidence: Evidence,
+    read: Read,
+    *,
+    weights: Weights,
+    now: datetime,
+    rules: Rules = DEFAULT_RULES,
+    heard: Heard | None = None,
+) -> Resolution:
+    """Who it is. The journey says who of those behind a number has a reason to call just now, and whose reason their
+    words are (heard). Pure."""
+    priors = contact_priors({record.person_id for record in read.records}, read.touches, now=now, heard=heard)
     return resolve(evidence, read, weights=weights, now=now, priors=priors, rules=rules)
+
+
+def _reasons_of(candidate: Candidate | None, journeys: Sequence[Journey]) -> Sequence[LikelyReason]:
+    person_id = None if candidate is None else candidate.person_id
+    return next((journey.likely_reasons for journey in journeys if journey.person_id == person_id), ())
 
 
 def _with_traces(read: Read, resolution: Resolution) -> tuple[Sequence[TouchRead], Sequence[int]]:
@@ -197,11 +255,14 @@ class Decider:
         ids: Ids,
         stages: Stages,
         weights_of: Callable[[Any], Weights] | None = None,
+        actions_of: Callable[[Any, Models], Models] | None = None,
     ) -> None:
-        """weights_of: a tenant's own weights, without I/O; without it all have those of `models`."""
+        """weights_of: a tenant's own weights, without I/O; without it all have those of `models`. actions_of: the models
+        with a tenant's own actions, likewise."""
         self._ring = ring
         self.models = models
         self._weights_of = weights_of
+        self._actions_of = actions_of
         self._clock = clock
         self._ids = ids
         self._stages = stages
@@ -209,9 +270,10 @@ class Decider:
 
     def models_of(self, tenant: Any) -> Models:
         """What a tenant's contacts are decided with at this moment."""
-        if self._weights_of is None:
-            return self.models
-        return msgspec.structs.replace(self.models, weights=self._weights_of(tenant))
+        models = self.models
+        if self._weights_of is not None:
+            models = msgspec.structs.replace(models, weights=self._weights_of(tenant))
+        return models if self._actions_of is None else self._actions_of(tenant, models)
 
     async def offered(self, tenant: Any, contact: Contact, evidence: Evidence) -> Decision:
         """The first decision of a contact. A call that is open already gets the decision it has (see Committed).

@@ -15,6 +15,7 @@ from firstring.errors import BadInput
 from firstring.identity.caller.weights import JOINED
 from firstring.settings import Settings
 from firstring.store.database import Database, Tenant
+from firstring.store.nextbest.policies import with_actions_named
 from firstring.store.notices import Notices
 from firstring.store.queries import sql
 from firstring.store.ring import RingStore, opened_decision
@@ -52,7 +53,7 @@ async def replay_decisions(
     except ValueError:
         raise BadInput("unknown_contact", "That is no contact's id.", where={"contact": contact[:40]}) from None
     models = models_of(settings)
-    by_version: dict[str, Models | None] = {}
+    by_version: dict[tuple[str, str], Models | None] = {}
     report = ReplayReport()
     async with database_only(settings, progress) as database:
         tenant = await database.tenant_named(settings.tenant)
@@ -67,7 +68,9 @@ async def replay_decisions(
                 decision = opened_decision(tenant, row)
                 parts = decision.derived.versions.identity.split(JOINED)  # model's and priors', survivorship's if any
                 weights_version = JOINED.join(part for part in parts if part.startswith(("model-", "prior-")))
-                used = await _models_used(database, tenant, models, weights_version, by_version)
+                used = await _models_used(
+                    database, tenant, models, weights_version, decision.derived.versions.actions, by_version
+                )
                 if used is None or decision.derived.versions != used.versions():
                     report.other_versions += 1
                     continue
@@ -84,11 +87,20 @@ async def replay_decisions(
 
 
 async def _models_used(
-    database: Database, tenant: Tenant, models: Models, version: str, by_version: dict[str, Models | None]
+    database: Database,
+    tenant: Tenant,
+    models: Models,
+    version: str,
+    actions: str,
+    by_version: dict[tuple[str, str], Models | None],
 ) -> Models | None:
-    """The models with the weights of a version of identity, each read once; None where they are gone."""
-    if version not in by_version:
+    """The models with the weights and actions of these versions, each read once; None where they are gone."""
+    if (version, actions) not in by_version:
         async with database.transaction(tenant.tenant_id) as connection:
             weights = await weights_named(connection, tenant, version)
-        by_version[version] = None if weights is None else msgspec.structs.replace(models, weights=weights)
-    return by_version[version]
+            of_actions = await with_actions_named(connection, tenant, models, actions)
+        used = None
+        if weights is not None and of_actions is not None:
+            used = msgspec.structs.replace(of_actions, weights=weights)
+        by_version[version, actions] = used
+    return by_version[version, actions]

@@ -18,6 +18,7 @@ import asyncpg
 import msgspec
 import structlog
 
+from firstring.decide import Models
 from firstring.errors import BadInput, FirstringError
 from firstring.nextbest.actions import Catalogue
 from firstring.nextbest.declared import together
@@ -201,7 +202,21 @@ class PolicyWatcher:
             _log.warning("actions_not_read", code=code)
 
 
-def actions_of(tenant: Any) -> InForce:
-    """As in_force, for what does not know tenants."""
+def with_actions(tenant: Any, models: Models) -> Models:
+    """`models` with a tenant's own actions, where it has loaded any. No I/O."""
     assert isinstance(tenant, Tenant)
-    return in_force(tenant)
+    force = in_force(tenant)
+    if not force.loaded:
+        return models
+    return msgspec.structs.replace(models, actions=force.catalogue, learned=force.learned, holdout_key=holdout_key(tenant))
+
+
+async def with_actions_named(connection: Connection, tenant: Tenant, models: Models, version: str) -> Models | None:
+    """`models` with the actions of Versions.actions of a decision made before; None where they are gone."""
+    named, _, learned_version = version.partition(JOINED)
+    catalogue = await catalogue_named(connection, tenant, named)
+    learned = await learned_named(connection, tenant, learned_version or UNLEARNED.version)
+    if catalogue is None or learned is None:
+        return None
+    key = holdout_key(tenant) if learned_version else b""
+    return msgspec.structs.replace(models, actions=catalogue, learned=learned, holdout_key=key)
