@@ -70,6 +70,8 @@ class Evidence(Value, frozen=True):
     caller_number: Literal["shown", "absent", "unusable"] = "absent"
     signature: SignatureCheck | None = None
     intent: str | None = None
+    words: str | None = None
+    """What they said or wrote, as it was: at most limits.WORDS_CHARS, the newest counts."""
     confirmed_person: int | None = None
     ruled_out: tuple[int, ...] = ()
     rejected: tuple[Reason, ...] = ()

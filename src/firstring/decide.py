@@ -138,7 +138,7 @@ def derive(
             now=now,
             channel=contact.channel,
             reasons=_reasons_of(candidate, journeys),
-        )  # fmt: skip
+        )
         for candidate in (resolution.candidates or (None,))
     )
 

@@ -11,6 +11,8 @@ from typing import Final
 # --- evidence of one contact -------------------------------------------------------------------------------------
 FIELD_CHARS: Final = 1_000
 """A single field of evidence or of an imported record, in characters."""
+WORDS_CHARS: Final = 2_000
+"""What is kept of what somebody says or writes in one contact, in characters: the end of what is longer."""
 IDENTIFIERS_PER_CONTACT: Final = 16
 """Identifiers looked up for one contact."""
 IDENTIFIERS_PER_RECORD: Final = 32
@@ -104,7 +106,7 @@ PATTERN_REPLAY_EVENTS: Final = 2_000
 """Events replayed in one transaction, but for a person who has more."""
 PATTERN_LOG_EVENTS: Final = 100_000
 """Of a person with more events the newest so many are replayed."""
-PATTERN_ACTS_MS: Final = 15 * 60_000
+PATTERN_ACTS_MS: Final = 60 * 60_000
 """A pattern that came true by an event longer ago than this is noted, and nothing is done about it."""
 PATTERN_DUE_ACTS_MS: Final = 86_400_000
 """The same for one that came true by the passing of time: a server may have been down over night."""

@@ -15,6 +15,7 @@ from firstring.errors import BadInput
 from firstring.identity.caller.weights import JOINED
 from firstring.settings import Settings
 from firstring.store.database import Database, Tenant
+from firstring.store.journey.reasoning import with_reasons_named
 from firstring.store.nextbest.policies import with_actions_named
 from firstring.store.notices import Notices
 from firstring.store.queries import sql
@@ -53,7 +54,7 @@ async def replay_decisions(
     except ValueError:
         raise BadInput("unknown_contact", "That is no contact's id.", where={"contact": contact[:40]}) from None
     models = models_of(settings)
-    by_version: dict[tuple[str, str], Models | None] = {}
+    by_version: dict[tuple[str, ...], Models | None] = {}
     report = ReplayReport()
     async with database_only(settings, progress) as database:
         tenant = await database.tenant_named(settings.tenant)
@@ -66,10 +67,11 @@ async def replay_decisions(
                 )
             for row in rows:
                 decision = opened_decision(tenant, row)
-                parts = decision.derived.versions.identity.split(JOINED)  # model's and priors', survivorship's if any
+                versions = decision.derived.versions
+                parts = versions.identity.split(JOINED)  # model's and priors', survivorship's if any
                 weights_version = JOINED.join(part for part in parts if part.startswith(("model-", "prior-")))
                 used = await _models_used(
-                    database, tenant, models, weights_version, decision.derived.versions.actions, by_version
+                    database, tenant, models, (weights_version, versions.actions, versions.journey), by_version
                 )
                 if used is None or decision.derived.versions != used.versions():
                     report.other_versions += 1
@@ -90,17 +92,19 @@ async def _models_used(
     database: Database,
     tenant: Tenant,
     models: Models,
-    version: str,
-    actions: str,
-    by_version: dict[tuple[str, str], Models | None],
+    versions: tuple[str, str, str],
+    by_version: dict[tuple[str, ...], Models | None],
 ) -> Models | None:
-    """The models with the weights and actions of these versions, each read once; None where they are gone."""
-    if (version, actions) not in by_version:
+    """The models with the weights, actions and text model of these versions, each read once; None where they are gone."""
+    if versions not in by_version:
+        version, actions, journey = versions
         async with database.transaction(tenant.tenant_id) as connection:
             weights = await weights_named(connection, tenant, version)
             of_actions = await with_actions_named(connection, tenant, models, actions)
+            if of_actions is not None:
+                of_actions = await with_reasons_named(connection, tenant, of_actions, journey)
         used = None
         if weights is not None and of_actions is not None:
             used = msgspec.structs.replace(of_actions, weights=weights)
-        by_version[version, actions] = used
-    return by_version[version, actions]
+        by_version[versions] = used
+    return by_version[versions]

@@ -29,6 +29,9 @@ Revision = Annotated[int, Parameter(ge=1, le=2**31 - 1)]
 Fields = dict[str, str | list[str]]
 """Raw fields of the vocabulary (phone, email, cookie, full_name, ...); several values as a list."""
 PersonId = Annotated[int, Meta(ge=1, le=2**63 - 1)]
+Said = Annotated[
+    str, Meta(min_length=1, max_length=limits.WORDS_CHARS, description="What they said or wrote, in their own words.")
+]
 Intent = Annotated[str, Meta(min_length=1, max_length=limits.FIELD_CHARS, description="What the customer says they want.")]
 
 
@@ -44,6 +47,7 @@ class OfferedContact(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     fields: Fields = {}
     language: Annotated[str, Meta(pattern=r"^[A-Za-z]{2,3}([-_][A-Za-z0-9]{1,8}){0,4}$(?!\n)")] | None = None
     intent: Intent | None = None
+    said: Said | None = None
     called: Annotated[str, Meta(max_length=64)] = ""
 
 
@@ -68,6 +72,7 @@ class MoreEvidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     confirmed_person: PersonId | None = None
     ruled_out: Annotated[tuple[PersonId, ...], Meta(max_length=limits.CANDIDATES)] = ()
     intent: Intent | None = None
+    said: Said | None = None
     fields: Fields = {}
 
 
@@ -135,7 +140,9 @@ class ContactsController(Controller):
             language=data.language,
         )
         evidence = gather(data.fields, country=services.settings.country)
-        evidence = msgspec.structs.replace(evidence, intent=data.intent or evidence.intent)
+        evidence = msgspec.structs.replace(
+            evidence, intent=data.intent or evidence.intent, words=with_words(evidence.words, data.said)
+        )
         decision = await services.decider.offered(caller.tenant, contact, evidence)
         if decision.outcome == "route":
             await services.routed(caller.tenant, decision)
@@ -224,9 +231,17 @@ def with_more(known: Evidence, more: Evidence, data: MoreEvidence) -> Evidence:
         claims={**known.claims, **more.claims},
         rejected=(*known.rejected, *more.rejected)[:REJECTED_MAX],
         intent=data.intent or more.intent or known.intent,
+        words=with_words(with_words(known.words, more.words), data.said),
         confirmed_person=data.confirmed_person or known.confirmed_person,
         ruled_out=ruled_out[-RULED_OUT_MAX:],
     )
+
+
+def with_words(known: str | None, more: str | None) -> str | None:
+    """What was said so far and what came now, a line each; the end of what is too long. Said again it counts once."""
+    if not more or (known is not None and more in known.split("\n")):
+        return known
+    return f"{known}\n{more}"[-limits.WORDS_CHARS :] if known else more[-limits.WORDS_CHARS :]
 
 
 def decision_view(decision: Decision) -> DecisionView:

@@ -18,8 +18,9 @@ from firstring import limits
 from firstring.contact import ContactPrior, TouchRead
 from firstring.journey.issues import open_issues
 from firstring.journey.names import WORDS_READ
-from firstring.journey.reasons import EVENT_PRIORS, ISSUE_PRIORS, Prior
+from firstring.journey.reasons import EVENT_PRIORS, ISSUE_PRIORS, Prior, explains
 from firstring.journey.summary import plain
+from firstring.journey.words.textmodel import Heard
 
 
 class Sign(NamedTuple):
@@ -52,6 +53,8 @@ MOST: Final = 4.0
 """Nats. The journey alone never makes one of two people likelier than .98 to .02."""
 MOST_CLAIMED: Final = 2.5
 """Nats. What came with a public write key, so that anybody may have sent it, makes nobody likelier by more than that."""
+TELLING: Final = 0.7
+"""Nats from which on the words are the reason that is shown."""
 VERSION: Final = (
     "attention-"
     + hashlib.sha256(
@@ -61,10 +64,13 @@ VERSION: Final = (
 _ORDERS: Final = frozenset(("Order Completed", "Order Shipped", "Order Delivered"))
 
 
-def contact_priors(persons: Iterable[int], touches: Iterable[TouchRead], *, now: datetime) -> dict[int, ContactPrior]:
+def contact_priors(
+    persons: Iterable[int], touches: Iterable[TouchRead], *, now: datetime, heard: Heard | None = None
+) -> dict[int, ContactPrior]:
     """A prior for each of the persons; none where nothing is on file of any of them: no events are no sign of quiet.
 
-    A function of the set of events: neither their order nor duplicates matter. Events to come count as just now.
+    A function of the set of events: neither their order nor duplicates matter. Events to come count as just now. heard:
+    what a text model made of their words.
     """
     by_person: dict[int, list[TouchRead]] = {person: [] for person in persons}
     for touch in touches:
@@ -72,7 +78,19 @@ def contact_priors(persons: Iterable[int], touches: Iterable[TouchRead], *, now:
             by_person[touch.person_id].append(touch)
     if not any(by_person.values()):
         return {}
-    return {person: _bounded(own, now) for person, own in by_person.items()}
+    return {person: _heard(_bounded(own, now), own, now, heard) for person, own in by_person.items()}
+
+
+def _heard(prior: ContactPrior, touches: Sequence[TouchRead], now: datetime, heard: Heard | None) -> ContactPrior:
+    """The prior, and whether what they say is what this person would say. Claims explain nobody's words."""
+    if heard is None:
+        return prior
+    own = [touch for touch in touches if not touch.claimed]
+    nats = explains(open_issues(own), own, now=now, heard=heard)
+    if nats == 0.0:
+        return prior
+    text = "what they say is their matter" if nats > TELLING else prior.text
+    return ContactPrior(max(-MOST, min(MOST, prior.log_odds + nats)), text, prior.facts)
 
 
 def _bounded(touches: Sequence[TouchRead], now: datetime) -> ContactPrior:

@@ -3,6 +3,10 @@
 Each signal has a weight: its odds against "something we cannot see" (unknown, weight 1) at the moment it happens,
 halved every half-life. Per intent the strongest signal counts, so that repeats and duplicates change nothing; the
 probabilities are the weights over their sum. The figures are assumptions, not fitted: their basis is "prior".
+
+Where there are words and a text model (words/textmodel) they are joined by Bayes: the weights are the prior, the weight of
+unknown being spread over what the model knows, and each is multiplied by how much likelier the text is under it. A label
+"delivery.lost" belongs to the intent "delivery": what the journey says of that counts for its labels.
 """
 
 from __future__ import annotations
@@ -15,12 +19,19 @@ from typing import Final, NamedTuple
 
 from firstring.contact import LikelyReason, OpenIssue, TouchRead
 from firstring.journey.summary import plain, summary
+from firstring.journey.words.textmodel import UNKNOWN, Heard
 
-UNKNOWN: Final = "unknown"
 REASONS_SHOWN: Final = 5
 """Guesses listed beside "unknown"; the probability of the rest is part of "unknown"."""
+LEAST_SHOWN: Final = 0.01
+"""A label that only the words speak for is listed from this probability on."""
+BY_WORDS: Final = "by what they said"
 SAID_WEIGHT: Final = 30.0
 """The odds of an intent that the customer named, to an IVR or in a form."""
+LABELLED: Final = 0.9
+"""Of reasons that nothing on file explains, the share that is among the labels of a text model. Judgement."""
+EXPLAINS_MOST: Final = 2.5
+"""Nats. What somebody says makes nobody likelier, or less likely, to be the one by more than that."""
 
 
 class Prior(NamedTuple):
@@ -92,12 +103,51 @@ def likely_reasons(
     now: datetime,
     said: str | None = None,
     summaries: Mapping[int, str] = MappingProxyType({}),
+    heard: Heard | None = None,
 ) -> tuple[LikelyReason, ...]:
     """Guesses, most probable first; "unknown" is always among them and all sum to 1 (1e-9).
 
-    said: the intent the customer named, if any. summaries: those of events that were summarised before.
-    Order and duplicates of `touches` do not matter.
+    said: the intent the customer named, if any. summaries: those of events that were summarised before. heard: what a
+    text model made of their words. Order and duplicates of `touches` do not matter.
     """
+    strongest = _signals(issues, touches, now)
+    if said:
+        _keep(strongest, said, _Signal(SAID_WEIGHT, 0, said))
+    strongest.pop(UNKNOWN, None)
+    if heard is None:
+        return _ranked({intent: signal.weight for intent, signal in strongest.items()}, 1.0, strongest, summaries)
+    weights = _joined({intent: signal.weight for intent, signal in strongest.items()}, heard)
+    return _ranked(weights, weights.pop(UNKNOWN), strongest, summaries)
+
+
+def explains(issues: Sequence[OpenIssue], touches: Iterable[TouchRead], *, now: datetime, heard: Heard) -> float:
+    """Nats: how much better what is on file of a person explains the words than knowing nothing does. Bounded."""
+    weights = {intent: signal.weight for intent, signal in _signals(issues, touches, now).items() if intent != UNKNOWN}
+    if not weights:
+        return 0.0
+    own = math.fsum(_joined(weights, heard).values()) / (1.0 + math.fsum(weights.values()))
+    nobody = math.fsum(_joined({}, heard).values())
+    return max(-EXPLAINS_MOST, min(EXPLAINS_MOST, math.log(max(1e-12, own)) - math.log(max(1e-12, nobody))))
+
+
+def _joined(weights: Mapping[str, float], heard: Heard) -> dict[str, float]:
+    """Prior weights times likelihoods, of every intent, label and UNKNOWN."""
+    prior = {label: LABELLED * share for label, share in heard.shares.items()}
+    for intent, weight in weights.items():
+        labels = [label for label in heard.shares if label == intent or label.partition(".")[0] == intent]
+        total = math.fsum(heard.shares[label] for label in labels)
+        for label in labels:
+            prior[label] += weight * (heard.shares[label] / total if total else 1.0 / len(labels))
+        if not labels:
+            prior[intent] = weight
+    elsewhere = heard.ratios[UNKNOWN]
+    joined = {intent: weight * heard.ratios.get(intent, elsewhere) for intent, weight in prior.items()}
+    joined[UNKNOWN] = (1.0 - LABELLED) * elsewhere
+    return joined
+
+
+def _signals(issues: Sequence[OpenIssue], touches: Iterable[TouchRead], now: datetime) -> dict[str, _Signal]:
+    """The strongest signal of each intent, out of open issues and events."""
     strongest: dict[str, _Signal] = {}
     for issue in issues:
         prior = ISSUE_PRIORS.get(issue.kind, ISSUE_PRIORS["issue"])
@@ -113,9 +163,7 @@ def likely_reasons(
             event_prior.intent,
             _Signal(_faded(event_prior, touch.occurred_at, now), touch.event_id, touch),
         )
-    if said:
-        _keep(strongest, said, _Signal(SAID_WEIGHT, 0, said))
-    return _ranked(strongest, summaries)
+    return strongest
 
 
 def _faded(prior: Prior, at: datetime, now: datetime) -> float:
@@ -156,21 +204,27 @@ def _is_ended(touch: TouchRead, prior: Prior, ended: dict[str, dict[str, datetim
     return False
 
 
-def _ranked(strongest: dict[str, _Signal], summaries: Mapping[int, str]) -> tuple[LikelyReason, ...]:
-    strongest.pop(UNKNOWN, None)
-    ranked = sorted([(-signal.weight, intent) for intent, signal in strongest.items()])
-    total = 1.0 - sum([weight for weight, _ in ranked])
+def _ranked(
+    weights: Mapping[str, float], unknown: float, strongest: Mapping[str, _Signal], summaries: Mapping[int, str]
+) -> tuple[LikelyReason, ...]:
+    ranked = sorted([(-weight, intent) for intent, weight in weights.items()])
+    total = unknown - sum([weight for weight, _ in ranked])
     guesses: list[LikelyReason] = []
     rest = 1.0
     for weight, intent in ranked[:REASONS_SHOWN]:
-        signal = strongest[intent]
         probability = -weight / total
+        if probability < LEAST_SHOWN and intent not in strongest:
+            break
+        signal = strongest.get(intent) or strongest.get(intent.partition(".")[0])
         rest -= probability
-        events = (signal.event_id,) if signal.event_id else ()
-        guesses.append(LikelyReason(intent, probability, signal.text(summaries), "prior", events))
-    unknown = LikelyReason(UNKNOWN, max(0.0, rest), "nothing on file explains it")
+        if signal is None:
+            guesses.append(LikelyReason(intent, probability, BY_WORDS, "fitted"))
+        else:
+            events = (signal.event_id,) if signal.event_id else ()
+            guesses.append(LikelyReason(intent, probability, signal.text(summaries), "prior", events))
+    rest_guess = LikelyReason(UNKNOWN, max(0.0, rest), "nothing on file explains it")
     place = len(guesses)
-    while place > 0 and guesses[place - 1].probability < unknown.probability:
+    while place > 0 and guesses[place - 1].probability < rest_guess.probability:
         place -= 1
-    guesses.insert(place, unknown)
+    guesses.insert(place, rest_guess)
     return tuple(guesses)

@@ -16,6 +16,7 @@ from firstring.journey.issues import ISSUES, REFERENCES, open_issues
 from firstring.journey.names import WORDS_READ
 from firstring.journey.reasons import EVENT_PRIORS, ISSUE_PRIORS, likely_reasons
 from firstring.journey.summary import summary
+from firstring.journey.words.textmodel import Heard
 
 UNLISTED: Final = "issue"
 """The kind of the open issue that stands for all those that were not read."""
@@ -36,6 +37,7 @@ def journeys(
     now: datetime,
     issues_cut: Collection[int] = (),
     said: str | None = None,
+    heard: Heard | None = None,
 ) -> tuple[Journey, ...]:
     """One journey per person, in the order given. `issues_cut`: persons with more issue events than were read."""
     by_person: dict[int, list[TouchRead]] = {person_id: [] for person_id in person_ids}
@@ -44,18 +46,25 @@ def journeys(
         if of_person is not None:
             of_person.append(touch)
     return tuple(
-        journey(person_id, of_person, now=now, issues_cut=person_id in issues_cut, said=said)
+        journey(person_id, of_person, now=now, issues_cut=person_id in issues_cut, said=said, heard=heard)
         for person_id, of_person in by_person.items()
     )
 
 
 def journey(
-    person_id: int, touches: Sequence[TouchRead], *, now: datetime, issues_cut: bool = False, said: str | None = None
+    person_id: int,
+    touches: Sequence[TouchRead],
+    *,
+    now: datetime,
+    issues_cut: bool = False,
+    said: str | None = None,
+    heard: Heard | None = None,
 ) -> Journey:
     """The journey of one person, whose events `touches` are, in any order and with duplicates.
 
     issues_cut: more issue events exist than were read. Nobody can say then that nothing is open, so an issue of the
-    kind "issue" is added, which closes when the events are read in full. said: the intent the customer named.
+    kind "issue" is added, which closes when the events are read in full. said: the intent the customer named. heard: what
+    a text model made of their words.
     """
     once = {touch.event_id: touch for touch in touches}
     issues = open_issues(tuple(once.values()))
@@ -79,7 +88,7 @@ def journey(
         person_id=person_id,
         touches=shown,
         open_issues=issues,
-        likely_reasons=likely_reasons(issues, once.values(), now=now, said=said, summaries=summaries),
+        likely_reasons=likely_reasons(issues, once.values(), now=now, said=said, summaries=summaries, heard=heard),
         experience=experience(once.values(), now).score if once else None,
     )
 

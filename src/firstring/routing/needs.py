@@ -167,7 +167,7 @@ def _skills(
     intent, share = (stated.strip().lower(), 1.0) if stated else _likely_intent(resolution, journeys)
     if intent is None or share < policy.intent_probability:
         return skills
-    wanted = policy.intents.get(intent)
+    wanted = policy.intents.get(intent) or policy.intents.get(intent.partition(".")[0])
     if wanted is None:
         return skills
     code = "intent_stated" if stated else "intent_likely"

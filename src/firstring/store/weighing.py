@@ -21,6 +21,7 @@ from firstring.identity.caller.fitted import Fitted
 from firstring.identity.caller.weights import DEFAULT, JOINED, TABLE, Weights
 from firstring.store.database import Connection, Database, Tenant
 from firstring.store.identity.models import ActiveModel, active_model, model_of
+from firstring.store.journey import reasoning
 from firstring.store.notices import Notice
 from firstring.store.queries import sql
 
@@ -94,7 +95,7 @@ def _weights(version: ActiveModel | None, priors: asyncpg.Record | None) -> Weig
 
 
 class WeightsWatcher:
-    """Keeps the weights of every tenant current in this process."""
+    """Keeps the weights, and the text model, of every tenant current in this process."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -129,6 +130,7 @@ class WeightsWatcher:
         try:
             for tenant in await self._database.tenants():
                 await refresh(self._database, tenant)
+                await reasoning.refresh(self._database, tenant)
         except (FirstringError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
             code = error.code if isinstance(error, FirstringError) else type(error).__name__
             _log.warning("weights_not_read", code=code)

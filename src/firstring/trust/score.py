@@ -11,11 +11,21 @@ unlimited trust; `floor` states the limit. The reasons' weights (nats) add up to
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
-from firstring.contact import Assurance, Candidate, Channel, Evidence, Read, Reason, Resolution, SignatureCheck
+from firstring.contact import (
+    Assurance,
+    Candidate,
+    Channel,
+    Evidence,
+    LikelyReason,
+    Read,
+    Reason,
+    Resolution,
+    SignatureCheck,
+)
 from firstring.trust import stepup
 from firstring.trust.priors import DEFAULT_PRIORS, Signature, TrustPriors
 from firstring.trust.signals import Signals, observe
@@ -52,12 +62,14 @@ def assess(
     priors: TrustPriors,
     now: datetime,
     channel: Channel = "voice",
+    reasons: Sequence[LikelyReason] = (),
 ) -> Assurance:
     """How likely the contact is an impostor, if it claims to be `candidate` (None: nobody is known). Pure.
 
     now: the moment of the decision (the signals so far do not depend on it, those that look at recent changes will).
-    channel: withheld numbers are judged on "voice" only. Raises nothing of its own; a signal that is missing or failed
-    to be checked leaves the probability where it was or raises it.
+    channel: withheld numbers are judged on "voice" only. reasons: what they probably want,
+    which counts for what is at stake where they did not say it. Raises nothing of its own; a signal that is missing or
+    failed to be checked leaves the probability where it was or raises it.
     """
     del now
     signals = observe(evidence, candidate, resolution, read, channel=channel)
@@ -79,7 +91,7 @@ def assess(
         impostor=impostor,
         basis="prior",
         looks_like=max(archetypes, key=archetypes.__getitem__),
-        ask=stepup.choose(candidate, attackers, evidence.intent, priors=priors),
+        ask=stepup.choose(candidate, attackers, evidence.intent, priors=priors, reasons=reasons),
         model_version=priors.version,
         archetypes=tuple(archetypes.items()),
         reasons=_reasons(signals, priors, prior, by_number, by_all - by_number, floor - by_all, attackers),

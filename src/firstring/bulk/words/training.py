@@ -22,6 +22,7 @@ from firstring.journey.words.textmodel import (
     CHAR_GRAMS,
     UNKNOWN,
     UNKNOWN_PRIOR,
+    WORD,
     WORD_GRAMS,
     TextModel,
     knows_of,
@@ -169,8 +170,8 @@ def _vectorizers(labels: int) -> tuple[Any, Any]:
         "preprocessor": prepared, "sublinear_tf": True, "min_df": 2, "dtype": np.float64,
         "max_features": max(1_000, WEIGHTS_MOST // (2 * labels)),
     }  # fmt: skip
-    words = TfidfVectorizer(ngram_range=WORD_GRAMS, token_pattern=r"\w+", **common)  # type: ignore[arg-type]
-    return words, TfidfVectorizer(analyzer="char_wb", ngram_range=CHAR_GRAMS, **common)  # type: ignore[arg-type]
+    words = TfidfVectorizer(ngram_range=WORD_GRAMS, token_pattern=WORD, **common)
+    return words, TfidfVectorizer(analyzer="char_wb", ngram_range=CHAR_GRAMS, **common)
 
 
 class _Fit(NamedTuple):
@@ -252,9 +253,9 @@ def _known(
     strange = y % FOLD == 0
     if labels - len(np.unique(y[strange])) < 2:
         return KNOWN_BY_DEFAULT, None, None
-    fit = _fit([texts[place] for place in np.flatnonzero(~held & ~strange)], y[~held & ~strange])
+    fit = _fit([texts[place] for place in np.flatnonzero(~held & ~strange).tolist()], y[~held & ~strange])
     asked = np.flatnonzero(held | strange)
-    said = [texts[place] for place in asked]
+    said = [texts[place] for place in asked.tolist()]
     highest = softmax(_both(fit.scores(said)) / heat).max(1)
     signs = np.column_stack([[logit(float(one)) for one in highest], fit.coverage(said)])
     known = ~strange[asked]

@@ -47,8 +47,8 @@ def gather(raw: Mapping[str, Any], *, country: str) -> Evidence:
     """Evidence of one contact.
 
     raw: fields of the vocabulary and their ALIASES; the caller number under `pai`, `from` (see ASSERTED, STATED) or
-    `phone`, national, E.164, tel: or sip:; `intent`; `confirmed_person` (int) and `ruled_out` (ints).
-    Other names are ignored: they belong to the channel. `country` (alpha-2) is how national forms are read.
+    `phone`, national, E.164, tel: or sip:; `intent`; `said`, in their own words; `confirmed_person` (int) and `ruled_out`
+    (ints). Other names are ignored: they belong to the channel. `country` (alpha-2) is how national forms are read.
     """
     rejected: list[Reason] = []
     identifiers: list[Identifier] = []
@@ -74,10 +74,17 @@ def gather(raw: Mapping[str, Any], *, country: str) -> Evidence:
         claims=claims,
         caller_number=shown,
         intent=intent,
+        words=words_in(raw.get("said")),
         confirmed_person=_person("confirmed_person", raw.get("confirmed_person"), rejected),
         ruled_out=_persons(raw.get("ruled_out"), rejected),
         rejected=tuple(rejected[:REJECTED_MAX]),
     )
+
+
+def words_in(said: object) -> str | None:
+    """What somebody said, bounded; None where it is no text."""
+    text = said.strip() if isinstance(said, str) else ""
+    return text[-limits.WORDS_CHARS :] or None
 
 
 def caller_number(raw: str) -> str | None:

@@ -13,7 +13,8 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any, Final
+from itertools import pairwise
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -30,7 +31,8 @@ WORD_GRAMS: Final = (1, 2)
 CHAR_GRAMS: Final = (3, 5)
 FORMAT: Final = 1
 
-_WORD: Final = re.compile(r"\w+")
+WORD: Final = r"\w+"
+_WORD: Final = re.compile(WORD)
 _DIGIT: Final = re.compile(r"\d")
 
 
@@ -45,7 +47,7 @@ def prepared(text: str) -> str:
 def word_grams(text: str) -> list[str]:
     """The words of a prepared text, and each two that follow one another."""
     words = _WORD.findall(text)
-    return words + [f"{left} {right}" for left, right in zip(words, words[1:], strict=False)]
+    return words + [f"{left} {right}" for left, right in pairwise(words)]
 
 
 def char_grams(text: str) -> list[str]:
@@ -59,6 +61,14 @@ def char_grams(text: str) -> list[str]:
                 break
             found += [padded[place : place + size] for place in range(len(padded) - size + 1)]
     return found
+
+
+class Heard(NamedTuple):
+    """What a text says of why they are in contact: how much likelier it is under each label, and under UNKNOWN, than on
+    average, and how common each label is."""
+
+    ratios: Mapping[str, float]
+    shares: Mapping[str, float]
 
 
 class TextModel(msgspec.Struct, frozen=True, eq=False):
@@ -102,20 +112,13 @@ class TextModel(msgspec.Struct, frozen=True, eq=False):
         found[UNKNOWN] = 1.0 - knows
         return found
 
-    def likelihoods(self, text: str) -> dict[str, float]:
-        """How much likelier the text is under each label, and under UNKNOWN, than on average: probability by prior."""
+    def heard(self, text: str) -> Heard:
+        """What a text says, to be joined with what else is known (journey/reasons): probability by prior."""
         found = self.read(text)
-        most = 1.0 - UNKNOWN_PRIOR
-        ratios = {
-            label: found[label] / max(1e-9, most * float(share))
-            for label, share in zip(self.labels, self.shares, strict=True)
-        }
+        shares = {label: float(share) for label, share in zip(self.labels, self.shares, strict=True)}
+        ratios = {label: found[label] / max(1e-9, (1.0 - UNKNOWN_PRIOR) * share) for label, share in shares.items()}
         ratios[UNKNOWN] = found[UNKNOWN] / UNKNOWN_PRIOR
-        return ratios
-
-    def prior(self, label: str) -> float:
-        """How common a label was in training, all of them summing to 1; 0 of one that it does not have."""
-        return float(self.shares[self.labels.index(label)]) if label in self.labels else 0.0
+        return Heard(ratios, shares)
 
     def as_plain(self) -> dict[str, Any]:
         """Numbers and text, for MessagePack: no code is ever stored."""
