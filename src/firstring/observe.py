@@ -62,6 +62,18 @@ class Metrics:
         self._drift_measures = Gauge(
             "firstring_drift_measures", "Measures of drift over their bound.", ["tenant"], registry=self.registry
         )
+        self._patterns_fired = Counter(
+            "firstring_patterns_fired_total",
+            "Patterns that came true just now, by pattern and valence.",
+            ["pattern", "valence"],
+            registry=self.registry,
+        )
+        self._patterns_behind = Gauge(
+            "firstring_patterns_behind",
+            "1 while states of patterns wait to be made anew from the event log.",
+            ["tenant"],
+            registry=self.registry,
+        )
         self.desks = Gauge("firstring_desks", "Desks that listen for pops.", registry=self.registry)
         self.adapters = Gauge(
             "firstring_adapter_connected", "1 while the voice adapter is connected.", ["adapter"], registry=self.registry
@@ -90,6 +102,12 @@ class Metrics:
     def events_limited(self, by: str) -> None:
         """by: client, key or lookups."""
         self._events_limited.labels(by).inc()
+
+    def pattern_fired(self, pattern: str, valence: str) -> None:
+        self._patterns_fired.labels(pattern, valence).inc()
+
+    def patterns_behind(self, tenant: str, *, behind: bool) -> None:
+        self._patterns_behind.labels(tenant).set(1 if behind else 0)
 
     def drift(self, tenant: str, state: int, measures: int) -> None:
         """state: 0 steady, 1 watch, 2 alarm; measures: how many are over their bound."""

@@ -170,7 +170,7 @@ async def test_from_nothing_to_an_open_database(make_home: Callable[[], Path]) -
     assert await code_of(open_database(settings)) == ("master_key_missing", 500)
     said: list[str] = []
     first = await initialise(settings, SystemClock(), progress=said.append)
-    assert first.made == ("master key", "tenant", "administrator")
+    assert first.made == ("master key", "tenant", "patterns", "administrator")
     assert any("0001_foundation" in text for text in said)
     assert stat.S_IMODE(settings.key_file.stat().st_mode) == 0o600
     again = await initialise(settings, SystemClock())
@@ -219,7 +219,7 @@ async def test_a_server_of_ones_own_is_upgraded_only_when_asked(
         assert (await code_of(open_database(settings)))[0] == "schema_missing"
         assert (await code_of(initialise(settings, SystemClock())))[0] == "schema_missing"
         assert len(await upgrade_database(settings)) > 1
-        assert (await initialise(settings, SystemClock())).made == ("tenant", "administrator")
+        assert (await initialise(settings, SystemClock())).made == ("tenant", "patterns", "administrator")
         store = await open_database(settings)
         assert [tenant.name for tenant in await store.database.tenants()] == ["main"]
         await store.close()

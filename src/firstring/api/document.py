@@ -52,7 +52,9 @@ _CONFLICTING: Final = (
     "/evidence", "/revoke", "/unmerge", "/held", "/decisions/links", "/review/next", "/review/answers", "/review/effect",
 )  # fmt: skip
 """Ends of paths that the present state may forbid."""
-_NAMING: Final = ("/v1/why", "/v1/held", "/v1/decisions/links", "/v1/review/answers", "/v1/review/answers/undo")
+_NAMING: Final = (
+    "/v1/patterns/switch", "/v1/why", "/v1/held", "/v1/decisions/links", "/v1/review/answers", "/v1/review/answers/undo",
+)  # fmt: skip
 """Paths whose body or query names something that may not be there."""
 _ALWAYS: Final = (400, 401, 403, 500, 503)
 _ERROR_EXAMPLE: Final = {

@@ -10,10 +10,12 @@ from typing import NamedTuple
 import asyncpg
 
 from firstring.errors import Unrecoverable
+from firstring.journey.patterns.library import sources
 from firstring.ports import Clock
 from firstring.settings import Settings
 from firstring.store.access import Access
 from firstring.store.database import ConnectArguments, Database, Tenant, connect, translated
+from firstring.store.journey.declared import load
 from firstring.store.queries import sql
 from firstring.store.seal import create_master_key, read_master_key
 from firstring.store.server import embedded
@@ -99,7 +101,10 @@ async def open_database(settings: Settings, progress: Progress = _quiet, *, warm
 
 
 async def initialise(settings: Settings, clock: Clock, *, login: str = "admin", progress: Progress = _quiet) -> Initialised:
-    """`firstring init`: makes what is missing of the master key, the tenant and its first administrator. Idempotent."""
+    """`firstring init`: makes what is missing of the master key, the tenant and its first administrator. Idempotent.
+
+    A tenant that is made here has the patterns of the library switched on.
+    """
     made: list[str] = []
     server = await start_server(settings, progress)
     try:
@@ -119,6 +124,8 @@ async def initialise(settings: Settings, clock: Clock, *, login: str = "admin", 
             tenant: Tenant | None = await database.add_tenant(settings.tenant, clock.now())
             if tenant is not None:
                 made.append("tenant")
+                await load(database, tenant, sources(), by="init", now=clock.now(), switch_on=True)
+                made.append("patterns")
             else:
                 tenant = await database.tenant_named(settings.tenant)
             password = await access.ensure_administrator(tenant, login)

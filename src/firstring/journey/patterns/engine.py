@@ -186,6 +186,13 @@ class PatternSet:
                     found = run.waits[0][0] + wait_ms
         return found
 
+    def run_due_ms(self, state: State, pattern_id: str, key: int) -> int | None:
+        """The same for one pattern, and one value of `same`."""
+        run = state.runs.get(self._number_of[pattern_id], {}).get(key)
+        if run is None or not run.waits:
+            return None
+        return run.waits[0][0] + self._by_number[self._number_of[pattern_id]].machine.wait_ms
+
     def replayed(self, events: Iterable[Happened], *, now_ms: int) -> tuple[State, list[Fired]]:
         """The state after all events of a subject, in the order of time, and all that ever fired, up to now_ms."""
         state = State()

@@ -40,6 +40,25 @@ def witnesses(pattern: Pattern, events: Sequence[Happened], fired: Fired, *, aft
     return next((wait.path[1] for wait in search.waits if wait.since_ms + its.wait_ms == fired.at_ms), ())
 
 
+def under_way(
+    pattern: Pattern, events: Sequence[Happened], *, key: int = 0, after_ms: int | None = None, now_ms: int
+) -> tuple[int, ...]:
+    """The indexes of the events of the match that has come furthest, () when there is none.
+
+    events: of the subject (by visit: of the visit), in the order of time. key: of `same`. after_ms: when the pattern (and
+    key) fired last.
+    """
+    search = _Search(machine(pattern))
+    for index, happened in enumerate(events):
+        if after_ms is not None and happened.at_ms <= after_ms:
+            continue
+        if pattern.same is None or key_of(pattern.same, happened.event) == key:
+            search.moved(index, happened)
+    paths = [*search.at.values(), *(wait.path for wait in search.waits)]
+    alive = [path for path in paths if path[0] >= now_ms - pattern.within_ms]
+    return max(alive, key=lambda path: (len(path[1]), path))[1] if alive else ()
+
+
 class _Search:
     """The engine's rules with the events kept."""
 
@@ -49,7 +68,7 @@ class _Search:
         assert isinstance(first, Step)
         self._distinct, self._count = first.distinct, first.count
         self._values: dict[Any, tuple[int, int]] = {}
-        self._at: dict[int, _Path] = {}
+        self.at: dict[int, _Path] = {}
         self.waits: list[_Wait] = []
 
     def moved(self, index: int, happened: Happened) -> _Path | None:
@@ -58,11 +77,11 @@ class _Search:
         for wait in [] if ends else list(self.waits):
             if wait.since_ms + its.wait_ms <= happened.at_ms:
                 self.waits.remove(wait)
-                self._at[its.wakes_at] = max(self._at.get(its.wakes_at, wait.path), wait.path)
+                self.at[its.wakes_at] = max(self.at.get(its.wakes_at, wait.path), wait.path)
         held = {number for number, atom in enumerate(its.atoms) if atom.holds(happened.name, happened.event)}
         for atom, emptied in its.breaks:
             for place in emptied if atom in held else ():
-                self._at.pop(place, None)
+                self.at.pop(place, None)
         if held.intersection(its.wait_breaks):
             self.waits = [wait for wait in self.waits if ends and wait.since_ms + its.wait_ms <= happened.at_ms]
         fires: _Path | None = None
@@ -70,7 +89,7 @@ class _Search:
         for atom, origin, target in its.moves:
             if atom not in held:
                 continue
-            before = self._at.get(origin) if origin else self._begun(index, happened)
+            before = self.at.get(origin) if origin else self._begun(index, happened)
             if before is None:
                 continue
             path = before if before[1][-1:] == (index,) else (before[0], (*before[1], index))
@@ -79,7 +98,7 @@ class _Search:
             elif target == its.waits_at:
                 waiting = max(waiting or path, path)
             else:
-                self._at[target] = max(self._at.get(target, path), path)
+                self.at[target] = max(self.at.get(target, path), path)
         if waiting is not None:
             self.waits.append(_Wait(happened.at_ms, waiting))
         return fires

@@ -164,14 +164,20 @@ async def claim_firings(connection: Connection, tenant: Tenant, firing_ids: Coll
 class Firings:
     """Tells of firings; one for each process. hooks: async (tenant, firings), each called at least once for a firing."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, counted: Callable[[str, str], None] = lambda _pattern, _valence: None
+    ) -> None:
+        """counted: is told of the pattern and the valence of each firing that this process saw."""
         self._database = database
         self._clock = clock
+        self._counted = counted
         self.hooks: list[Hook] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
     def tell(self, tenant: Tenant, firings: Sequence[Firing]) -> None:
         """What came true just now, after the commit. Never blocks."""
+        for one in firings:
+            self._counted(one.pattern, one.valence)
         if firings and self.hooks:
             task = asyncio.create_task(self._told(tenant, list(firings), 0), name="firings")
             self._tasks.add(task)

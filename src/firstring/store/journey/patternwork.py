@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from firstring import limits
 from firstring.journey.patterns.reading import milliseconds, moment_of
@@ -22,13 +22,24 @@ _WALKED_AT_ONCE: Final = 2_000
 _EVICT_EVERY: Final = timedelta(seconds=10)
 
 
+class Behind(Protocol):
+    """Is told whether states of a tenant wait to be made anew."""
+
+    def __call__(self, tenant: str, *, behind: bool) -> None: ...
+
+
+def _nobody(tenant: str, *, behind: bool) -> None:
+    """Nobody wants to know."""
+
+
 class PatternWork:
     """One for each process; its methods are what `Timers.also` calls. Several processes take turns."""
 
-    def __init__(self, database: Database, clock: Clock, told: Told) -> None:
+    def __init__(self, database: Database, clock: Clock, told: Told, behind: Behind = _nobody) -> None:
         self._database = database
         self._clock = clock
         self._told = told
+        self._behind = behind
         self._evicted: dict[int, datetime] = {}
 
     async def replays(self, tenant: Tenant) -> datetime | None:
@@ -49,7 +60,9 @@ class PatternWork:
             elif live.rebuilt_to is not None:
                 firings = await self._rebuilt(connection, tenant, live, live.rebuilt_to, now)
             else:
+                self._behind(tenant.name, behind=False)
                 return None
+        self._behind(tenant.name, behind=True)
         self._told(tenant, firings)
         return now
 

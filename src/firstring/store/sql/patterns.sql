@@ -250,3 +250,30 @@ select distinct r.person_id
 from (select distinct e.record_id from event e where e.tenant_id = $1 and e.occurred_at >= $2) e
 join record r on r.tenant_id = $1 and r.record_id = e.record_id
 order by r.person_id
+
+-- name: fired_for
+-- The newest firings of a person, and of the household $3; fired_before: when the same one had fired last.
+select f.firing_id, f.kind, f.number, f.pattern, f.valence, f.event_id, f.at, f.begun_at, f.same_key, f.acted_at,
+       f.retracted_at,
+       (select max(b.at) from pattern_fired b
+        where b.tenant_id = $1 and b.kind = f.kind and b.subject_id = f.subject_id and b.number = f.number
+          and b.same_key = f.same_key and b.at < f.at and b.retracted_at is null) as fired_before
+from pattern_fired f
+where f.tenant_id = $1 and ((f.kind = 0 and f.subject_id = $2) or (f.kind = 1 and f.subject_id = $3))
+  and ($4 or f.retracted_at is null)
+order by f.at desc, f.firing_id desc limit $5
+
+-- name: fired_list
+-- The newest firings, of one pattern or of all, before number $3.
+select f.firing_id, f.pattern, f.valence, f.person_id, f.at, f.begun_at, f.is_past, f.acted_at, f.retracted_at
+from pattern_fired f
+where f.tenant_id = $1 and ($2::text is null or f.pattern = $2) and f.firing_id < $3 and f.retracted_at is null
+order by f.firing_id desc limit $4
+
+-- name: how_far
+-- Whether states wait to be made anew, and how large they are.
+select coalesce((select rebuilt_to is not null from pattern_set where tenant_id = $1), false) as rebuilding,
+       (select count(distinct person_id)::int from pattern_stale where tenant_id = $1) as stale,
+       count(*)::int as states, coalesce(avg(length(content)), 0)::float8 as mean_bytes,
+       coalesce(percentile_disc(0.99) within group (order by length(content)), 0)::int as p99_bytes
+from pattern_state where tenant_id = $1
