@@ -11,12 +11,14 @@ from firstring.contact import Assurance, Channel, Journey, NextAction, Resolutio
 from firstring.nextbest.actions import Action, Catalogue
 from firstring.nextbest.arbitrate import NONE, choose
 from firstring.nextbest.delivery import Delivery
+from firstring.nextbest.hours import opens
 from firstring.nextbest.learning.posterior import Learned
 from firstring.nextbest.moment import Moment, Shown
 from firstring.nextbest.situation import situation, words
 from firstring.nextbest.wording import filled
 
 Outcome = Literal["acted", "held_out", "none"]
+OF_THE_HOUR: Final = frozenset(("quiet_hours", "legal_hours"))
 SETTLES_AFTER: Final = timedelta(hours=1)
 """How long after an action has expired it is looked what came of it, where it has no goal."""
 
@@ -130,6 +132,24 @@ def settles_at(decided: Decided, actions: Catalogue) -> datetime | None:
     if action.goal is not None:
         return decided.at + timedelta(milliseconds=action.goal.within_ms)
     return None if decided.outcome == "held_out" else decided.at + timedelta(milliseconds=action.expires_ms) + SETTLES_AFTER
+
+
+def waits_until(decided: Decided, actions: Catalogue) -> datetime | None:
+    """When it is to be decided again, where all that stands against an action is the hour; None where that would be too
+    late, or where nothing waits for an hour."""
+    moment = decided.moment
+    if decided.outcome != "none" or moment.fired_at is None:
+        return None
+    found: list[datetime] = []
+    for one in decided.chosen.considered:
+        if not one.gated_by or any(reason.code not in OF_THE_HOUR for reason in one.gated_by):
+            continue
+        action = actions.by_name[one.action]
+        rules = [hours for hours in (action.hours, actions.policy.hours.get(action.route)) if hours is not None]
+        at = opens(rules, decided.at, moment.zones, moment.country)
+        if at is not None and at - moment.fired_at <= timedelta(milliseconds=action.trigger.after_ms + action.expires_ms):
+            found.append(at)
+    return min(found, default=None)
 
 
 def _offers(action: Action, moment: Moment) -> list[Shown]:

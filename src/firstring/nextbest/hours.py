@@ -58,17 +58,18 @@ class Hours:
             return "legal_hours"
         return ""
 
-    def opens(self, now: datetime, zones: Sequence[str], country: str) -> datetime | None:
-        """The next quarter of an hour from which somebody may be reached, within eight days; None where there is none."""
-        at = now.replace(minute=now.minute // 15 * 15, second=0, microsecond=0) + _STEP
-        while at <= now + _AHEAD:
-            if not self.closed(at, zones, country):
-                return at
-            at += _STEP
-        return None
-
 
 ALWAYS: Final = Hours()
+
+
+def opens(rules: Sequence[Hours], now: datetime, zones: Sequence[str], country: str) -> datetime | None:
+    """The next quarter of an hour that all rules allow, within eight days; None where there is none."""
+    at = now.replace(minute=now.minute // 15 * 15, second=0, microsecond=0) + _STEP
+    while at <= now + _AHEAD:
+        if not any(hours.closed(at, zones, country) for hours in rules):
+            return at
+        at += _STEP
+    return None
 
 
 @lru_cache(maxsize=1024)

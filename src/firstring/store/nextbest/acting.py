@@ -15,7 +15,7 @@ from firstring.errors import BadInput
 from firstring.identity.golden.rules import DEFAULT as DEFAULT_RULES
 from firstring.identity.golden.rules import Rules
 from firstring.nextbest.actions import Action, Catalogue
-from firstring.nextbest.decided import Decided, decide, delivery_of, settles_at
+from firstring.nextbest.decided import Decided, decide, delivery_of, settles_at, waits_until
 from firstring.nextbest.delivery import Delivery
 from firstring.nextbest.gates import caps_of
 from firstring.nextbest.moment import Moment
@@ -87,9 +87,8 @@ class Acting:
             if not await claim_firings(connection, tenant, [firing.firing_id], now):
                 return None
             for after_ms in later:
-                payload = {"record_id": firing.record_id, "pattern": firing.pattern, "at": firing.at.isoformat()}
                 due_at = firing.at + timedelta(milliseconds=after_ms)
-                await set_timer(connection, tenant, TIMER, f"{firing.firing_id}:{after_ms}", due_at, payload)
+                await _set_timer(connection, tenant, why._replace(after_ms=after_ms), due_at)
             made = await self._decide(connection, tenant, force, why, now) if at_once else None
         return self._told(tenant, made)
 
@@ -172,6 +171,11 @@ class Acting:
             # Others took the last of it at this moment: it is decided again, with this cap reached.
             reached = tuple(10**9 for _ in caps_of(catalogue.by_name[decided.action], catalogue.policy))
             moment = msgspec.structs.replace(moment, everyone={**moment.everyone, decided.action: reached})
+        waits = waits_until(decided, catalogue)
+        if waits is not None and why.firing_id is not None:
+            # It is the hour alone: decided again when that is over, and not written before.
+            await _set_timer(connection, tenant, why, waits)
+            return None
         delivery = None
         if decided.outcome == "acted":
             delivery = delivery_of(decided, catalogue, self._ids.new())
@@ -191,6 +195,13 @@ class Acting:
             outcome=decided.outcome, cause=decided.moment.cause,
         )  # fmt: skip
         return decided
+
+
+async def _set_timer(connection: Connection, tenant: Tenant, why: _Why, due_at: datetime) -> None:
+    fired_at = why.moment.fired_at
+    assert fired_at is not None, "timers are set for firings"
+    payload = {"record_id": why.record_id, "pattern": why.moment.fired, "at": fired_at.isoformat()}
+    await set_timer(connection, tenant, TIMER, f"{why.firing_id}:{why.after_ms}", due_at, payload)
 
 
 async def _brakes(

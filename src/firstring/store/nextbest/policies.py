@@ -135,6 +135,12 @@ async def load_policy(
     return found
 
 
+async def unknown_patterns(connection: Connection, tenant: Tenant, catalogue: Catalogue) -> list[str]:
+    """The patterns that actions wait for and that are not on."""
+    rows = await connection.fetch(sql("actions", "patterns_on"), tenant.tenant_id)
+    return sorted(set(catalogue.by_pattern) - {row["pattern"] for row in rows})
+
+
 async def back_to(connection: Connection, tenant: Tenant, version: str, *, origin: str) -> None:
     """Puts a version that was loaded before in force again. Raises BadInput policy_unknown (404)."""
     row = await connection.fetchrow(sql("actions", "policy_named"), tenant.tenant_id, version)

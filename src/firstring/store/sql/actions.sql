@@ -144,3 +144,6 @@ order by occurred_at desc limit $3
 
 -- name: firing_holds
 select true from pattern_fired where tenant_id = $1 and firing_id = $2 and retracted_at is null
+
+-- name: patterns_on
+select pattern from pattern where tenant_id = $1 and is_current and is_on
