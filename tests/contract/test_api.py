@@ -28,6 +28,8 @@ ROUTES: dict[tuple[str, str], set[str]] = {
     ("post", "/v1/contacts/{contact_id}/evidence"): {"adapter"},
     ("post", "/v1/resolve"): {"read", "adapter"},
     ("get", "/v1/persons/{person_id}"): {"read", "steward"},
+    ("get", "/v1/persons/{person_id}/profile"): {"read", "steward"},
+    ("get", "/v1/persons/{person_id}/timeline"): {"read", "steward"},
     ("get", "/v1/persons/{person_id}/why"): {"steward"},
     ("post", "/v1/persons/{person_id}/unmerge"): {"steward"},
     ("get", "/v1/why"): {"steward"},

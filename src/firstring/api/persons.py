@@ -135,7 +135,7 @@ class PersonsController(Controller):
             PersonView(
                 person_id=living,
                 profile=made.profile(),
-                golden=_shown(made, sees_ids),
+                golden=shown(made, sees_ids),
                 records=_members(found, sees_ids),
                 household=await store.household(database, tenant, found),
                 conflicts=await conflicts_of(database, tenant, living),
@@ -202,7 +202,7 @@ def _past(past: store.Person, made: Golden, sees_ids: bool) -> PastView:
         person_id=past.person_id,
         at=past.at,
         profile=made.profile(),
-        golden=_shown(made, sees_ids),
+        golden=shown(made, sees_ids),
         records=_members(past, sees_ids),
         gone=list(past.gone),
         records_cut=past.records_cut,
@@ -219,7 +219,7 @@ def _members(found: store.Person, sees_ids: bool) -> list[MemberView]:
     return [view(record) for record in (*found.records, *found.enrichments)]
 
 
-def _shown(made: Golden, sees_ids: bool) -> Golden:
+def shown(made: Golden, sees_ids: bool) -> Golden:
     """Without the sources' own ids, unless the caller may see them."""
     if sees_ids:
         return made

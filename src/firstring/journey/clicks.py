@@ -38,7 +38,7 @@ class Click(NamedTuple):
 
 
 def click_token(mac: Mac, record_id: int, delivery_id: uuid.UUID, made_at: datetime) -> str:
-    """The token for the links of one mail to one record: 60 characters, safe in an address."""
+    """The token for the links of one mail to one record: 58 characters, safe in an address."""
     day = (made_at - _EPOCH).days
     body = bytes([_VERSION]) + record_id.to_bytes(8, "big") + delivery_id.bytes + day.to_bytes(2, "big")
     return base64.urlsafe_b64encode(body + _mac(mac, body)).decode().rstrip("=")

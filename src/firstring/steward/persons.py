@@ -36,14 +36,14 @@ def register(app: typer.Typer) -> None:
     app.command("hygiene")(hygiene)
 
 
-def _run(work: Coroutine[Any, Any, Any]) -> Any:
+def run(work: Coroutine[Any, Any, Any]) -> Any:
     import uvloop
 
     return uvloop.run(work)
 
 
 @asynccontextmanager
-async def _opened() -> AsyncIterator[tuple[Database, Tenant, Rules, Settings]]:
+async def opened() -> AsyncIterator[tuple[Database, Tenant, Rules, Settings]]:
     from firstring.bootstrap import database_only
 
     settings = load()
@@ -52,7 +52,7 @@ async def _opened() -> AsyncIterator[tuple[Database, Tenant, Rules, Settings]]:
         yield database, await database.tenant_named(settings.tenant), rules, settings
 
 
-def _json(value: Any) -> None:
+def show_json(value: Any) -> None:
     typer.echo(msgspec.json.format(msgspec.json.encode(value)).decode())
 
 
@@ -68,7 +68,7 @@ def show_person(
     then = moment(at) if at else None
 
     async def work() -> tuple[Any, ...]:
-        async with _opened() as (database, tenant, rules, _):
+        async with opened() as (database, tenant, rules, _):
             found = await (
                 person(database, tenant, person_id) if then is None else person_at(database, tenant, person_id, then)
             )
@@ -76,9 +76,9 @@ def show_person(
             chosen = await choices_of(database, tenant, found)
             return found, made, await changes(database, tenant, found.person_id), chosen
 
-    found, made, history, chosen = _run(work())
+    found, made, history, chosen = run(work())
     if as_json:
-        _json(
+        show_json(
             {
                 "asked": found.asked,
                 "person_id": found.person_id,
@@ -107,12 +107,12 @@ def show_person(
 def _rows(table: Table, name: str, field: GoldenField) -> None:
     mark = " (conflict)" if field.conflict else " (ask again)" if field.ask_again else ""
     for place, value in enumerate(field.values):
-        table.add_row(name + mark if place == 0 else "", *_cells(value), f"{value.confidence:.2f}")
+        table.add_row(name + mark if place == 0 else "", *cells(value), f"{value.confidence:.2f}")
     for value in field.losers:
-        table.add_row("", *_cells(value), f"[dim]{value.confidence:.2f}[/dim]", style="dim")
+        table.add_row("", *cells(value), f"[dim]{value.confidence:.2f}[/dim]", style="dim")
 
 
-def _cells(value: GoldenValue) -> tuple[str, str, str, str]:
+def cells(value: GoldenValue) -> tuple[str, str, str, str]:
     age = "" if value.age_days is None else f"{value.age_days:,.0f} d"
     sources = ", ".join(dict.fromkeys(one.source for one in value.said_by))
     return str(value.value).replace("[", "\\["), sources, age + (" expired" if value.expired else ""), value.rule
@@ -136,7 +136,7 @@ def conflicts(
         )
 
     async def work() -> None:
-        async with _opened() as (database, tenant, rules, _):
+        async with opened() as (database, tenant, rules, _):
             now = SystemClock().now()
             if resolve is not None:
                 made = await decide(
@@ -146,18 +146,18 @@ def conflicts(
                 return
             found = await open_conflicts(database, tenant, rules, now, after=after)
             if as_json:
-                _json(found)
+                show_json(found)
                 return
             table = Table("conflict", "person", "field", "value", "sources", "because")
             for one in found:
                 for place, option in enumerate(one.values):
                     head = (str(one.conflict_id), str(one.person_id), one.field) if place == 0 else ("", "", "")
-                    text, sources, _, rule = _cells(option)
+                    text, sources, _, rule = cells(option)
                     table.add_row(*head, text, sources, CRITERIA[rule] if place == 0 else "")
             _out.print(table)
             _out.print(f"{len(found)} conflicts" if found else "no conflicts")
 
-    _run(work())
+    run(work())
 
 
 def hygiene(
@@ -170,7 +170,7 @@ def hygiene(
     from firstring.store.identity.hygiene import Hygiene, last_finished, stale_persons, under_way
 
     async def work() -> None:
-        async with _opened() as (database, tenant, rules, settings):
+        async with opened() as (database, tenant, rules, settings):
             if once:
                 os.nice(NICENESS)
                 job = Hygiene(database, SystemClock(), rules, country=settings.country)
@@ -178,7 +178,7 @@ def hygiene(
             if stale:
                 found = await stale_persons(database, tenant, after=after)
                 if as_json:
-                    _json(found)
+                    show_json(found)
                     return
                 for one in found:
                     _out.print(f"person {one.person_id}: {', '.join(one.fields)}", highlight=False)
@@ -186,7 +186,7 @@ def hygiene(
                 return
             done, running = await last_finished(database, tenant), await under_way(database, tenant)
             if as_json:
-                _json({"last": done, "under_way": running})
+                show_json({"last": done, "under_way": running})
                 return
             if running is not None:
                 _out.print(f"a sweep is under way: {running.report.persons:,} persons so far")
@@ -195,7 +195,7 @@ def hygiene(
             else:
                 _show(done)
 
-    _run(work())
+    run(work())
 
 
 def _show(done: Sweep) -> None:

@@ -185,6 +185,12 @@ async def changes(database: Database, tenant: Tenant, person_id: int) -> list[Ch
 
 async def household(database: Database, tenant: Tenant, known: Person) -> list[Sharing]:
     """Other persons who carry an identifier of this one; hot identifiers say nothing."""
+    async with database.transaction(tenant.tenant_id) as connection:
+        return await household_in(connection, tenant, known)
+
+
+async def household_in(connection: Connection, tenant: Tenant, known: Person) -> list[Sharing]:
+    """As `household`, within a transaction."""
     kinds: dict[bytes, str] = {}
     for record in known.records:
         for identifier in identifier_keys(record.fields):
@@ -192,10 +198,7 @@ async def household(database: Database, tenant: Tenant, known: Person) -> list[S
     if not kinds:
         return []
     keys = list(kinds)[:SHARED_KEYS_MAX]
-    async with database.transaction(tenant.tenant_id) as connection:
-        rows = await connection.fetch(
-            sql("persons", "sharing"), tenant.tenant_id, keys, known.person_id, limits.HOT_KEY_RECORDS
-        )
+    rows = await connection.fetch(sql("persons", "sharing"), tenant.tenant_id, keys, known.person_id, limits.HOT_KEY_RECORDS)
     shared: dict[int, set[str]] = {}
     for row in rows:
         shared.setdefault(row["person_id"], set()).add(kinds[row["key"]])

@@ -46,8 +46,8 @@ SIGNAL_FACET: Final = 3
 class Planned(NamedTuple):
     """An event ready to be placed. user: the key of its user's record; previous: that of the name that an alias gives up;
     identifiers: (key, identifier), strongest first. place: its place among the events of the call. visitor: the key of its
-    visitor; mark: what it says of who is there; click: the record whose mail was opened; typed: keys of numbers and
-    addresses in it that are claims."""
+    visitor; mark: what it says of who is there; click: the record whose mail was opened; typed: (key, kind) of
+    numbers and addresses in it that are claims."""
 
     place: int
     event: Event
@@ -60,7 +60,7 @@ class Planned(NamedTuple):
     visitor: bytes | None = None
     mark: Mark = Mark.NONE
     click: int = 0
-    typed: tuple[bytes, ...] = ()
+    typed: tuple[tuple[bytes, str], ...] = ()
     words: Derived | None = None
     """What was read in its words."""
 
@@ -149,19 +149,19 @@ def _mark(keys: TenantKeys, event: Event) -> tuple[Mark, int]:
     return Mark.NONE, 0
 
 
-def _typed(keys: TenantKeys, event: Event, country: str) -> tuple[bytes, ...]:
+def _typed(keys: TenantKeys, event: Event, country: str) -> tuple[tuple[bytes, str], ...]:
     """The keys of phone numbers and e-mail addresses that a visitor typed: in traits, or in the fields of a form."""
-    found: dict[bytes, None] = {}
+    found: dict[bytes, str] = {}
     holders = (event.properties,) if event.standing != "claimed" else (event.properties, event.fields)
     for holder in holders:
         for kind in _TYPED:
             value = holder.get(kind)
             if isinstance(value, str) and value:
                 try:
-                    found[keys.blind(kind, canonical(kind, value, country=country))] = None
+                    found[keys.blind(kind, canonical(kind, value, country=country))] = kind
                 except BadInput:
                     continue
-    return tuple(found)
+    return tuple(found.items())
 
 
 @lru_cache(maxsize=8_192)

@@ -26,11 +26,11 @@ _KINDS: Final = ("phone", "email")
 
 async def keep(connection: Connection, tenant: Tenant, plans: Sequence[Planned], now: datetime) -> None:
     """Keeps what was typed in these events, in their transaction; what is too old by now is forgotten."""
-    rows: dict[tuple[bytes, bytes], tuple[bytes, bytes, datetime, bytes]] = {}
+    rows: dict[tuple[bytes, bytes], tuple[bytes, bytes, str, datetime, bytes]] = {}
     for one in sorted(plans, key=lambda plan: plan.event.occurred_at):
         assert one.visitor is not None
-        for key in one.typed:
-            rows[key, one.visitor] = (key, one.visitor, one.event.occurred_at, one.message_key)
+        for key, kind in one.typed:
+            rows[key, one.visitor] = (key, one.visitor, kind, one.event.occurred_at, one.message_key)
     if not rows:
         return
     columns = [list(column) for column in zip(*rows.values(), strict=True)]

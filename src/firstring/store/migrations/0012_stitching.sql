@@ -22,6 +22,7 @@ create table typed (                     -- phone numbers and e-mail addresses t
   tenant_id     int not null,
   key           bytea not null,          -- blind index, as in record_key
   visitor       bytea not null,
+  kind          text not null check (kind in ('phone', 'email')),
   typed_at      timestamptz not null,
   message_key   bytea not null,          -- the event in which it was typed last
   primary key (tenant_id, key, visitor)

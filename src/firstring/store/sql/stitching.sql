@@ -77,9 +77,9 @@ select distinct person_id from record where tenant_id = $1 and record_id = any (
 select record_id from record where tenant_id = $1 and record_id = any ($2::bigint[])
 
 -- name: put_typed
-insert into typed (tenant_id, key, visitor, typed_at, message_key)
-select $1, t.key, t.visitor, t.typed_at, t.message_key
-from unnest($2::bytea[], $3::bytea[], $4::timestamptz[], $5::bytea[]) as t(key, visitor, typed_at, message_key)
+insert into typed (tenant_id, key, visitor, kind, typed_at, message_key)
+select $1, t.key, t.visitor, t.kind, t.typed_at, t.message_key
+from unnest($2::bytea[], $3::bytea[], $4::text[], $5::timestamptz[], $6::bytea[]) as t(key, visitor, kind, typed_at, message_key)
 on conflict (tenant_id, key, visitor) do update set typed_at = excluded.typed_at, message_key = excluded.message_key
 where excluded.typed_at > typed.typed_at
 

@@ -1,0 +1,94 @@
+-- Profiles and timelines: the events of the records of one person.
+
+-- name: moments
+-- The newest events of these records, unopened: out of the index alone.
+select e.event_id, e.record_id, e.channel, e.occurred_at, e.standing
+from unnest($2::bigint[]) as r(record_id)
+cross join lateral (
+  select v.event_id, v.record_id, v.channel, v.occurred_at, v.standing from event v
+  where v.tenant_id = $1 and v.record_id = r.record_id and v.occurred_at <= $3
+  order by v.occurred_at desc, v.event_id desc limit $4
+) e
+order by e.occurred_at desc, e.event_id desc limit $4
+
+-- name: first_known
+-- The earliest event of each of these records that anybody's word is behind, among the first so many.
+select f.event_id, f.record_id, f.channel, f.occurred_at, f.standing
+from unnest($2::bigint[]) as r(record_id)
+cross join lateral (
+  select e.* from (
+    select v.event_id, v.record_id, v.channel, v.occurred_at, v.standing from event v
+    where v.tenant_id = $1 and v.record_id = r.record_id and v.occurred_at <= $3
+    order by v.occurred_at, v.event_id limit $4
+  ) e
+  where e.standing > 0 order by e.occurred_at, e.event_id limit 1
+) f
+order by f.occurred_at, f.event_id limit 1
+
+-- name: opened
+-- What a profile is computed by: the newest events of these records, and those that their facet or their issue names.
+with part as (
+  (select v.event_id from unnest($2::bigint[]) as r(record_id) cross join lateral (
+     select e.event_id, e.occurred_at from event e where e.tenant_id = $1 and e.record_id = r.record_id and e.occurred_at <= $3
+     order by e.occurred_at desc, e.event_id desc limit $4) v
+   order by v.occurred_at desc, v.event_id desc limit $4)
+  union
+  (select v.event_id from unnest($2::bigint[]) as r(record_id), (values (1, $5::int), (2, $5::int), (3, 1)) as f(facet, most)
+   cross join lateral (
+     select e.event_id, e.occurred_at from event e
+     where e.tenant_id = $1 and e.record_id = r.record_id and e.facet = f.facet and e.occurred_at <= $3
+     order by e.occurred_at desc limit f.most) v
+   order by v.occurred_at desc, v.event_id desc limit 2 * $5::int)
+  union
+  (select v.event_id from unnest($2::bigint[]) as r(record_id) cross join lateral (
+     select e.event_id, e.occurred_at from event e
+     where e.tenant_id = $1 and e.record_id = r.record_id and e.issue_kind is not null and e.occurred_at <= $3
+     order by e.occurred_at desc limit $6) v
+   order by v.occurred_at desc, v.event_id desc limit $6)
+)
+select e.event_id, e.record_id, e.channel, e.occurred_at, e.standing, e.facet, e.issue_kind, e.issue_effect, e.visitor,
+       e.wrapped_key, e.sealed
+from part join event e on e.tenant_id = $1 and e.event_id = part.event_id
+
+-- name: timeline
+-- Events of these records before a place in their order, newest first. What was read in words stands with its event.
+select e.event_id, e.record_id, e.channel, e.occurred_at, e.standing, e.issue_kind, e.issue_effect, e.stitched,
+       e.wrapped_key, e.sealed
+from unnest($2::bigint[]) as r(record_id)
+cross join lateral (
+  select v.event_id, v.record_id, v.channel, v.occurred_at, v.standing, v.issue_kind, v.issue_effect,
+         v.came_in is not null and v.came_in <> v.record_id as stitched, v.wrapped_key, v.sealed
+  from event v
+  where v.tenant_id = $1 and v.record_id = r.record_id and (v.occurred_at, v.event_id) < ($3, $4)
+    and ($5::text is null or v.channel = $5) and v.about_id is null
+  order by v.occurred_at desc, v.event_id desc limit $6
+) e
+order by e.occurred_at desc, e.event_id desc limit $6
+
+-- name: doubts
+-- What these visitors typed that is a number or an address of other persons, and when those were verified last.
+select t.kind, t.typed_at, r.person_id, max(r.verified_at) as verified_at
+from typed t
+cross join lateral (
+  select array_agg(b.record_id) as records from (
+    select k.record_id from record_key k where k.tenant_id = $1 and k.key = t.key limit $4 + 1
+  ) b
+) f
+cross join lateral unnest(f.records) as u(record_id)
+join record r on r.tenant_id = $1 and r.record_id = u.record_id
+where t.tenant_id = $1 and t.visitor = any ($2::bytea[]) and cardinality(f.records) <= $4 and r.person_id <> $3
+group by t.kind, t.typed_at, r.person_id
+order by t.typed_at desc, r.person_id limit 20
+
+-- name: fired
+select pattern, valence, at, begun_at from pattern_fired
+where tenant_id = $1 and person_id = $2 and retracted_at is null and at <= $3
+order by at desc, firing_id desc limit $4
+
+-- name: sources_of
+select r.record_id, s.name from record r join source s on s.tenant_id = $1 and s.source_id = r.source_id
+where r.tenant_id = $1 and r.record_id = any ($2::bigint[])
+
+-- name: records_of_person
+select r.record_id from record r where r.tenant_id = $1 and r.person_id = $2
+order by r.last_seen desc nulls last, r.record_id limit $3
