@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firstring.bulk.linking.comparing import PART_PAIRS, compared
-from firstring.bulk.linking.plan import Plan, key_pairs
+from firstring.bulk.linking.plan import Plan, insufficient, key_pairs
 from firstring.identity.comparison.columns import Table
 from firstring.identity.comparison.spec import Comparison
 from firstring.identity.model.model import Model, score
@@ -42,16 +42,18 @@ class Pairs:
     def gather(self, plan: Plan, table: Table, told: Callable[[int, int], None] = lambda _done, _all: None) -> None:
         """Makes the distinct pairs of all keys."""
         run = self._connection.execute
-        run("create or replace table met (l integer, r integer, profile boolean)")
+        run("create or replace table met (l integer, r integer, profile boolean, weak boolean)")
         for done, key in enumerate(plan.keys, 1):
             for left, right in key_pairs(key, table):
                 part = {"l": left, "r": right, "profile": np.full(len(left), key.key.profile)}
-                self._insert("met", part, "select l, r, profile from part")
+                part["weak"] = insufficient(plan.spec, key.key, table, left, right)
+                self._insert("met", part, "select l, r, profile, weak from part")
             told(done, len(plan.keys))
         table.forget_parts()
         run(
             "create or replace table candidate as"
-            " select l, r, bool_or(profile) as profile from met group by l, r order by l, r"
+            " select l, r, bool_or(profile) as profile from met group by l, r"
+            " having count(*) > 1 or not bool_or(weak) order by l, r"
         )
         run("drop table met")
         self.count = int(self._one("select count(*) from candidate"))

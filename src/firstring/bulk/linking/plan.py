@@ -40,6 +40,7 @@ class Plan(msgspec.Struct, frozen=True):
 
     records: int
     keys: tuple[KeyPlan, ...]
+    spec: Spec
 
     @property
     def pairs(self) -> int:
@@ -62,7 +63,7 @@ def make_plan(spec: Spec, table: Table) -> Plan:
             hot = counts[counts > most]
             made = int((within * (within - 1) // 2).sum())
             found.append(KeyPlan(key, most, len(within), made, len(hot), int(hot.sum())))
-    return Plan(table.rows, tuple(found))
+    return Plan(table.rows, tuple(found), spec)
 
 
 def key_rows(key: BlockingKey, table: Table) -> tuple[Hashes, Rows]:
@@ -95,6 +96,16 @@ def key_pairs(plan: KeyPlan, table: Table) -> Iterator[tuple[Rows, Rows]]:
     size_of = np.repeat(sizes, sizes)
     keep = (size_of >= _SMALLEST_BLOCK) & (size_of <= plan.block_records)
     yield from block_pairs(hashes[keep], rows[keep])
+
+
+def insufficient(spec: Spec, key: BlockingKey, table: Table, left: Rows, right: Rows) -> NDArray[np.bool_]:
+    """Which pairs that meet under a key do not, where they share no other one (`BlockingKey.unless`)."""
+    found: NDArray[np.bool_] = np.zeros(len(left), np.bool_)
+    for column in spec.unless(key):
+        if table.has(column):
+            stated = np.asarray((table.column(column).codes >= 0).any(axis=1))
+            found = np.asarray(found | (stated[left] & stated[right]))
+    return found
 
 
 def block_pairs(hashes: Hashes, rows: Rows) -> Iterator[tuple[Rows, Rows]]:

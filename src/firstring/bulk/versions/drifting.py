@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from firstring.bulk.linking.plan import key_pairs, make_plan
+from firstring.bulk.linking.plan import insufficient, key_pairs, make_plan
 from firstring.bulk.versions.listing import Version, find_version
 from firstring.bulk.versions.storelink import Gathering, Opened, Stored, open_all, source_names
 from firstring.bulk.versions.training import note_report
@@ -130,14 +130,18 @@ def _levels(table: Table, mine: NDArray[np.bool_], active: ActiveModel) -> dict[
     model, rows = active.model, table.rows
     met: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
     by_profile: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
+    weak: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
     for key in make_plan(model.spec, table).keys:
         for left, right in key_pairs(key, table):
             chosen = mine[left] | mine[right]
-            numbers = left[chosen].astype(np.int64) * rows + right[chosen]
+            left, right = left[chosen], right[chosen]
+            numbers = left.astype(np.int64) * rows + right
             met.append(numbers)
+            weak.append(numbers[insufficient(model.spec, key.key, table, left, right)])
             if key.key.profile:
                 by_profile.append(numbers)
-    pairs = np.unique(np.concatenate(met))
+    pairs, keys = np.unique(np.concatenate(met), return_counts=True)
+    pairs = pairs[(keys > 1) | ~np.isin(pairs, np.concatenate(weak))]
     if not len(pairs):
         return {}
     found = patterns(model.comparisons(), table, pairs // rows, pairs % rows)

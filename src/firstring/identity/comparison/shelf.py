@@ -150,6 +150,14 @@ class Shelf:
                     found[place] = any(letters in text for text in local)
         return found
 
+    def states(self, contents: Sequence[bytes], column: str) -> NDArray[np.bool_]:
+        """Which of what is up there states a column."""
+        at = self._at.get(column)
+        if at is None:
+            return np.zeros(len(contents), np.bool_)
+        place_of = self._place_of
+        return self._codes[[place_of[content] for content in contents], at.start] >= 0
+
     def table(self, contents: Sequence[bytes]) -> Table:
         """The table of what is up there, in that order. Raises KeyError for what is not."""
         place_of = self._place_of

@@ -86,12 +86,15 @@ class BlockingKey(msgspec.Struct, frozen=True):
 
     profile: no contact point is in it, and its pairs show how the classes mix (see `model`).
     block_records: a bound of its own, where it is lower than that of the spec; 0: the spec's.
+    unless: columns; two records that both state one of them, and share no other linking key, do not meet under this one
+    (`Spec.unless`).
     """
 
     name: str
     parts: tuple[str, ...]
     profile: bool = False
     block_records: int = 0
+    unless: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET  # not in the name of a model where there is none
 
 
 class Spec(msgspec.Struct, frozen=True):
@@ -121,6 +124,13 @@ class Spec(msgspec.Struct, frozen=True):
         """The keys under which records to be linked meet, in the order of `link_keys`; all keys where none is named."""
         by_name = {key.name: key for key in self.keys}
         return tuple(by_name[name] for name in self.link_keys) or self.keys
+
+    def unless(self, key: BlockingKey) -> tuple[str, ...]:
+        """The columns of `BlockingKey.unless` that are linking keys by themselves: others do not count."""
+        if not key.unless:
+            return ()
+        by_itself = {one.parts[0] for one in self.linking if len(one.parts) == 1}
+        return tuple(column for column in key.unless if column in by_itself)
 
     def most(self, key: BlockingKey) -> int:
         """Records that may carry a value under a key; one that more carry is hot and makes no pairs under it."""
@@ -271,6 +281,12 @@ _FEW: Final = {"name_sound+city": 8}
 """Keys of large blocks with few pairs of one person in each: only their smallest blocks are worth comparing. What is in
 so small a block was chosen by that, and shows nothing of how the classes mix."""
 
+_ALONE_TOO_LITTLE: Final = (
+    "name_sound+year", "sounds+initial", "name_sound+city", "sounds+city", "name_initial+born", "email_host+name_initial",
+)  # fmt: skip
+"""Keys that make most of all pairs, and under which alone two records with different telephone numbers are next to never one
+person (docs/decisions/linking-keys.md)."""
+
 _LINK_KEYS: Final = (
     "phone", "email", "email_local", "email_prefix+year", "email_host+name_initial",
     "national_id", "account", "device", "cookie", "social",
@@ -282,9 +298,18 @@ _LINK_KEYS: Final = (
 PERSON: Final = Spec(
     _COMPARISONS,
     (
-        *(BlockingKey(name, tuple(name.split("+"))) for name in _CONTACT_KEYS),
         *(
-            BlockingKey(name, tuple(name.split("+")), profile=name not in _FEW, block_records=_FEW.get(name, 0))
+            BlockingKey(name, tuple(name.split("+")), unless=("phone",) if name in _ALONE_TOO_LITTLE else msgspec.UNSET)
+            for name in _CONTACT_KEYS
+        ),
+        *(
+            BlockingKey(
+                name,
+                tuple(name.split("+")),
+                profile=name not in _FEW,
+                block_records=_FEW.get(name, 0),
+                unless=("phone",) if name in _ALONE_TOO_LITTLE else msgspec.UNSET,
+            )
             for name in _PROFILE_KEYS
         ),
     ),

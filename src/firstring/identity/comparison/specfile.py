@@ -260,6 +260,8 @@ class _Reader:
             raise self._wrong(entry, "A part is there twice.", "Each part once.")
         for part in key.parts:
             self._check_column(entry, part, (*COLUMNS, *DERIVED, *EITHER_ORDER, *EITHER_NAME, "home"))
+        for column in key.unless or ():
+            self._check_column(entry, column, COLUMNS)
 
     def _check_size(self, comparisons: Sequence[Comparison]) -> None:
         """All outcomes of a pair are one 63-bit number."""

@@ -1,8 +1,8 @@
 """Which of a set of records are one person, under one model version: the same for three records as for a million.
 
-A pair of records is known when they share a linking key that is not hot. Known pairs are compared and scored; likely
-ones make components, and each component is taken apart into persons (`clustering.grouped`). Everything is a function of
-the set of records, the version and the decisions: rows stand in canonical order, by content.
+A pair of records is known when the two meet (`meeting`): they share a linking key that is not hot. Known pairs are compared
+and scored; likely ones make components, and each component is taken apart into persons (`clustering.grouped`). Everything
+is a function of the set of records, the version and the decisions: rows stand in canonical order, by content.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from itertools import chain, combinations, pairwise
+from itertools import chain, pairwise
 from typing import Final, NamedTuple, Protocol
 
 import msgspec
@@ -26,7 +26,8 @@ from firstring.identity.model.model import Model, score
 from firstring.identity.persons.clustering import LIKELY, Groups, Held, Rules, connected, grouped
 from firstring.identity.persons.dense import DENSE_PAIRS, grouped_densely, is_dense
 from firstring.identity.persons.guards import contradictions
-from firstring.identity.persons.linkkeys import PROFILE, Values
+from firstring.identity.persons.linkkeys import Values
+from firstring.identity.persons.meeting import Shared, meeting, shared
 
 COPIES: Final = 4
 """Records of identical content that take part with their keys; the others follow the first two."""
@@ -92,13 +93,6 @@ class Known(NamedTuple):
 NOTHING_KNOWN: Final = Known(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
 
 
-class Met(NamedTuple):
-    """Pairs of rows as left * n + right, left < right, in order; whether they meet under a profile key."""
-
-    pairs: NDArray[np.int64]
-    by_profile: NDArray[np.bool_]
-
-
 class Scored(NamedTuple):
     """Pairs of rows, left < right, in order."""
 
@@ -130,7 +124,7 @@ def link(
     ordered = sorted(entries, key=lambda record: entries[record][:2])
     row_of = {record: row for row, record in enumerate(ordered)}
     rows = [entries[record] for record in ordered]
-    scored = _scored(rows, meetings(rows, hot), version, _by_rows(known, ordered))
+    scored = _scored(rows, meetings(rows, hot, version), version, _by_rows(known, ordered))
     joined = _rows_of(must, row_of)
     likely = scored.log_odds >= min(LIKELY, version.log_odds)
     left = [*scored.left[likely].tolist(), *(one for one, _ in joined)]
@@ -145,31 +139,16 @@ def link(
 
 
 def likely_pairs(
-    entries: Mapping[int, Entry],
-    new: AbstractSet[int],
-    carrying: Mapping[bytes, Collection[int]],
-    version: Version,
+    entries: Mapping[int, Entry], records: Sequence[int], met: Shared, version: Version
 ) -> tuple[list[tuple[int, int]], Known]:
-    """The likely pairs of records with one of `new` at least, in canonical order; all such pairs that were scored.
-
-    carrying: who carries each key of `new` that is not hot.
-    """
-    records = sorted(entries, key=lambda record: entries[record][:2])
-    row_of = {record: row for row, record in enumerate(records)}
-    rows = [entries[record] for record in records]
-    size = len(rows)
-    contact: list[int] = []
-    profile: list[int] = []
-    for key, members in carrying.items():
-        if len(members) > 1:
-            found = profile if key[0] & PROFILE else contact
-            places = [row_of[member] for member in members]
-            for one in [row_of[member] for member in members if member in new]:
-                found += [min(one, other) * size + max(one, other) for other in places if other != one]
-    scored = _scored(rows, _met(contact, profile), version)
+    """The likely ones of the pairs of records (by their places in `records`) that meet; all of them, scored."""
+    left, right = met.pairs // max(1, len(records)), met.pairs % max(1, len(records))
+    there, places = np.unique(np.concatenate((left, right)), return_inverse=True)
+    rows = [entries[records[place]] for place in there.tolist()]
+    numbers, log_odds = _compared(rows, places[: len(left)], places[len(left) :], met.by_profile, version)
+    scored = Scored(left, right, numbers, log_odds)
     of = np.array(records, np.int64)
-    known = Known(of[scored.left], of[scored.right], scored.patterns, scored.log_odds)
-    return _likely(records, scored, version), known
+    return _likely(records, scored, version), Known(of[left], of[right], numbers, log_odds)
 
 
 def likely_between(
@@ -178,7 +157,7 @@ def likely_between(
     """The likely pairs of a record of `some` and one that is not, in that order; in canonical order of records."""
     records = sorted(entries, key=lambda record: entries[record][:2])
     rows = [entries[record] for record in records]
-    pairs = _likely(records, _scored(rows, meetings(rows, hot), version), version)
+    pairs = _likely(records, _scored(rows, meetings(rows, hot, version), version), version)
     return [(one, other) if one in some else (other, one) for one, other in pairs if (one in some) != (other in some)]
 
 
@@ -188,8 +167,8 @@ def _likely(records: Sequence[int], scored: Scored, version: Version) -> list[tu
     return [(records[left], records[right]) for left, right in zip(lefts, rights, strict=True)]
 
 
-def meetings(rows: Sequence[Entry], hot: AbstractSet[bytes]) -> Met:
-    """The pairs of rows that share a key which is not hot."""
+def meetings(rows: Sequence[Entry], hot: AbstractSet[bytes], version: Version) -> Shared:
+    """The pairs of rows that meet. hot: keys under which none does."""
     # Most keys are of one row: counting them leaves a few to be looked at.
     carried = Counter(chain.from_iterable([entry.keys for entry in rows]))
     carrying: dict[bytes, list[int]] = {key: [] for key, count in carried.items() if count > 1 and key not in hot}
@@ -197,19 +176,11 @@ def meetings(rows: Sequence[Entry], hot: AbstractSet[bytes]) -> Met:
         for key in entry.keys:
             if key in carrying:
                 carrying[key].append(row)
-    size = len(rows)
-    contact: list[int] = []
-    profile: list[int] = []
-    for key, members in carrying.items():
-        found = profile if key[0] & PROFILE else contact
-        found += [left * size + right for left, right in combinations(members, 2)]
-    return _met(contact, profile)
 
+    def states(column: str) -> NDArray[np.bool_]:
+        return version.shelf.states(put_up(rows, version.shelf), column)
 
-def _met(contact: Sequence[int], profile: Sequence[int]) -> Met:
-    by_profile = np.unique(np.array(profile, np.int64))
-    met = np.union1d(np.array(contact, np.int64), by_profile)
-    return Met(met, np.isin(met, by_profile, assume_unique=True))
+    return meeting(shared(carrying.items(), len(rows)), len(rows), version.model, states)
 
 
 def _by_rows(known: Known, records: Sequence[int]) -> tuple[NDArray[np.int64], Known]:
@@ -229,7 +200,7 @@ def _by_rows(known: Known, records: Sequence[int]) -> tuple[NDArray[np.int64], K
 
 
 def _scored(
-    rows: Sequence[Entry], met: Met, version: Version, known: tuple[NDArray[np.int64], Known] | None = None
+    rows: Sequence[Entry], met: Shared, version: Version, known: tuple[NDArray[np.int64], Known] | None = None
 ) -> Scored:
     """The pairs with their patterns and log-odds; what is not known is compared."""
     size = max(1, len(rows))
@@ -254,18 +225,19 @@ def _compared(
     if not len(left):
         return np.zeros(0, np.int64), np.zeros(0)
     there = np.unique(np.concatenate((left, right)))
-    shelf = version.shelf
-    contents = []
-    for row in there.tolist():
-        content, _, values, _ = rows[row]
-        if content not in shelf:
-            assert values is not None, "what has no values is on the shelf"
-            shelf.put(content, values)
-        contents.append(content)
-    table = shelf.table(contents)
+    table = version.shelf.table(put_up([rows[row] for row in there.tolist()], version.shelf))
     found = patterns(version.model.comparisons(), table, np.searchsorted(there, left), np.searchsorted(there, right))
     distinct, place = np.unique(found.astype(np.uint64) << np.uint64(1) | by_profile, return_inverse=True)
     return found, _log_odds(distinct, version)[place]
+
+
+def put_up(rows: Sequence[Entry], shelf: Shelf) -> list[bytes]:
+    """What each row holds; all of it stands on the shelf then."""
+    for content, _, values, _ in rows:
+        if content not in shelf:
+            assert values is not None, "what has no values is on the shelf"
+            shelf.put(content, values)
+    return [row.content for row in rows]
 
 
 def _log_odds(numbers: NDArray[np.uint64], version: Version) -> NDArray[np.float64]:

@@ -7,13 +7,14 @@ of the record alone, whatever came before it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from firstring.identity.comparison.columns import compared
 from firstring.identity.comparison.shelf import Shelf
-from firstring.identity.persons.linking import Entry, content_of
+from firstring.identity.persons.linking import Entry, content_of, put_up
 from firstring.identity.persons.linkkeys import COPY_TAG, Values
+from firstring.identity.persons.meeting import unless
 from firstring.store.database import Connection, Tenant
 from firstring.store.identity.models import ActiveModel
 from firstring.store.queries import sql
@@ -165,24 +166,52 @@ async def values_of(connection: Connection, tenant: Tenant, records: Collection[
     return {record: compared(tenant.keys.open(wrapped, sealed) or {}) for record, wrapped, sealed in rows}
 
 
-async def candidates_of(
-    connection: Connection, tenant: Tenant, active: ActiveModel, records: Collection[int]
-) -> dict[int, Entry]:
-    """Records as they are compared with others, without their keys; those that are not there are left out."""
+async def kept_of(connection: Connection, tenant: Tenant, active: ActiveModel, records: Collection[int]) -> dict[int, Entry]:
+    """Of records those that this process has seen lately and that are as they were, to be compared; without their keys."""
     opened = Opened.of(tenant, active)
     found: dict[int, Entry] = {}
-    known = [record for record in records if record in opened]
-    if known:
-        for record, content_key in await connection.fetch(sql("linking", "as_they_are"), tenant.tenant_id, known):
+    seen = [record for record in records if record in opened]
+    if seen:
+        for record, content_key in await connection.fetch(sql("linking", "as_they_are"), tenant.tenant_id, seen):
             entry = opened.entry(record, content_key)
             if entry is not None:
                 found[record] = entry
-    closed = [record for record in records if record not in found]
-    if closed:
-        for row in await connection.fetch(sql("linking", "candidates"), tenant.tenant_id, closed):
+    return found
+
+
+async def opened_of(
+    connection: Connection, tenant: Tenant, active: ActiveModel, records: Collection[int]
+) -> dict[int, Entry]:
+    """Records to be compared, opened; those that are not there are left out."""
+    opened = Opened.of(tenant, active)
+    found: dict[int, Entry] = {}
+    if records:
+        for row in await connection.fetch(sql("linking", "candidates"), tenant.tenant_id, list(records)):
             record, external_key, content_key, wrapped_key, sealed = row
             values = compared(tenant.keys.open(wrapped_key, sealed) or {})
             content = content_of(values)
             opened.put(record, content_key, external_key, values, content)
             found[record] = Entry(content, external_key, None, ())
+    return found
+
+
+async def stating_of(
+    connection: Connection, tenant: Tenant, active: ActiveModel, known: Mapping[int, Entry], closed: Collection[int]
+) -> dict[str, set[int]]:
+    """Which records state the columns that keys ask about (`BlockingKey.unless`).
+
+    Of closed ones the column's own linking key tells, without opening them.
+    """
+    columns = {column for asked in unless(active.model).values() for column in asked}
+    tag_of = {key.parts[0]: tag for key, tag in zip(active.keys.keys, active.keys.tags, strict=True) if len(key.parts) == 1}
+    contents = put_up(list(known.values()), active.shelf)
+    found: dict[str, set[int]] = {}
+    for column in columns:
+        stated = active.shelf.states(contents, column)
+        found[column] = {record for record, one in zip(known, stated.tolist(), strict=True) if one}
+    told = {tag_of[column]: column for column in columns}
+    if closed and told:
+        for record, tags in await connection.fetch(sql("linking", "tags"), tenant.tenant_id, list(closed), list(told)):
+            for tag in tags:
+                found[told[tag]].add(record)
     return found

@@ -7,25 +7,30 @@ as a whole, in the transaction of the change, under the applier's lock. What lie
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from itertools import count
 from typing import NamedTuple
 
+import numpy as np
+
 from firstring.identity.persons.clusters import Assignment, assign
 from firstring.identity.persons.linking import NOTHING_KNOWN, Entry, Linked, likely_pairs, link
 from firstring.identity.persons.linkkeys import bounds
+from firstring.identity.persons.meeting import Shared, insufficient, meeting, shared
 from firstring.store.database import Connection, Tenant
 from firstring.store.identity.copies import Followed, Ranking, Region, follow, ranking
 from firstring.store.identity.linkindex import (
     LINK_KEY_BYTES,
     Opened,
     Part,
-    candidates_of,
     copy_prefix,
     entries_of,
+    kept_of,
     link_state,
+    opened_of,
     parts_of,
+    stating_of,
     values_of,
 )
 from firstring.store.identity.linkwrite import Arrival, Relinked
@@ -134,6 +139,7 @@ class _Relinking:
         self._tenant = tenant
         self._active = context.active
         self._any_decision = context.decided
+        self._settling = context.settling
         self._arrivals = change.arrivals
         self._gone = change.gone
         self._also = change.also
@@ -223,17 +229,39 @@ class _Relinking:
         reached |= self._also.keys()
         reached |= {record for pair in self._decided.must for record in pair}
         carrying = await self._meet(touched, reached)
-        candidates = {record for records in carrying.values() for record in records} - self._entries.keys()
-        found = await candidates_of(self._connection, self._tenant, self._active, candidates)
-        if len(found) < len(candidates):  # keys of records that went while the version was rolled in count, no more
-            there = found.keys() | self._entries.keys()
-            carrying = {key: [record for record in records if record in there] for key, records in carrying.items()}
-        met = {**found, **self._entries}
-        pairs, self._known = likely_pairs(met, self._entries.keys(), carrying, self._active)
+        records, met, found = await self._encounters(carrying)
+        pairs, self._known = likely_pairs({**found, **self._entries}, records, met, self._active)
         likely = {record for pair in pairs for record in pair}
         self._alone = self._entries.keys() - likely - self._before.keys()
         reached |= likely
         return reached - (self._arrivals.keys() - self._before.keys())
+
+    async def _encounters(self, carrying: Mapping[bytes, Sequence[int]]) -> tuple[list[int], Shared, dict[int, Entry]]:
+        """Records; which of them meet one that takes part, as pairs of places; the ones met, to be compared.
+
+        Most pairs share one key that does not suffice: records of which nothing else is asked are not opened.
+        """
+        active, size = self._active, len({record for members in carrying.values() for record in members})
+        records = sorted({record for members in carrying.values() for record in members})
+        place_of = {record: place for place, record in enumerate(records)}
+        here = {place_of[record] for record in self._entries if record in place_of}
+        met = shared(((key, [place_of[one] for one in members]) for key, members in carrying.items()), size, here)
+        others = [record for record in records if record not in self._entries]
+        found = await kept_of(self._connection, self._tenant, active, others)
+        closed = [record for record in others if record not in found]
+        if self._settling:  # keys in the store may still be of the version before
+            found |= await opened_of(self._connection, self._tenant, active, closed)
+            closed = []
+        if insufficient(met, active.model):
+            stating = await stating_of(self._connection, self._tenant, active, {**found, **self._entries}, closed)
+            met = meeting(met, size, active.model, lambda column: np.array([one in stating[column] for one in records]))
+            left = {records[place] for side in (met.pairs // size, met.pairs % size) for place in np.unique(side).tolist()}
+            closed = [record for record in closed if record in left]
+        found |= await opened_of(self._connection, self._tenant, active, closed)
+        gone = [place for place, record in enumerate(records) if record not in found and record not in self._entries]
+        if gone:  # or not asked for; keys of records that went while the version was rolled in count, no more
+            met = met.part(~(np.isin(met.pairs // size, gone) | np.isin(met.pairs % size, gone)))
+        return records, met, found
 
     async def _meet(self, touched: Mapping[bytes, int], reached: set[int]) -> dict[bytes, list[int]]:
         """Who carries each key of the records that take part, if it is not hot; those of the store first.

@@ -20,6 +20,7 @@ from firstring.identity.comparison.levels import Patterns, patterns
 from firstring.identity.model.model import Scores, score
 from firstring.identity.persons.blocking import link_keys
 from firstring.identity.persons.linkkeys import link_keys_of
+from firstring.identity.persons.meeting import suffices
 from firstring.store.database import Connection, Tenant
 from firstring.store.identity.models import ActiveModel
 from firstring.store.identity.records import external_key
@@ -121,7 +122,7 @@ def is_number(text: str) -> bool:
 def meetings(
     version: ActiveModel | None, records: Sequence[Looked], some: Collection[int] | None = None
 ) -> dict[tuple[int, int], Meeting]:
-    """Which records (by their places) share a linking key. Without a version: the exact composite keys that glue.
+    """Which records (by their places) share a linking key that suffices. Without a version: a key that glues.
 
     some: only pairs with one of these places at least.
     """
@@ -143,7 +144,11 @@ def meetings(
         for pair in combinations(sorted(set(places)), 2):
             if some is None or pair[0] in some or pair[1] in some:
                 shared.setdefault(pair, {})[name] = None
-    return {pair: Meeting(tuple(names), not profile.isdisjoint(names)) for pair, names in shared.items()}
+    return {
+        pair: Meeting(tuple(names), not profile.isdisjoint(names))
+        for pair, names in shared.items()
+        if version is None or suffices(names, version.model, *(records[place].values for place in pair))
+    }
 
 
 def table_with(version: ActiveModel, records: Sequence[Looked]) -> Table:
