@@ -14,7 +14,6 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 import structlog
@@ -44,17 +43,23 @@ from firstring.dispatch import Dispatcher
 from firstring.errors import BadInput, FirstringError
 from firstring.identity.caller.weights import Weights
 from firstring.identity.golden.rules import RULES_FILE, rules_from_file
-from firstring.nextbest.delivery import Delivery
 from firstring.nextbest.library import BUILT_IN
 from firstring.observe import Metrics
-from firstring.ports import Clock, Ids, SystemClock, SystemIds
+from firstring.ports import Clock, Ids, SystemClock, SystemIds, SystemRandom
 from firstring.routing.policy import RoutingPolicy, policy_from_toml
 from firstring.settings import Settings
 from firstring.store.contacts import Contacts
-from firstring.store.database import Connection, Database, Tenant
+from firstring.store.database import Database, Tenant
 from firstring.store.identity.arrivals import Arrivals
 from firstring.store.identity.hygiene import Hygiene
+from firstring.store.journey.firings import Firings
 from firstring.store.journey.intake import EventIntake
+from firstring.store.journey.patternwork import PatternWork
+from firstring.store.journey.reasoning import with_reasons
+from firstring.store.nextbest.acting import TIMER, Acting
+from firstring.store.nextbest.gating import still_allowed
+from firstring.store.nextbest.outcomes import Learning
+from firstring.store.nextbest.policies import PolicyWatcher, with_actions
 from firstring.store.notices import Notice, Notices
 from firstring.store.opening import OpenStore, open_database
 from firstring.store.ring import RingStore, warm
@@ -114,8 +119,9 @@ async def running(
         notices = Notices(database.arguments, origin)
         ring = RingStore(database, notices)
         contacts = Contacts(database, notices, clock, wrap_up_s=settings.wrap_up_s)
-        decider = Decider(ring, models, clock, ids, metrics, weights_of)
+        decider = Decider(ring, models, clock, ids, metrics, weights_of, _with_own)
         watcher = WeightsWatcher(database)
+        policies = PolicyWatcher(database)
         tls = ssl.create_default_context()
         if settings.stir_https_roots_file is not None:
             with _readable(settings.stir_https_roots_file, "FIRSTRING_STIR_HTTPS_ROOTS_FILE"):
@@ -158,9 +164,17 @@ async def running(
 
         arrivals = Arrivals(database)
         stack.push_async_callback(arrivals.close)
-        intake = EventIntake(database, clock, country=settings.country)
+        firings = Firings(database, clock, metrics.pattern_fired)
+        stack.push_async_callback(firings.stop)
+        intake = EventIntake(database, clock, country=settings.country, told=firings.tell)
         stack.push_async_callback(intake.close)
         timers = Timers(database, clock)
+        acting = Acting(database, notices, clock, ids, SystemRandom(), rules=models.survivorship)
+        timers.handle(TIMER, acting.due)
+        firings.hooks.append(acting.fired)
+        pattern_work = PatternWork(database, clock, firings.tell, metrics.patterns_behind)
+        for due in (pattern_work.replays, pattern_work.absences, firings.catch_up, pattern_work.evict):
+            timers.also(due)
         delivery_log = DeliveryLog(database, clock, country=settings.country)
         stack.push_async_callback(delivery_log.stop)
         services = Services(
@@ -172,8 +186,10 @@ async def running(
             intake=intake,
             flow=EventFlow(settings, metrics, clock.monotonic_s),
             timers=timers,
+            firings=firings,
+            acting=acting,
             contacts=contacts,
-            web=WebChannel(database, clock, Pages(database, clock), delivery_log, _still_allowed),
+            web=WebChannel(database, clock, Pages(database, clock), delivery_log, still_allowed),
             decider=decider,
             models=models,
             metrics=metrics,
@@ -191,6 +207,7 @@ async def running(
         )
         drift = DriftWatch(database, clock, metrics.drift)
         chores = [log.write, delivery_log.write, hygiene.chore, drift.look, SettleWatch(database, clock).look]
+        chores.append(Learning(database, notices, clock).look)
         dispatcher = Dispatcher(contacts, ring, decider, clock, database.tenants, routed, chores, _restart_embedded(opened))
 
         redirected = RedirectWaits(server)
@@ -202,12 +219,15 @@ async def running(
             services.web.pages.heard(notice)
             redirected.heard(notice)
             watcher.heard(notice)
+            policies.heard(notice)
             timers.heard(notice)
             if notice.what == "resync" and server.kamailio is not None:
                 server.kamailio.reconcile_soon()  # while the store was away, what Kamailio told was lost
 
         await watcher.start()
         stack.push_async_callback(watcher.stop)
+        await policies.start()
+        stack.push_async_callback(policies.stop)
         notices.subscribe(heard)
         await notices.start()
         stack.push_async_callback(notices.stop)
@@ -225,8 +245,9 @@ async def running(
             pops.close()
 
 
-async def _still_allowed(_connection: Connection, _tenant: Tenant, _delivery: Delivery, _now: datetime) -> str | None:
-    return None
+def _with_own(tenant: Tenant, models: Models) -> Models:
+    """The models with what a tenant has of its own: actions, and a text model."""
+    return with_reasons(tenant, with_actions(tenant, models))
 
 
 @contextlib.contextmanager

@@ -18,7 +18,9 @@ from firstring.settings import Settings
 from firstring.store.contacts import Contacts
 from firstring.store.database import Database, Tenant
 from firstring.store.identity.arrivals import Arrivals
+from firstring.store.journey.firings import Firings
 from firstring.store.journey.intake import EventIntake
+from firstring.store.nextbest.acting import Acting
 from firstring.store.notices import Notices
 from firstring.store.ring import RingStore
 from firstring.store.timers import Timers
@@ -36,6 +38,8 @@ class Services:
     intake: EventIntake
     flow: EventFlow
     timers: Timers
+    firings: Firings
+    acting: Acting
     contacts: Contacts
     web: WebChannel
     decider: Decider
