@@ -45,6 +45,8 @@ WEIGHTS_MOST: Final = 20_000_000
 FOLD: Final = 5
 KNOWN_BY_DEFAULT: Final = (-1.0, 0.8, 4.0)
 """Where there are too few labels to hold some out: judgement."""
+SHARPEST: Final = 0.5
+"""Calibration makes scores twice as sharp at most, however clear the held-out texts are."""
 _TOLERANCE: Final = 1e-3
 
 
@@ -224,7 +226,7 @@ def _checked(texts: Sequence[str], y: NDArray[Any], held: NDArray[np.bool_]) -> 
     tuned = np.arange(len(truth)) % 2 == 0
     if len(truth) < 2:
         tuned[:] = True
-    heats = np.exp(np.linspace(math.log(0.2), math.log(5.0), 81))
+    heats = np.exp(np.linspace(math.log(SHARPEST), math.log(5.0), 81))
     heat = float(min(heats, key=lambda one: _log_loss(softmax(scores[tuned] / one), truth[tuned])))
     checked = ~tuned if (~tuned).any() else tuned
     chances = softmax(scores[checked] / heat)
@@ -263,7 +265,7 @@ def _known(
         return KNOWN_BY_DEFAULT, None, None
     weights = np.where(known, (1.0 - UNKNOWN_PRIOR) / known.sum(), UNKNOWN_PRIOR / (~known).sum()) * len(known)
     # The likelier a label and the more words are known, the likelier it is one: anything else would be chance.
-    found = LogisticRegression(C=100.0).fit(signs, known, sample_weight=weights)
+    found = LogisticRegression(C=1.0).fit(signs, known, sample_weight=weights)
     learned = (float(found.intercept_[0]), max(0.0, float(found.coef_[0][0])), max(0.0, float(found.coef_[0][1])))
     says = np.asarray([knows_of(float(one), float(share), learned) for one, share in zip(highest, signs[:, 1], strict=True)])
     return learned, float((says[~known] < 0.5).mean()), float((says[known] >= 0.5).mean())

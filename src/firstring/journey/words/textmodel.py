@@ -23,6 +23,8 @@ from numpy.typing import NDArray
 from firstring.journey.words.tokens import bounded
 
 UNKNOWN: Final = "unknown"
+HEARD: Final = 0.95
+"""How much a text all of whose words are known counts; of one that cannot be read at all nothing follows."""
 UNKNOWN_PRIOR: Final = 0.1
 """How many texts are about none of the labels, while training. Judgement."""
 READ_CHARS: Final = 1_000
@@ -105,20 +107,27 @@ class TextModel(msgspec.Struct, frozen=True, eq=False):
 
     def read(self, text: str) -> dict[str, float]:
         """The probability of each label, and of UNKNOWN; they sum to 1."""
+        return self._read(text)[0]
+
+    def _read(self, text: str) -> tuple[dict[str, float], float]:
         scores, coverage = self.scores(text)
         chances = softmax(scores / self.heat)
         knows = knows_of(float(chances.max()), coverage, self.known)
         found = {label: knows * float(chance) for label, chance in zip(self.labels, chances, strict=True)}
         found[UNKNOWN] = 1.0 - knows
-        return found
+        return found, coverage
 
     def heard(self, text: str) -> Heard:
-        """What a text says, to be joined with what else is known (journey/reasons): probability by prior."""
-        found = self.read(text)
+        """What a text says, to be joined with what else is known (journey/reasons): probability by prior.
+
+        Of words that training never met nothing follows, neither for a label nor for UNKNOWN: the ratios go to 1.
+        """
+        found, coverage = self._read(text)
         shares = {label: float(share) for label, share in zip(self.labels, self.shares, strict=True)}
+        counts = HEARD * coverage
         ratios = {label: found[label] / max(1e-9, (1.0 - UNKNOWN_PRIOR) * share) for label, share in shares.items()}
         ratios[UNKNOWN] = found[UNKNOWN] / UNKNOWN_PRIOR
-        return Heard(ratios, shares)
+        return Heard({label: counts * ratio + 1.0 - counts for label, ratio in ratios.items()}, shares)
 
     def as_plain(self) -> dict[str, Any]:
         """Numbers and text, for MessagePack: no code is ever stored."""
