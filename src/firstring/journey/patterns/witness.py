@@ -40,18 +40,14 @@ def witnesses(pattern: Pattern, events: Sequence[Happened], fired: Fired, *, aft
     return next((wait.path[1] for wait in search.waits if wait.since_ms + its.wait_ms == fired.at_ms), ())
 
 
-def under_way(
-    pattern: Pattern, events: Sequence[Happened], *, key: int = 0, after_ms: int | None = None, now_ms: int
-) -> tuple[int, ...]:
+def under_way(pattern: Pattern, events: Sequence[Happened], *, key: int = 0, start: int = 0, now_ms: int) -> tuple[int, ...]:
     """The indexes of the events of the match that has come furthest, () when there is none.
 
-    events: of the subject (by visit: of the visit), in the order of time. key: of `same`. after_ms: when the pattern (and
-    key) fired last.
+    events: of the subject, in the order of time. key: of `same`. start: the first event that was not used up by a firing of
+    the pattern (and key), nor is of a visit before.
     """
     search = _Search(machine(pattern))
-    for index, happened in enumerate(events):
-        if after_ms is not None and happened.at_ms <= after_ms:
-            continue
+    for index, happened in enumerate(events[start:], start):
         if pattern.same is None or key_of(pattern.same, happened.event) == key:
             search.moved(index, happened)
     paths = [*search.at.values(), *(wait.path for wait in search.waits)]

@@ -46,7 +46,8 @@ class PatternReport(msgspec.Struct, frozen=True):
     @property
     def says(self) -> str:
         of = f"{self.persons:,} persons" if self.persons == self.active else f"{self.persons:,} of {self.active:,} persons"
-        return f"would have fired {self.fired:,} times, for {self.caught:,} of {of} with events in the last {self.days} days"
+        times = "once" if self.fired == 1 else f"{self.fired:,} times"
+        return f"would have fired {times}, for {self.caught:,} of {of} with events in the last {self.days} days"
 
 
 class PatternShown(msgspec.Struct, frozen=True):

@@ -10,7 +10,7 @@ import msgspec
 
 from firstring import limits
 from firstring.errors import BadInput
-from firstring.journey.patterns import Fired, Happened, Pattern, PatternSet
+from firstring.journey.patterns import Fired, Happened, Pattern, PatternSet, State
 from firstring.journey.patterns.reading import milliseconds, moment_of
 from firstring.journey.patterns.witness import under_way, witnesses
 from firstring.store.database import Connection, Tenant
@@ -110,18 +110,29 @@ def _ways(patterns: PatternSet, subject: int, log: Sequence[Logged], live: Live,
     """Out of the log: what the stored state is made of, with its events."""
     if not log or not patterns.patterns:
         return []
-    state, fired = patterns.replayed(_seen(log), now_ms=now_ms)
-    last_ms = {(one.pattern, one.key): one.at_ms for one in fired}
+    seen = _seen(log)
+    state = State()
+    start: dict[tuple[str, int], int] = {}
+    for index, happened in enumerate(seen):
+        for one in patterns.step(state, happened):
+            start[one.pattern, one.key] = _after(patterns, seen, one, index)
+    for one in patterns.due(state, now_ms):
+        start[one.pattern, one.key] = _after(patterns, seen, one, len(seen) - 1)
     found = []
     for pattern in patterns.patterns:
         for key in state.runs.get(patterns.number_of(pattern.id), {}):
-            some = _of_visit(log, now_ms) if pattern.by == "visit" else log
-            after_ms = last_ms.get((pattern.id, key))
-            indexes = under_way(pattern, _seen(some), key=key, after_ms=after_ms, now_ms=now_ms)
+            first = max(start.get((pattern.id, key), 0), _visit(log, now_ms) if pattern.by == "visit" else 0)
+            indexes = under_way(pattern, seen, key=key, start=first, now_ms=now_ms)
             if indexes:
-                due_ms = patterns.run_due_ms(state, pattern.id, key)
-                found.append(_way(pattern, _events(some, indexes), due_ms))
+                found.append(_way(pattern, _events(log, indexes), patterns.run_due_ms(state, pattern.id, key)))
     return found
+
+
+def _after(patterns: PatternSet, seen: Sequence[Happened], fired: Fired, index: int) -> int:
+    """The first event that a firing did not use up. index: of the event at which it was found."""
+    if not patterns.fires_by_time(fired.pattern):
+        return index + 1
+    return next((place for place, one in enumerate(seen) if one.at_ms >= fired.at_ms), len(seen))
 
 
 def _way(pattern: Pattern, events: tuple[EventOf, ...], due_ms: int | None) -> UnderWay:
@@ -132,14 +143,14 @@ def _way(pattern: Pattern, events: tuple[EventOf, ...], due_ms: int | None) -> U
     )  # fmt: skip
 
 
-def _of_visit(log: Sequence[Logged], now_ms: int) -> Sequence[Logged]:
-    """The events of the visit that goes on."""
+def _visit(log: Sequence[Logged], now_ms: int) -> int:
+    """The first event of the visit that goes on."""
     start = len(log)
     until_ms = now_ms
     while start and until_ms - log[start - 1].at_ms <= limits.VISIT_GAP_MS:
         start -= 1
         until_ms = log[start].at_ms
-    return log[start:]
+    return start
 
 
 def _seen(log: Sequence[Logged]) -> list[Happened]:
