@@ -11,17 +11,21 @@ import asyncpg
 import pytest
 
 from firstring import limits
+from firstring.contact import Identifier
 from firstring.identity.canonical.record import canonical_record
 from firstring.journey import stitch
+from firstring.journey.attention import contact_priors
 from firstring.journey.clicks import PARAMETER, click_token
 from firstring.journey.events import Event, parse_event
 from firstring.journey.events.canonical import Standing
 from firstring.journey.stitch import Entry, Mark
 from firstring.store.database import Database, Tenant
 from firstring.store.identity.records import apply_records, delete_records
+from firstring.store.journey import typed
 from firstring.store.journey.events import ingest
 from firstring.store.journey.planned import CLICK_DOMAIN
 from firstring.store.journey.restitching import restitch
+from firstring.store.ring import RingStore
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 SHOP = "shop"
@@ -54,8 +58,8 @@ async def counted(database: Database, tenant: Tenant) -> dict[str, str]:
     }
 
 
-async def send(database: Database, tenant: Tenant, *events: Event) -> None:
-    result = await ingest(database, tenant, SHOP, events, now=NOW, country="GB")
+async def send(database: Database, tenant: Tenant, *events: Event, now: datetime = NOW) -> None:
+    result = await ingest(database, tenant, SHOP, events, now=now, country="GB")
     assert not result.rejected
 
 
@@ -206,6 +210,72 @@ async def test_a_deleted_record_takes_its_events_and_the_rest_is_told_anew(datab
     assert await counted(database, tenant) == {"Known": "u1", "Hers": "u1", "Later": "u1"}
     await delete_records(database, tenant, SHOP, [ANONYMOUS], now=NOW)
     assert await counted(database, tenant) == {"Known": "u1"}
+
+
+async def test_a_number_typed_into_a_form_is_a_claim_until_its_caller_is_confirmed(
+    database: Database, tenant: Tenant, ring: RingStore
+) -> None:
+    number = Identifier("phone", "+447911123401")
+    records = [
+        canonical_record({"record_id": "7", "full_name": "Ann Lee", "phone": number.value}, country="GB"),
+        canonical_record({"record_id": "8", "full_name": "Bob Lee", "phone": number.value}, country="GB"),
+    ]
+    await apply_records(database, tenant, "crm", records, now=NOW)
+    await send(
+        database, tenant, event("Looked", 0, standing="claimed"),
+        event("Form Submitted", 1, standing="claimed", properties={"phone": "07911 123401"}),
+        event("Refund Requested", 2, standing="claimed", properties={"order_id": "9"}),
+        event("Elsewhere", 3, standing="claimed", visitor="visitor-2"), now=NOW - timedelta(days=40),
+    )  # fmt: skip
+    read = await ring.read(tenant, [number], None)
+    persons = {record.person_id for record in read.records}
+    assert len(persons) == 2
+    typed_by = {(touch.person_id, touch.name) for touch in read.touches}
+    assert typed_by == {(one, name) for one in persons for name in ("Looked", "Form Submitted", "Refund Requested")}
+    assert all(touch.claimed and touch.issue_effect == 0 for touch in read.touches), "it proves nothing and opens nothing"
+    priors = contact_priors(persons, read.touches, now=NOW - timedelta(days=40))
+    assert {prior.facts == {} for prior in priors.values()} == {True}
+    assert (await ring.read(tenant, [Identifier("phone", "+447911123402")], None)).touches == ()
+    ann = next(record for record in read.records if record.fields["full_name"] == "Ann Lee")
+    await typed.confirm(database, tenant, [number], ann.record_id, at=NOW - timedelta(days=39))
+    assert await counted(database, tenant) == {
+        "Looked": "7", "Form Submitted": "7", "Refund Requested": "7", "Elsewhere": "cookie:visitor-2",
+    }  # fmt: skip
+    bob = next(record for record in read.records if record.fields["full_name"] == "Bob Lee")
+    await typed.confirm(database, tenant, [number], bob.record_id, at=NOW - timedelta(days=39))
+    assert (await counted(database, tenant))["Looked"] == "8", "the later word counts"
+    await typed.confirm(database, tenant, [number], ann.record_id, at=NOW)
+    assert (await counted(database, tenant))["Looked"] == "8", "typed too long ago"
+
+
+async def test_what_visitors_type_is_bounded(database: Database, tenant: Tenant) -> None:
+    events = [
+        event(f"F{number}", number, standing="claimed", properties={"phone": f"+4479111234{number:02}"})
+        for number in range(limits.TYPED_PER_VISITOR + 5)
+    ]
+    then = NOW - timedelta(days=39)
+    await send(database, tenant, *events, now=then)
+    other = event("Other", 10, standing="claimed", visitor="v2", properties={"email": "ann@lee.org"})
+    await send(database, tenant, other, now=then)
+    async with database.transaction(tenant.tenant_id) as connection:
+        assert await connection.fetchval("select count(*) from typed") == limits.TYPED_PER_VISITOR + 1
+    later = event("Newer", 60 * 24 * 39, standing="claimed", visitor="v3", properties={"email": "bob@lee.org"})
+    await send(database, tenant, later)
+    async with database.transaction(tenant.tenant_id) as connection:
+        assert await connection.fetchval("select count(*) from typed") == 1, "what is too old is forgotten"
+
+
+async def test_a_visitor_who_is_signed_in_is_found_by_the_cookie(
+    database: Database, tenant: Tenant, ring: RingStore
+) -> None:
+    cookie = Identifier("cookie", VISITOR)
+    await send(database, tenant, event("Claimed", 0, user="u9", standing="claimed"))
+    assert (await ring.read(tenant, [cookie], None)).records == ()
+    await send(database, tenant, event("Signed In", 5, user="u1"), event("Viewed", 6))
+    records = (await ring.read(tenant, [cookie], None)).records
+    assert {record.fields["record_id"]: record.matched for record in records}["u1"] == (cookie,)
+    await send(database, tenant, event("Signed Out", 7, user="u1"))
+    assert "u1" not in {record.fields["record_id"] for record in (await ring.read(tenant, [cookie], None)).records}
 
 
 @pytest.mark.parametrize("seed", range(12))

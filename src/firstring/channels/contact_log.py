@@ -1,7 +1,8 @@
 """What a contact leaves behind: when it is over it becomes a touch in the journey of the person it was.
 
 Done after the fact by the queue task, exactly once (the event's message id is the contact's), so that the next call
-shows this one, whoever answers it. A contact of somebody who was not identified is a touch of the number it came from.
+shows this one, whoever answers it. A contact of somebody who was not identified is a touch of the number it came from. Where
+an agent confirmed who it was, the visit in which that number was typed into a form is theirs from now on.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from firstring.journey.events import Event, parse_event
 from firstring.ports import Clock
 from firstring.store.contacts import Contacts, EndedContact
 from firstring.store.database import Database, Tenant
+from firstring.store.journey import typed
 from firstring.store.journey.events import ingest
 from firstring.store.ring import RingStore
 
@@ -53,6 +55,7 @@ class ContactLog:
     async def _write(self, tenant: Tenant, ended: list[EndedContact]) -> int:
         events: list[Event] = []
         on_records: dict[str, int] = {}
+        confirmed: list[tuple[Decision, int]] = []
         for contact in ended:
             try:
                 decision = await self._ring.decision(tenant, contact.contact_id)
@@ -70,8 +73,13 @@ class ContactLog:
             record_id = self._record_of(decision)
             if record_id is not None:
                 on_records[event.message_id] = record_id
+                if decision.evidence.confirmed_person is not None:
+                    confirmed.append((decision, record_id))
         now = self._clock.now()
         await ingest(self._database, tenant, SOURCE, events, now=now, country=self._country, on_records=on_records)
+        for decision, record_id in confirmed:
+            at = decision.contact.offered_at
+            await typed.confirm(self._database, tenant, decision.evidence.identifiers, record_id, at=at)
         await self._contacts.mark_logged(tenant, [contact.contact_id for contact in ended])
         return len(events)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any
@@ -117,6 +117,7 @@ class RingStore:
         assert row is not None
         touches, issues_cut = touches_of(keys, row["touches"] or (), row["issues"] or ())
         records = [record_read(keys, found, by_key) for found in row["records"] or ()]
+        touches = _with_typed(touches, _typed(keys, row, records, by_key))
         return Read(
             records=tuple(record for record in records if not record.enriched),
             enrichments=tuple(record for record in records if record.enriched),
@@ -267,6 +268,38 @@ def opened_decision(tenant: Tenant, row: asyncpg.Record) -> Decision:
         assignment_id=row["assignment_id"],
         decide_ms=row["decide_ms"],
     )
+
+
+def _typed(
+    keys: TenantKeys, row: asyncpg.Record, records: Sequence[RecordRead], by_key: Mapping[bytes, Identifier]
+) -> Iterator[TouchRead]:
+    """What visitors did who typed an identifier of the contact into a form, as claims about each who carries it.
+
+    Somebody typed it, nobody knows who: it says why the caller may be calling, and proves nothing. It opens no issue.
+    """
+    holders: dict[Identifier, set[int]] = {}
+    for record in records:
+        for identifier in record.matched:
+            holders.setdefault(identifier, set()).add(record.person_id)
+    for key, event in zip(row["typed_keys"] or (), row["typed"] or (), strict=True):
+        typed = by_key[key]
+        persons = holders.get(typed, set())
+        if len(persons) > limits.PERSONS_PER_IDENTIFIER.get(typed.kind, 1):
+            continue
+        opened, _ = touches_of(keys, (event,), ())
+        for touch in opened:
+            for person in persons - {touch.person_id}:
+                yield msgspec.structs.replace(touch, person_id=person, claimed=True, issue_kind=None, issue_effect=0)
+
+
+def _with_typed(touches: tuple[TouchRead, ...], typed: Iterable[TouchRead]) -> tuple[TouchRead, ...]:
+    """All of them, newest first, each once for each person."""
+    more = {(touch.event_id, touch.person_id): touch for touch in typed}
+    for touch in touches:
+        more.pop((touch.event_id, touch.person_id), None)
+    if not more:
+        return touches
+    return tuple(sorted((*touches, *more.values()), key=lambda one: (one.occurred_at, one.event_id), reverse=True))
 
 
 def agent_profile_of(agent_id: int, version: int, profile: str) -> AgentProfile:
