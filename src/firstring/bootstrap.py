@@ -14,6 +14,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -56,6 +57,7 @@ from firstring.store.journey.firings import Firings
 from firstring.store.journey.intake import EventIntake
 from firstring.store.journey.patternwork import PatternWork
 from firstring.store.journey.reasoning import with_reasons
+from firstring.store.journey.restitching import restitch
 from firstring.store.nextbest.acting import TIMER, Acting
 from firstring.store.nextbest.gating import still_allowed
 from firstring.store.nextbest.outcomes import Learning
@@ -208,6 +210,7 @@ async def running(
         drift = DriftWatch(database, clock, metrics.drift)
         chores = [log.write, delivery_log.write, hygiene.chore, drift.look, SettleWatch(database, clock).look]
         chores.append(Learning(database, notices, clock).look)
+        chores.append(partial(restitch, database))
         dispatcher = Dispatcher(contacts, ring, decider, clock, database.tenants, routed, chores, _restart_embedded(opened))
 
         redirected = RedirectWaits(server)

@@ -21,14 +21,19 @@ from rich.table import Table
 
 from firstring import __version__
 from firstring.bulk.linking.modelcli import register as add_commands_of_models
+from firstring.bulk.patterns.cli import patterns_app
 from firstring.bulk.patterns.cli import register as add_commands_of_patterns
 from firstring.bulk.versions.versioncli import train_on_store
+from firstring.bulk.words.cli import register as add_commands_of_words
 from firstring.contact import Resolution
 from firstring.errors import BadInput, FirstringError, Retryable
 from firstring.ports import SystemClock
 from firstring.settings import load
+from firstring.steward import actions as actions_commands
 from firstring.steward import events as events_commands
+from firstring.steward import patterns as patterns_commands
 from firstring.steward import persons as persons_commands
+from firstring.steward import profiles as profiles_commands
 from firstring.steward.cli import register as add_commands_of_stewards
 
 app = typer.Typer(
@@ -46,7 +51,9 @@ app.add_typer(staff_app, name="staff")
 app.add_typer(agent_app, name="agent")
 app.add_typer(bench_app, name="bench")
 persons_commands.register(app)
+profiles_commands.register(app)
 events_commands.register(app)
+actions_commands.register(app)
 
 out = Console()
 err = Console(stderr=True)
@@ -490,6 +497,8 @@ def bench_identity(
 
 add_commands_of_models(app)
 add_commands_of_patterns(app)
+patterns_commands.register(patterns_app)
+add_commands_of_words(app)
 add_commands_of_stewards(app)
 
 

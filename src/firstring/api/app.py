@@ -14,6 +14,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from firstring import limits
 from firstring.api.access import Tokens, provide_caller
+from firstring.api.actions import ActionsController
 from firstring.api.agents import AgentsController
 from firstring.api.contacts import ContactsController
 from firstring.api.document import complete, openapi_config
@@ -21,8 +22,10 @@ from firstring.api.errors import HANDLERS
 from firstring.api.ingest.door import Door
 from firstring.api.ingest.rejected import RejectedController
 from firstring.api.operating import OperatingController
+from firstring.api.patterns import PatternsController
 from firstring.api.people import PeopleController
 from firstring.api.persons import PersonsController
+from firstring.api.profiles import ProfilesController
 from firstring.api.review import ReviewController
 from firstring.api.services import Services
 from firstring.api.voice import ROUTE_WAIT_MAX_MS, VoiceController
@@ -53,6 +56,9 @@ def create_app(
             ContactsController,
             PeopleController,
             PersonsController,
+            ProfilesController,
+            ActionsController,
+            PatternsController,
             ReviewController,
             AgentsController,
             *pages,
