@@ -21,7 +21,7 @@ const stored = storage((s) => JSON.parse(s.getItem(STORE)));
 if (stored && stored.id) { me = stored; agreed = true; }
 
 /* The server makes the visitor's id and its secret; until then events wait. */
-const visitor = () => asking || (asking = made());
+const visitor = async () => { if (!me.secret) await (asking || (asking = made())); };
 const made = async () => {
   for (let ms = 1000; !me.secret; ms = Math.min(2 * ms, 60000)) {
     try {
@@ -102,7 +102,7 @@ const listen = async () => {
       await visitor();
       const polls = failed > 2 || !w.ReadableStream;
       const answer = await post(polls ? "/web/poll" : "/web/stream", proof(), { signal: mine.signal });
-      if (answer.status === 401) { me = { user: me.user, hash: me.hash }; continue; }
+      if (answer.status === 401) me = { user: me.user, hash: me.hash };
       if (answer.status === 400) { console.error("firstring: the user's signature is refused"); me.hash = undefined; }
       if (!answer.ok) throw Error();
       if (polls) {
@@ -153,7 +153,7 @@ const make = (name, text, more) => {
   return made;
 };
 const link = (url) => {
-  try { const found = new URL(url, location.href); return /^https?:$/.test(found.protocol) ? found.href : null; } catch (e) { return null; }
+  try { const found = new URL(url, location.href); return url && /^http/.test(found.protocol) ? found.href : null; } catch (e) { return null; }
 };
 const tell = (what, action, content) =>
   w.dispatchEvent(new CustomEvent("firstring", { detail: { what, id: action.id, action: action.action, content } }));
