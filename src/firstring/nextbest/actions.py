@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Final, Literal, NamedTuple
 
 from firstring.contact import Reason
@@ -135,9 +136,10 @@ class Action:
     file: str = ""
     line: int = 0
 
-    @property
-    def is_sale(self) -> bool:
-        return self.sells or self.kind == "offer"
+    is_sale: bool = field(init=False, default=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "is_sale", self.sells or self.kind == "offer")
 
     @property
     def consented_for(self) -> str:
@@ -166,6 +168,24 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
+class Plan:
+    """What the gates ask of an action, worked out once.
+
+    is_reached: whether there is anything but the locks. purpose, consent: what consent is asked for. hours, caps: its own
+    and the policy's; equal hours are one object. counted: for each cap, of what and in which time (ms) it is counted.
+    good_for: after its pattern.
+    """
+
+    is_reached: bool
+    purpose: str
+    consent: str
+    hours: tuple[Hours, ...]
+    caps: tuple[Cap, ...]
+    counted: tuple[tuple[Of, str, int], ...]
+    good_for: timedelta
+
+
+@dataclass(frozen=True, slots=True)
 class Catalogue:
     """Actions in a stable order (by name), what holds for all of them, and a version out of their content."""
 
@@ -175,6 +195,35 @@ class Catalogue:
     by_name: Mapping[str, Action] = field(default_factory=dict, compare=False)
     in_contact: tuple[Action, ...] = field(default=(), compare=False)
     by_pattern: Mapping[str, tuple[Action, ...]] = field(default_factory=dict, compare=False)
+    plans: Mapping[str, Plan] = field(default_factory=dict, compare=False)
+
+
+def caps_of(action: Action, policy: Policy) -> tuple[Cap, ...]:
+    """The caps of an action: its own and those of the policy. Safety has none."""
+    if action.kind == "safety":
+        return ()
+    own = [
+        cap
+        for kinds, routes, cap in policy.caps
+        if (not kinds or action.kind in kinds) and (not routes or action.route in routes)
+    ]
+    return (*action.caps, *own)
+
+
+def _plan(action: Action, policy: Policy, one_of: dict[Hours, Hours]) -> Plan:
+    both = (action.hours, policy.hours.get(action.route, ALWAYS))
+    caps = caps_of(action, policy)
+    named = {"action": action.name, "route": str(action.route)}
+    purpose = action.purpose or ("marketing" if action.is_sale else "service")
+    return Plan(
+        is_reached=action.route != DESK or bool(action.answered_on or caps or action.offers or action.hours != ALWAYS),
+        purpose=purpose,
+        consent=f"{purpose}/{action.route}",
+        hours=() if action.kind == "safety" else tuple(one_of.setdefault(hours, hours) for hours in both if hours != ALWAYS),
+        caps=caps,
+        counted=tuple((cap.of, named.get(cap.of, action.kind), cap.per_ms) for cap in caps),
+        good_for=timedelta(milliseconds=action.trigger.after_ms + action.expires_ms),
+    )
 
 
 def catalogue(actions: Sequence[Action], policy: Policy | None = None) -> Catalogue:
@@ -192,6 +241,7 @@ def catalogue(actions: Sequence[Action], policy: Policy | None = None) -> Catalo
         for a in ordered
     ]
     digest = hashlib.sha256(repr((VERSION, policy.digest, content)).encode()).hexdigest()[:12]
+    one_of: dict[Hours, Hours] = {}
     by_pattern: dict[str, list[Action]] = {}
     for action in ordered:
         for pattern in action.trigger.patterns:
@@ -203,4 +253,5 @@ def catalogue(actions: Sequence[Action], policy: Policy | None = None) -> Catalo
         by_name,
         tuple(action for action in ordered if action.trigger.contact),
         {pattern: tuple(found) for pattern, found in by_pattern.items()},
+        {action.name: _plan(action, policy, one_of) for action in ordered},
     )

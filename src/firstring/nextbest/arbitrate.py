@@ -14,7 +14,7 @@ from typing import Final
 
 from firstring.contact import ActionVerdict, Assurance, Channel, Factors, Journey, NextAction, Reason, Resolution
 from firstring.nextbest.actions import Action, Catalogue, Fit
-from firstring.nextbest.gates import HELD_OUT, Locks, Worth, gate, locks
+from firstring.nextbest.gates import HELD_OUT, Gates, locks
 from firstring.nextbest.learning.posterior import UNLEARNED, Beta, Learned, base_of, chance_of
 from firstring.nextbest.learning.thompson import Arm, drawn
 from firstring.nextbest.library import BUILT_IN
@@ -71,16 +71,10 @@ def choose(
         journeys, resolution, assurances, channel=channel, now=now, identify_threshold=identify_threshold, moment=moment
     )
     locked = locks(journeys, resolution, at)
-    entries = [_weighed(action, at, locked, actions, learned) for action in in_question(actions, moment)]
+    gates = Gates(at, locked, actions)
+    entries = [_weighed(action, at, gates, learned) for action in in_question(actions, moment)]
     winner = _winner([entry for entry in entries if not entry.gated_by], moment, actions.policy.explored)
-    kept_back = [
-        entry for entry in entries if all(reason.code == HELD_OUT for reason in entry.gated_by) and not entry.action.fallback
-    ]
-    withheld: _Entry | None = None
-    if moment.held_out and any(entry.gated_by for entry in kept_back):
-        withheld = _winner(kept_back, moment, actions.policy.explored)
-        if withheld is not None and not withheld.gated_by:
-            withheld = None  # something better than an offer was chosen in any case
+    withheld = _withheld(entries, moment, actions.policy.explored) if moment.held_out else None
     said = words(at)
     considered = tuple(_verdict(entry, said) for entry in entries)
     of_withheld = ("", 0.0) if withheld is None else (withheld.action.name, withheld.propensity)
@@ -108,11 +102,10 @@ def in_question(actions: Catalogue, moment: Moment) -> Sequence[Action]:
     return [action for action in waiting if action.trigger.after_ms == moment.after_ms]
 
 
-def _weighed(action: Action, at: Situation, locked: Locks, actions: Catalogue, learned: Learned) -> _Entry:
+def _weighed(action: Action, at: Situation, gates: Gates, learned: Learned) -> _Entry:
     fit = action.applies(at)
     if not fit.probability > 0.0:
-        gated_by = gate(action, at, locked, fit, actions.policy, Worth(0.0, 0.0))
-        return _Entry(action, fit, None, 0.0, gated_by, None)
+        return _Entry(action, fit, None, 0.0, gates.of(action, fit, 0.0, 0.0), None)
     posterior: Beta | None = None
     chance = fit.probability
     base = action.base
@@ -122,8 +115,7 @@ def _weighed(action: Action, at: Situation, locked: Locks, actions: Catalogue, l
             chance = posterior.mean
         base = base_of(learned, action.name, action.base)
     score = action.score(fit, chance)
-    worth = Worth(score, action.score(fit, chance - base))
-    gated_by = gate(action, at, locked, fit, actions.policy, worth)
+    gated_by = gates.of(action, fit, score, action.score(fit, chance - base))
     value = action.value if fit.value is None else fit.value
     factors = Factors(chance, base, fit.weight, value, action.lever, action.cost, fit.context)
     return _Entry(action, fit, posterior, score, gated_by, factors)
@@ -147,6 +139,15 @@ def _winner(entries: list[_Entry], moment: Moment, explored: int) -> _Entry | No
     for entry, propensity in zip(few, result.propensities, strict=True):
         entry.propensity = propensity
     return few[result.winner]
+
+
+def _withheld(entries: list[_Entry], moment: Moment, explored: int) -> _Entry | None:
+    """The offer that would be chosen, were the person not held out; None where something better is chosen in any case."""
+    able = [
+        entry for entry in entries if not entry.action.fallback and all(reason.code == HELD_OUT for reason in entry.gated_by)
+    ]
+    best = _winner(able, moment, explored)
+    return best if best is not None and best.gated_by else None
 
 
 def _worth(entry: _Entry) -> float:

@@ -11,6 +11,7 @@ from firstring.contact import Assurance, Channel, Journey, NextAction, Resolutio
 from firstring.nextbest.actions import Action, Catalogue
 from firstring.nextbest.arbitrate import NONE, choose
 from firstring.nextbest.delivery import Delivery
+from firstring.nextbest.gates import offers_of
 from firstring.nextbest.hours import opens
 from firstring.nextbest.learning.posterior import Learned
 from firstring.nextbest.moment import Moment, Shown
@@ -88,7 +89,7 @@ def again(decided: Decided, actions: Catalogue, learned: Learned) -> Decided:
 def content_of(action: Action, moment: Moment, said: Mapping[str, str]) -> dict[str, Any]:
     """What the action shows, in the person's language or the fallback, its words filled in, its offers as items."""
     language, texts = action.content.best_of(moment.language)
-    offers = _offers(action, moment)
+    offers = offers_of(action, moment)
     known = dict(said)
     if offers:
         first = offers[0]
@@ -144,19 +145,11 @@ def waits_until(decided: Decided, actions: Catalogue) -> datetime | None:
     for one in decided.chosen.considered:
         if not one.gated_by or any(reason.code not in OF_THE_HOUR for reason in one.gated_by):
             continue
-        action = actions.by_name[one.action]
-        rules = [hours for hours in (action.hours, actions.policy.hours.get(action.route)) if hours is not None]
-        at = opens(rules, decided.at, moment.zones, moment.country)
-        if at is not None and at - moment.fired_at <= timedelta(milliseconds=action.trigger.after_ms + action.expires_ms):
+        plan = actions.plans[one.action]
+        at = opens(plan.hours, decided.at, moment.zones, moment.country)
+        if at is not None and at - moment.fired_at <= plan.good_for:
             found.append(at)
     return min(found, default=None)
-
-
-def _offers(action: Action, moment: Moment) -> list[Shown]:
-    wanted = action.offers
-    if wanted is None:
-        return []
-    return [one for one in moment.offers if not wanted.category or one.category == wanted.category][: wanted.most]
 
 
 def _price(offer: Shown) -> str:

@@ -12,7 +12,9 @@ from datetime import timedelta
 from typing import Final
 
 from firstring.contact import Assurance, Journey, Reason, Resolution
-from firstring.nextbest.actions import DESK, PUSHED, Action, Cap, Fit, Policy
+from firstring.nextbest.actions import PUSHED, Action, Catalogue, Fit, Of, Plan
+from firstring.nextbest.hours import local_times
+from firstring.nextbest.moment import Moment, Shown
 from firstring.nextbest.situation import NO_STEP_UP, Situation
 
 ISSUE_CODES: Final = {"refund": "open_refund", "complaint": "open_complaint", "outage": "open_outage"}
@@ -99,124 +101,136 @@ def _verification(assurance: Assurance | None, *, known: bool) -> tuple[Reason, 
     return () if assurance.ask.method == NO_STEP_UP else (_STEP_UP,)
 
 
-def gate(action: Action, at: Situation, locked: Locks, fit: Fit, policy: Policy, worth: Worth) -> tuple[Reason, ...]:
-    """Why `action` may not be proposed; () when it may. Locks come first, "not_applicable" and money last.
+class Gates:
+    """The gates of one moment. What they share is worked out once for all actions: the local hours, what went out before."""
 
-    Service, safety and verification are never withheld for money, for want of verification, or by the hold-out.
-    """
-    reasons: tuple[Reason, ...] = ()
-    if action.is_sale:
-        reasons += locked.sale
-    if action.is_sale or action.personal:
-        reasons += locked.person
-    if action.is_sale or action.kind == "self_service":
-        reasons += locked.verified
-    if at.channel not in action.channels and at.moment.cause == "contact":
-        reasons += (_CHANNEL,)
-    if action.route != DESK or action.answered_on or action.caps or action.offers is not None or policy.caps:
-        reasons += _reachable(action, at, policy)
-    if not fit.probability > 0.0:
-        reasons += (fit.reason,)
-    elif action.kind == "offer":
-        if not worth.score > action.cost:
-            reasons += (_NOT_WORTH_IT,)
-        elif not worth.uplift > action.cost:
-            reasons += (_NO_UPLIFT,)
-        if at.moment.held_out:
-            reasons += (_HELD_OUT,)
-    return reasons
+    def __init__(self, at: Situation, locked: Locks, actions: Catalogue) -> None:
+        self._at = at
+        self._moment = at.moment
+        self._locked = locked
+        self._actions = actions
+        self._asks_channel = at.moment.cause == "contact"
+        zones = at.moment.zones or (actions.policy.zone,)
+        self._local = local_times(at.now, zones)
+        self._closed: dict[int, str] = {}  # by the id of the hours, of which equal ones are one object
+        self._counts: dict[tuple[Of, str, int], int] = {}
+
+    def of(self, action: Action, fit: Fit, score: float, uplift: float) -> tuple[Reason, ...]:
+        """Why `action` may not be proposed; () when it may. Locks come first, "not_applicable" and money last.
+
+        score: P x C x V x L; uplift: the same of what P is above the rate at which it happens by itself. Service, safety
+        and verification are never withheld for money, for want of verification, or by the hold-out.
+        """
+        locked = self._locked
+        reasons: list[Reason] = []
+        if action.is_sale:
+            reasons += locked.sale
+        if locked.person and (action.is_sale or action.personal):
+            reasons += locked.person
+        if locked.verified and (action.is_sale or action.kind == "self_service"):
+            reasons += locked.verified
+        if self._asks_channel and self._at.channel not in action.channels:
+            reasons.append(_CHANNEL)
+        plan = self._actions.plans[action.name]
+        if plan.is_reached:
+            self._reach(action, plan, reasons)
+        if not fit.probability > 0.0:
+            reasons.append(fit.reason)
+        elif action.kind == "offer":
+            if not score > action.cost:
+                reasons.append(_NOT_WORTH_IT)
+            elif not uplift > action.cost:
+                reasons.append(_NO_UPLIFT)
+            if self._moment.held_out:
+                reasons.append(_HELD_OUT)
+        return tuple(reasons)
+
+    def of_delivery(self, action: Action) -> tuple[Reason, ...]:
+        """The gates that can close between a decision and its delivery: issues, consent, hours, agents."""
+        plan = self._actions.plans[action.name]
+        reasons = list(self._locked.sale) if action.is_sale else []
+        self._consent(action, plan, reasons)
+        self._hours(plan, reasons)
+        self._agents(action, reasons)
+        return tuple(reasons)
+
+    def _reach(self, action: Action, plan: Plan, reasons: list[Reason]) -> None:
+        """Whether it can and may reach this person now."""
+        moment = self._moment
+        if action.route not in moment.routes:
+            reasons.append(Reason("route_unavailable", f"They cannot be reached by {action.route} now."))
+        self._consent(action, plan, reasons)
+        self._hours(plan, reasons)
+        if plan.caps:
+            self._caps(action, plan, reasons)
+        self._agents(action, reasons)
+        if moment.fired_at is not None and self._at.now - moment.fired_at > plan.good_for:
+            reasons.append(_EXPIRED)
+        if action.offers is not None and not offers_of(action, moment):
+            reasons.append(_NO_OFFER)
+
+    def _consent(self, action: Action, plan: Plan, reasons: list[Reason]) -> None:
+        """A sale over a route that reaches somebody who is not there needs a consent that was given; any other action is
+        stopped by one that was withdrawn. Safety is never stopped. A consent for the route counts before one for all."""
+        if action.kind == "safety":
+            return
+        consents = self._moment.consents
+        said = consents.get(plan.consent)
+        if said is None:
+            said = consents.get(plan.purpose)
+        if said is False:
+            text = f"Their consent to {plan.purpose} by {action.route} was withdrawn."
+            reasons.append(Reason("consent_withdrawn", text))
+        elif said is None and action.is_sale and action.route in PUSHED:
+            reasons.append(Reason("consent_unknown", f"Nobody has given consent to {plan.purpose} by {action.route}."))
+
+    def _hours(self, plan: Plan, reasons: list[Reason]) -> None:
+        for hours in plan.hours:
+            closed = self._closed.get(id(hours))
+            if closed is None:
+                closed = self._closed[id(hours)] = hours.closed_at(self._local, self._moment.country)
+            if closed and _HOURS[closed] not in reasons:
+                reasons.append(_HOURS[closed])
+
+    def _agents(self, action: Action, reasons: list[Reason]) -> None:
+        if action.answered_on and not self._moment.agents.get(action.answered_on, 0) > 0:
+            reasons.append(Reason("no_agent", f"Nobody is free to answer on {action.answered_on}."))
+
+    def _caps(self, action: Action, plan: Plan, reasons: list[Reason]) -> None:
+        everyone = self._moment.everyone.get(action.name, ())
+        place = 0
+        for cap, counted in zip(plan.caps, plan.counted, strict=True):
+            if cap.of == "everyone":
+                count = everyone[place] if place < len(everyone) else 0
+                place += 1
+            elif not self._moment.before:
+                continue
+            else:
+                count = self._counts.get(counted, -1)
+                if count < 0:
+                    count = self._counts[counted] = self._count(*counted)
+            if count >= cap.most:
+                text = _CAP_TEXT[cap.of].format(most=cap.most, route=action.route, span=_span(cap.per_ms))
+                reasons.append(Reason(f"cap_{cap.of}", text))
+
+    def _count(self, of: Of, what: str, per_ms: int) -> int:
+        """How often what a cap is of went out to the person in its time."""
+        since = self._at.now - timedelta(milliseconds=per_ms)
+        lately = [one for one in self._moment.before if one.at > since]
+        if of == "action":
+            return sum(one.action == what for one in lately)
+        if of == "route":
+            return sum(one.route == what for one in lately)
+        return sum(one.kind == what for one in lately)
 
 
-@dataclass(frozen=True, slots=True)
-class Worth:
-    """P x C x V x L, and the same of what P is above the rate at which it happens by itself."""
-
-    score: float
-    uplift: float
-
-
-def gate_of_delivery(action: Action, at: Situation, locked: Locks, policy: Policy) -> tuple[Reason, ...]:
-    """The gates that can close between a decision and its delivery: issues, consent, hours, agents."""
-    sale = locked.sale if action.is_sale else ()
-    consented = consent_gate(action, at.moment.consents)
-    return (*sale, *consented, *_hours_gate(action, at, policy), *_agents_gate(action, at))
-
-
-def _hours_gate(action: Action, at: Situation, policy: Policy) -> tuple[Reason, ...]:
-    if action.kind == "safety":
-        return ()
-    zones = at.moment.zones or (policy.zone,)
-    asked = (action.hours, policy.hours.get(action.route))
-    found = [hours.closed(at.now, zones, at.moment.country) for hours in asked if hours is not None]
-    return tuple(_HOURS[closed] for closed in dict.fromkeys(found) if closed)
-
-
-def _agents_gate(action: Action, at: Situation) -> tuple[Reason, ...]:
-    if not action.answered_on or at.moment.agents.get(action.answered_on, 0) > 0:
-        return ()
-    return (Reason("no_agent", f"Nobody is free to answer on {action.answered_on}."),)
-
-
-def _reachable(action: Action, at: Situation, policy: Policy) -> tuple[Reason, ...]:
-    """Whether it can and may reach this person now."""
-    moment = at.moment
-    reasons: tuple[Reason, ...] = ()
-    if action.route not in moment.routes:
-        reasons += (Reason("route_unavailable", f"They cannot be reached by {action.route} now."),)
-    reasons += consent_gate(action, moment.consents)
-    reasons += _hours_gate(action, at, policy)
-    reasons += _capped(action, at, policy)
-    reasons += _agents_gate(action, at)
-    if moment.fired_at is not None:
-        good_for = timedelta(milliseconds=action.trigger.after_ms + action.expires_ms)
-        if at.now - moment.fired_at > good_for:
-            reasons += (_EXPIRED,)
-    if action.offers is not None and not offers_of(action, at):
-        reasons += (_NO_OFFER,)
-    return reasons
-
-
-def consent_gate(action: Action, consents: dict[str, bool]) -> tuple[Reason, ...]:
-    """A sale over a route that reaches somebody who is not there needs a consent that was given; any other action is
-    stopped by one that was withdrawn. Safety is never stopped. A consent for the channel counts before one for all."""
-    if action.kind == "safety":
-        return ()
-    purpose = action.consented_for
-    said = consents.get(f"{purpose}/{action.route}", consents.get(purpose))
-    if said is False:
-        return (Reason("consent_withdrawn", f"Their consent to {purpose} by {action.route} was withdrawn."),)
-    if said is None and action.is_sale and action.route in PUSHED:
-        return (Reason("consent_unknown", f"Nobody has given consent to {purpose} by {action.route}."),)
-    return ()
-
-
-def offers_of(action: Action, at: Situation) -> tuple[object, ...]:
+def offers_of(action: Action, moment: Moment) -> tuple[Shown, ...]:
     """The offers of the catalogue that this action would show."""
     wanted = action.offers
     if wanted is None:
         return ()
-    fitting = [one for one in at.moment.offers if not wanted.category or one.category == wanted.category]
+    fitting = [one for one in moment.offers if not wanted.category or one.category == wanted.category]
     return tuple(fitting[: wanted.most])
-
-
-def _capped(action: Action, at: Situation, policy: Policy) -> tuple[Reason, ...]:
-    """The caps that are reached. Safety has none."""
-    if action.kind == "safety":
-        return ()
-    found: tuple[Reason, ...] = ()
-    everyone = at.moment.everyone.get(action.name, ())
-    place = 0
-    for cap in caps_of(action, policy):
-        if cap.of == "everyone":
-            count = everyone[place] if place < len(everyone) else 0
-            place += 1
-        else:
-            count = _count(action, cap, at)
-        if count >= cap.most:
-            found += (
-                Reason(f"cap_{cap.of}", _CAP_TEXT[cap.of].format(most=cap.most, route=action.route, span=_span(cap.per_ms))),
-            )
-    return found
 
 
 _CAP_TEXT: Final = {
@@ -225,33 +239,6 @@ _CAP_TEXT: Final = {
     "kind": "They got {most} actions of this kind in {span} already.",
     "everyone": "It went out {most} times in {span} already, to everyone together.",
 }
-
-
-def caps_of(action: Action, policy: Policy) -> tuple[Cap, ...]:
-    """The caps of an action: its own and those of the policy."""
-    if not policy.caps:
-        return action.caps
-    own = [
-        cap
-        for kinds, routes, cap in policy.caps
-        if (not kinds or action.kind in kinds) and (not routes or action.route in routes)
-    ]
-    return (*action.caps, *own)
-
-
-def _count(action: Action, cap: Cap, at: Situation) -> int:
-    since = at.now - timedelta(milliseconds=cap.per_ms)
-    count = 0
-    for before in at.moment.before:
-        if before.at <= since:
-            continue
-        if cap.of == "action":
-            count += before.action == action.name
-        elif cap.of == "route":
-            count += before.route == action.route
-        else:
-            count += before.kind == action.kind
-    return count
 
 
 def _span(milliseconds: int) -> str:

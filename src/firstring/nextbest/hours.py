@@ -5,11 +5,11 @@ Where several zones come into question (a country with six of them), a moment ha
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 DAY_MINUTES: Final = 24 * 60
@@ -17,6 +17,19 @@ DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 ELSEWHERE: Final = "*"
 _STEP: Final = timedelta(minutes=15)
 _AHEAD: Final = timedelta(days=8)
+
+
+class Local(NamedTuple):
+    """A local time: the day of the week (0 is Monday), the minute of the day."""
+
+    weekday: int
+    minute: int
+
+
+def local_times(now: datetime, zones: Iterable[str]) -> tuple[Local, ...]:
+    """What time it is in these zones, each different time once."""
+    found = (now.astimezone(zone_of(zone)) for zone in zones)
+    return tuple({Local(at.weekday(), at.hour * 60 + at.minute): None for at in found})
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +41,14 @@ class Span:
     end: int
     days: frozenset[int] = frozenset(range(7))
 
-    def covers(self, local: datetime) -> bool:
-        """Whether a local moment is in it."""
-        minute = local.hour * 60 + local.minute
+    def covers(self, local: Local) -> bool:
+        """Whether a local time is in it."""
+        minute = local.minute
         if self.start < self.end:
-            return self.start <= minute < self.end and local.weekday() in self.days
+            return self.start <= minute < self.end and local.weekday in self.days
         if minute >= self.start:
-            return local.weekday() in self.days
-        return minute < self.end and (local.weekday() - 1) % 7 in self.days
+            return local.weekday in self.days
+        return minute < self.end and (local.weekday - 1) % 7 in self.days
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +57,18 @@ class Hours:
     is not named, where there is no "*", has no rule."""
 
     quiet: tuple[Span, ...] = ()
-    open: Mapping[str, tuple[Span, ...]] = field(default_factory=dict)
+    open: tuple[tuple[str, tuple[Span, ...]], ...] = ()
 
     def closed(self, now: datetime, zones: Iterable[str], country: str) -> str:
         """ "quiet_hours" or "legal_hours" where `now` is not a time to reach somebody, else ""."""
-        if not self.quiet and not self.open:
-            return ""
-        local = [now.astimezone(zone_of(zone)) for zone in zones]
+        return self.closed_at(local_times(now, zones), country)
+
+    def closed_at(self, local: Sequence[Local], country: str) -> str:
+        """The same for local times."""
         if any(span.covers(at) for span in self.quiet for at in local):
             return "quiet_hours"
-        allowed = self.open.get(country, self.open.get(ELSEWHERE))
+        by_country = dict(self.open)
+        allowed = by_country.get(country, by_country.get(ELSEWHERE))
         if allowed is not None and not all(any(span.covers(at) for span in allowed) for at in local):
             return "legal_hours"
         return ""

@@ -270,7 +270,7 @@ class _Reader(Values):
                     hint = 'Write open: {DE: "mon-sat 09:00-20:00", "*": "09:00-20:00"}.'
                     raise self.wrong(spans, f"{country[:16]} is no country's code of two letters.", hint, "open")
                 allowed[country] = self.spans(spans, "open")
-        return Hours(quiet, allowed)
+        return Hours(quiet, tuple(sorted(allowed.items())))
 
     def policy(self, marked: Marked) -> Policy:
         """What holds for all actions."""

@@ -68,7 +68,10 @@ def action_of(key: str) -> tuple[str, str]:
 
 def chance_of(learned: Learned, action: str, context: str, declared: float) -> Beta:
     """The posterior of an action's chance in a context. declared: in (0, 1], what it was said to be."""
-    return _posterior(declared, learned.actions.get(action, _NONE), learned.contexts.get(key_of(action, context), _NONE))
+    of_action = learned.actions.get(action)
+    if of_action is None:
+        return _posterior(declared, _NONE, _NONE)
+    return _posterior(declared, of_action, learned.contexts.get(key_of(action, context), _NONE))
 
 
 def base_of(learned: Learned, action: str, declared: float) -> float:

@@ -47,17 +47,19 @@ def drawn(arms: Sequence[Arm], draws: Sequence[float]) -> Drawn:
 
 
 def _propensities(values: NDArray[np.float64]) -> tuple[float, ...]:
-    """The probability that each row has the largest of values drawn from each row alike."""
+    """The probability that each row has the largest of values drawn from each row alike.
+
+    All values are put in one order, of equal ones those of later rows first, since the first row wins. An atom wins where
+    the draws of all other rows come before it: the product of how many of their atoms do.
+    """
     count = len(values)
-    found = []
-    for row in range(count):
-        beaten = np.ones(ATOMS)
-        for other in range(count):
-            if other != row:
-                side = "left" if other < row else "right"  # of equal values the first wins
-                beaten *= np.searchsorted(values[other], values[row], side=side)  # type: ignore[call-overload]
-        found.append(float(beaten.sum()) / ATOMS**count)
-    return tuple(found)
+    rows = np.repeat(np.arange(count - 1, -1, -1), ATOMS)
+    order = np.argsort(values[::-1].ravel(), kind="stable")
+    mine = rows[order, np.newaxis] == np.arange(count)
+    before = np.cumsum(mine, axis=0)
+    before[mine] = 1
+    wins = np.bincount(rows[order], before.prod(axis=1, dtype=np.float64), minlength=count)
+    return tuple((wins / float(ATOMS) ** count).tolist())
 
 
 def quantiles(posterior: Beta) -> NDArray[np.float64]:

@@ -17,7 +17,6 @@ from firstring.identity.golden.rules import Rules
 from firstring.nextbest.actions import Action, Catalogue
 from firstring.nextbest.decided import Decided, decide, delivery_of, settles_at, waits_until
 from firstring.nextbest.delivery import Delivery
-from firstring.nextbest.gates import caps_of
 from firstring.nextbest.moment import Moment
 from firstring.ports import Clock, Ids, Random
 from firstring.store.database import Connection, Database, Tenant
@@ -169,7 +168,7 @@ class Acting:
             if decided.outcome != "acted" or await _braked(connection, tenant, decided, catalogue, now):
                 break
             # Others took the last of it at this moment: it is decided again, with this cap reached.
-            reached = tuple(10**9 for _ in caps_of(catalogue.by_name[decided.action], catalogue.policy))
+            reached = tuple(10**9 for _ in catalogue.plans[decided.action].caps)
             moment = msgspec.structs.replace(moment, everyone={**moment.everyone, decided.action: reached})
         waits = waits_until(decided, catalogue)
         if waits is not None and why.firing_id is not None:
@@ -209,7 +208,7 @@ async def _brakes(
 ) -> dict[str, tuple[int, ...]]:
     """How often each action went out to anybody, in the stretch of time of each of its caps of everyone."""
     capped = {
-        action.name: [cap for cap in caps_of(action, force.catalogue.policy) if cap.of == "everyone"] for action in actions
+        action.name: [cap for cap in force.catalogue.plans[action.name].caps if cap.of == "everyone"] for action in actions
     }
     capped = {name: caps for name, caps in capped.items() if caps}
     if not capped:
@@ -221,7 +220,7 @@ async def _brakes(
 
 async def _braked(connection: Connection, tenant: Tenant, decided: Decided, catalogue: Catalogue, now: datetime) -> bool:
     """Counts the action for its caps of everyone; False where one of them is reached."""
-    caps = [cap for cap in caps_of(catalogue.by_name[decided.action], catalogue.policy) if cap.of == "everyone"]
+    caps = [cap for cap in catalogue.plans[decided.action].caps if cap.of == "everyone"]
     for place, cap in enumerate(caps):
         begun = datetime.fromtimestamp(now.timestamp() // (cap.per_ms / 1e3) * (cap.per_ms / 1e3), now.tzinfo)
         count = await connection.fetchval(

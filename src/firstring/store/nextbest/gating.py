@@ -7,7 +7,7 @@ from typing import Final
 
 from firstring.identity.golden.rules import DEFAULT as DEFAULT_RULES
 from firstring.nextbest.delivery import Delivery
-from firstring.nextbest.gates import gate_of_delivery, locks
+from firstring.nextbest.gates import Gates, locks
 from firstring.nextbest.moment import Moment
 from firstring.nextbest.situation import situation
 from firstring.store.database import Connection, Tenant
@@ -32,5 +32,5 @@ async def still_allowed(connection: Connection, tenant: Tenant, delivery: Delive
     base = Moment(cause="hand", asked=action.name)
     moment = await moment_of(connection, tenant, seen, force, base, (), now)
     at = situation(seen.journeys, seen.resolution, seen.assurances, channel=seen.channel, now=now, moment=moment)
-    reasons = gate_of_delivery(action, at, locks(seen.journeys, seen.resolution, at), force.catalogue.policy)
+    reasons = Gates(at, locks(seen.journeys, seen.resolution, at), force.catalogue).of_delivery(action)
     return reasons[0].code if reasons else None
