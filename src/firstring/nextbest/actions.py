@@ -111,7 +111,7 @@ class Action:
     name: str
     kind: Kind
     text: str
-    applies: Callable[[Situation], Fit]
+    applies: Callable[[Situation], Fit] = field(compare=False)
     value: float = 0.0
     cost: float = 0.0
     lever: float = 1.0
