@@ -22,6 +22,10 @@ BATCH_EVENTS: Final = 500
 """Events of one batch: what an SDK of a server sends when it is busy."""
 BATCHES_AT_ONCE: Final = 8
 SINGLES_AT_ONCE: Final = 64
+VISIT_EVENTS: Final = 10
+SIGNED_IN_FROM: Final = 4
+"""In each visit the first so many events name nobody."""
+VISITS_AT_ONCE: Final = 500
 GOAL_BATCHED_PER_S: Final = 10_000.0
 GOAL_SINGLE_PER_S: Final = 1_500.0
 _PATHS: Final = ("/", "/lamps", "/lamps/17", "/pricing", "/help/refunds", "/checkout")
@@ -62,6 +66,9 @@ async def run_bench(*, events: int, singles: int, users: int, seed: int, as_json
             err.print("events in batches", style="dim")
             told = await _send(rig, server.pid, client, "/v1/batch", made.batches(events), BATCHES_AT_ONCE)
             measures += _measures("events in batches", told, GOAL_BATCHED_PER_S)
+            err.print("events of visitors, in batches", style="dim")
+            told = await _send(rig, server.pid, client, "/v1/batch", made.visits(events), BATCHES_AT_ONCE)
+            measures += _measures("events of visitors, stitched, in batches", told, GOAL_BATCHED_PER_S)
             err.print("events one by one", style="dim")
             told = await _send(rig, server.pid, client, "/v1/track", made.singles(singles), SINGLES_AT_ONCE)
             measures += _measures("events one by one", told, GOAL_SINGLE_PER_S)
@@ -101,6 +108,29 @@ class _Made:
             users = [number if each_once else self._random.randrange(self._users) for number in numbers]
             made.append(msgspec.json.encode({"batch": [self.event(user) for user in users]}))
         return made
+
+    def visits(self, events: int) -> list[bytes]:
+        """Visits of VISIT_EVENTS events of one browser each, whose users sign in on the way: many at once, mixed."""
+        open_visits: list[tuple[int, int]] = []
+        made: list[dict[str, Any]] = []
+        visits = itertools.count()
+        while len(made) < events:
+            while len(open_visits) < VISITS_AT_ONCE:
+                open_visits.append((next(visits), 0))
+            at = self._random.randrange(len(open_visits))
+            visit, done = open_visits[at]
+            user = visit * 7919 % self._users
+            event = self.event(user)
+            event["anonymousId"] = f"browser-{user}"
+            if done < SIGNED_IN_FROM:
+                del event["userId"]
+            made.append(event)
+            if done + 1 == VISIT_EVENTS:
+                open_visits.pop(at)
+            else:
+                open_visits[at] = (visit, done + 1)
+        encode = msgspec.json.encode
+        return [encode({"batch": made[start : start + BATCH_EVENTS]}) for start in range(0, len(made), BATCH_EVENTS)]
 
     def singles(self, events: int) -> list[bytes]:
         return [msgspec.json.encode(self.event(self._random.randrange(self._users))) for _ in range(events)]

@@ -21,7 +21,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _EVER: Final = datetime(9999, 1, 1, tzinfo=UTC)
 _NEVER: Final = datetime(1, 1, 1, tzinfo=UTC)
-_APART_US: Final = 86_400_000_000
+_APART: Final = timedelta(days=1)
 """New events of one visitor that are further apart are looked at one by one: what lies between them is of no interest."""
 _NOBODY_THERE: Final = frozenset((None, int(Mark.OUT), int(Mark.KNOWN_OUT)))
 
@@ -78,15 +78,15 @@ async def place(connection: Connection, tenant: Tenant, coming: Sequence[Coming]
         return counted
     bound = stitch.LOOK_BACK + 1
     rows = await connection.fetch(sql("stitching", "around"), tenant.tenant_id, *_columns(stretches), bound)
-    concerned = [
-        stretch
+    stored: dict[bytes, _Stored] = {}
+    logs = [
+        _Log(stretch, *_marks_before(stretch, row, stored))
         for stretch, row in zip(stretches, rows, strict=True)
         if _concerned(_within(by_visitor[stretch.visitor], stretch), row)
     ]
-    if not concerned:
+    if not logs:
         return counted
-    new = {stretch.visitor: by_visitor[stretch.visitor] for stretch in concerned}
-    owned = await _derive(connection, tenant, concerned, new)
+    owned = await _derive(connection, tenant, logs, by_visitor, stored)
     for key, owner in owned.items():
         if owner is not None and key in counted:
             counted[key] = owner
@@ -96,14 +96,14 @@ async def place(connection: Connection, tenant: Tenant, coming: Sequence[Coming]
 async def derive_again(connection: Connection, tenant: Tenant, stretches: Sequence[Stretch]) -> None:
     """Derives stretches anew in which events changed or are gone. Within a transaction that locked the visitors."""
     if stretches:
-        await _derive(connection, tenant, stretches, {})
+        await _derive(connection, tenant, [_Log(stretch, [], False) for stretch in stretches], {}, {})
 
 
 def _stretches(own: Sequence[Coming]) -> list[Stretch]:
     """Where the new events of one visitor are."""
     found: list[Stretch] = []
     for one in sorted(own, key=lambda coming: coming.occurred_at):
-        if found and _us(one.occurred_at) - _us(found[-1].high) <= _APART_US:
+        if found and one.occurred_at - found[-1].high <= _APART:
             found[-1] = found[-1]._replace(high=one.occurred_at)
         else:
             found.append(Stretch(one.visitor, one.occurred_at, one.occurred_at))
@@ -119,25 +119,35 @@ def _concerned(own: Sequence[Coming], row: Any) -> bool:
     has_marks = any(one.mark is not Mark.NONE for one in own)
     has_anonymous = any(one.anonymous for one in own)
     if not has_marks:
-        return bool(row["later"]) or row["before"] not in _NOBODY_THERE
+        return bool(row["later"]) or row["mark"] not in _NOBODY_THERE
     return has_anonymous or bool(row["plain"])
 
 
+def _marks_before(stretch: Stretch, row: Any, stored: dict[bytes, _Stored]) -> tuple[list[Entry], bool]:
+    """(the marks that are known of a stretch, whether these are all that matter): the newest of a log, as it mostly is."""
+    if row["later"] or (row["mark"] is not None and row["occurred_at"] >= stretch.low):
+        return [], False
+    if row["mark"] is None:
+        return [], True
+    return ([_entry(row, stored)], True) if Mark(row["mark"]) in stitch.ANCHORS else ([], False)
+
+
 async def _derive(
-    connection: Connection, tenant: Tenant, stretches: Sequence[Stretch], new: Mapping[bytes, Sequence[Coming]]
+    connection: Connection,
+    tenant: Tenant,
+    logs: Sequence[_Log],
+    new: Mapping[bytes, Sequence[Coming]],
+    stored: dict[bytes, _Stored],
 ) -> dict[bytes, int | None]:
     """The owner of each anonymous event in reach. Stored events that are owned differently now are moved."""
-    bound = stitch.LOOK_BACK + 1
-    rows = await connection.fetch(sql("stitching", "marks"), tenant.tenant_id, *_columns(stretches), bound)
-    stored: dict[bytes, _Stored] = {}
-    logs: list[_Log] = [_Log(stretch, [], []) for stretch in stretches]
-    for row in rows:
-        logs[row["number"]].marks.append(_entry(row, stored))
+    unread = [log for log in logs if not log.is_read]
+    if unread:
+        columns = _columns(log.stretch for log in unread)
+        for row in await connection.fetch(sql("stitching", "marks"), tenant.tenant_id, *columns, stitch.LOOK_BACK + 1):
+            unread[row["number"]].marks.append(_entry(row, stored))
     parts: list[_Part] = []
     for log in logs:
-        own = [one.entry() for one in new.get(log.stretch.visitor, ())]
-        log.add(own)
-        parts.extend(log.parts(own))
+        parts.extend(log.parts([one.entry() for one in new.get(log.stretch.visitor, ())]))
     await _fill(connection, tenant, parts, stored)
     owned: dict[bytes, int | None] = {}
     for part in parts:
@@ -167,39 +177,40 @@ async def _move(
 
 
 class _Log(NamedTuple):
-    """The marks around a stretch, in order."""
+    """The marks around a stretch, in order. is_read: all that matter are here already."""
 
     stretch: Stretch
     marks: list[Entry]
-    plain: list[Entry]
-
-    def add(self, own: Sequence[Entry]) -> None:
-        """Takes in the new events of the visitor that lie among what was read."""
-        low, high = _us(self.stretch.low), _us(self.stretch.high)
-        before = [mark for mark in self.marks if mark.at < low]
-        behind = [mark for mark in self.marks if mark.at > high]
-        first = before[0].at if len(before) > stitch.LOOK_BACK else -(2**62)
-        last = behind[-1].at if len(behind) > stitch.LOOK_BACK else 2**62
-        self.plain.extend(one for one in own if one.mark is Mark.NONE)
-        self.marks.extend(one for one in own if one.mark is not Mark.NONE and first <= one.at <= last)
-        self.marks.sort(key=stitch.order)
+    is_read: bool
 
     def parts(self, own: Sequence[Entry]) -> list[_Part]:
-        """The segments that can be owned differently: from the last mark before the stretch to the first that makes it all
-        the same behind it."""
+        """The segments that can be owned differently because of the visitor's new events: from the last mark before the
+        stretch to the first that makes it all the same behind it."""
         low, high = _us(self.stretch.low), _us(self.stretch.high)
+        stored_behind = sum(1 for mark in self.marks if mark.at > high)
+        goes_on = stored_behind > stitch.LOOK_BACK
+        self._add(own, low, high)
+        plain = [one for one in own if one.mark is Mark.NONE]
         start = sum(1 for mark in self.marks if mark.at < low)
-        goes_on = sum(1 for mark in self.marks if mark.at > high) > stitch.LOOK_BACK
         found: list[_Part] = []
         for place in range(start, len(self.marks) + (0 if goes_on else 1)):
             after = self.marks[place] if place < len(self.marks) else None
             if place or after is not None:
                 from_at = self.marks[place - 1].at if place else None
-                between = [one for one in self.plain if (from_at is None or one.at >= from_at) and _is_before(one, after)]
+                between = [one for one in plain if (from_at is None or one.at >= from_at) and _is_before(one, after)]
                 found.append(_Part(self.stretch.visitor, self.marks[:place], after, between, len(own)))
             if after is None or (after.at > high and after.mark in stitch.ANCHORS):
                 break
         return found
+
+    def _add(self, own: Sequence[Entry], low: int, high: int) -> None:
+        """Takes in the new marks of the visitor that lie among those that were read."""
+        before = [mark for mark in self.marks if mark.at < low]
+        behind = [mark for mark in self.marks if mark.at > high]
+        first = before[0].at if len(before) > stitch.LOOK_BACK else -(2**62)
+        last = behind[-1].at if len(behind) > stitch.LOOK_BACK else 2**62
+        self.marks.extend(one for one in own if one.mark is not Mark.NONE and first <= one.at <= last)
+        self.marks.sort(key=stitch.order)
 
 
 def _is_before(one: Entry, after: Entry | None) -> bool:
