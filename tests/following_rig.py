@@ -15,6 +15,7 @@ from firstring.store.journey.events import ingest
 from firstring.store.journey.firings import Firing
 from firstring.store.journey.patternwork import PatternWork
 from firstring.store.journey.replaying import households
+from firstring.store.journey.states import Kept
 
 T0 = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SHOP = "shop"
@@ -114,7 +115,7 @@ class World:
             rows = await connection.fetch("select subject_id, content from pattern_state where kind = 0")
         found = {}
         for row in rows:
-            state = of_person.unpacked(row["content"])
+            state = of_person.unpacked(Kept.of(row["content"]).content)
             of_person.due(state, now_ms)
             found[row["subject_id"]] = of_person.packed(state, now_ms)
         return {person: content for person, content in found.items() if content}

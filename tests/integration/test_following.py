@@ -439,7 +439,9 @@ async def test_persons_marked_stale_are_made_anew(world: World) -> None:
     await world.happens("ann", "Call Started")
     [person] = await world.log()
     async with world.database.transaction(world.tenant.tenant_id) as connection:
-        await connection.execute("update pattern_state set content = '\\x09'")  # of another version of the program
+        await connection.execute(
+            "update pattern_state set content = content || '\\x09'"
+        )  # of another version of the program
     await world.happens("ann", "Call Started")
     await world.check()
     async with world.database.transaction(world.tenant.tenant_id) as connection:

@@ -1,4 +1,7 @@
-"""The state of a subject as bytes: equal states are equal bytes, and what can matter no more takes no room."""
+"""The state of a subject as bytes: equal states are equal bytes, and what can matter no more takes no room.
+
+Numbers of 64 bits throughout, so that a state is read and written by one call each: these are made for every event.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,15 @@ import struct
 from collections.abc import Mapping
 from typing import Final
 
-from firstring.journey.patterns.runs import HASH_BYTES, NEVER, Ready, Run, State, over
+from firstring.journey.patterns.runs import NEVER, Ready, Run, State, over
 
-_LAYOUT: Final = 1
-_HEAD_BYTES: Final = 7
-_RUN: Final = struct.Struct("<HBBB")
-"""Number of the pattern, places, waits, values; _KEYED in the waits where a key follows."""
+_LAYOUT: Final = 2
+_MOMENT_BITS: Final = 48
+"""Milliseconds reach to the year 10889."""
+_MOMENT: Final = (1 << _MOMENT_BITS) - 1
+_BYTES: Final = 8
 _KEYED: Final = 0x80
-_WIDTH: Final = HASH_BYTES
-"""Bytes of a moment too: 48 bits of milliseconds reach to the year 10889."""
+"""In the count of waits, where a key follows."""
 
 
 def packed(patterns: Mapping[int, Ready], state: State, now_ms: int, *, keep_ms: int) -> bytes:
@@ -22,26 +25,36 @@ def packed(patterns: Mapping[int, Ready], state: State, now_ms: int, *, keep_ms:
 
     The time of the last event is kept for keep_ms.
     """
-    parts: list[bytes] = []
+    numbers = [_LAYOUT << _MOMENT_BITS | state.last_ms]
     for number, runs in sorted(state.runs.items()):
         pattern = patterns[number]
-        for key, run in sorted(runs.items()):
+        earliest_ms = now_ms - pattern.window_ms  # what began before matters no more: equal states are equal bytes
+        for key, run in sorted(runs.items()) if len(runs) > 1 else runs.items():
+            if not key and len(run.places) == 2 and not run.waits and not run.values:  # most are such
+                begun_ms = run.places[1]
+                if begun_ms >= earliest_ms:
+                    numbers += (number | 1 << 16, begun_ms)
+                continue
             if over(pattern, run, now_ms):
                 continue
-            earliest_ms = now_ms - pattern.window_ms  # what began before matters no more: equal states are equal bytes
-            places = [one if one >= earliest_ms else NEVER for one in run.places[1:]]
-            values = [one for one in run.values if one[1] >= earliest_ms]
-            while places and places[-1] == NEVER:
-                places.pop()
+            places = [one if one >= earliest_ms else NEVER for one in run.places]
+            end = len(places)
+            while end > 1 and places[end - 1] == NEVER:
+                end -= 1
+            values = [one for one in run.values if one[1] >= earliest_ms] if run.values else ()
             keyed = pattern.same is not None
-            numbers = [key, run.moved_ms, *places] if keyed else list(places)
-            for pair in (*run.waits, *values):
+            waits = len(run.waits) | _KEYED if keyed else len(run.waits)
+            numbers.append(number | (end - 1) << 16 | waits << 24 | len(values) << 32)
+            if keyed:
+                numbers += (key, run.moved_ms)
+            numbers += places[1:end]
+            for pair in run.waits:
                 numbers += pair
-            parts.append(_RUN.pack(number, len(places), len(run.waits) | _KEYED * keyed, len(values)))
-            parts += [one.to_bytes(_WIDTH, "little") for one in numbers]
-    if not parts and state.last_ms < now_ms - keep_ms:
+            for pair in values:
+                numbers += pair
+    if len(numbers) == 1 and state.last_ms < now_ms - keep_ms:
         return b""
-    return b"".join((bytes((_LAYOUT,)), state.last_ms.to_bytes(_WIDTH, "little"), *parts))
+    return struct.pack(f"<{len(numbers)}q", *numbers)
 
 
 def unpacked(patterns: Mapping[int, Ready], content: bytes) -> State:
@@ -52,22 +65,36 @@ def unpacked(patterns: Mapping[int, Ready], content: bytes) -> State:
     state = State()
     if not content:
         return state
-    if content[0] != _LAYOUT:
+    count, rest = divmod(len(content), _BYTES)
+    if rest:
         raise ValueError("a state of another layout")
-    state.last_ms = int.from_bytes(content[1:_HEAD_BYTES], "little")
-    at, end = _HEAD_BYTES, len(content)
-    while at < end:
-        number, places, waits, values = _RUN.unpack_from(content, at)
-        at += _RUN.size
-        keyed, waits = waits & _KEYED, waits & ~_KEYED
-        stop = at + _WIDTH * (places + 2 * (waits + values) + (2 if keyed else 0))
+    numbers = struct.unpack(f"<{count}q", content)
+    if numbers[0] >> _MOMENT_BITS != _LAYOUT:
+        raise ValueError("a state of another layout")
+    state.last_ms = numbers[0] & _MOMENT
+    at = 1
+    while at < count:
+        head = numbers[at]
+        number, places, waits, values = head & 0xFFFF, head >> 16 & 0xFF, head >> 24 & 0xFF, head >> 32 & 0xFF
+        at += 1
+        key, moved_ms = 0, state.last_ms
+        if waits & _KEYED:
+            key, moved_ms = numbers[at], numbers[at + 1]
+            at += 2
+            waits &= ~_KEYED
+        end = at + places
+        stop = end + 2 * (waits + values)
         pattern = patterns.get(number)
         if pattern is not None:
-            numbers = [int.from_bytes(content[one : one + _WIDTH], "little") for one in range(at, stop, _WIDTH)]
-            key, moved_ms = (numbers.pop(0), numbers.pop(0)) if keyed else (0, state.last_ms)
-            run = Run([NEVER, *numbers[:places], *[NEVER] * (pattern.machine.end - 1 - places)])
-            pairs = list(zip(numbers[places::2], numbers[places + 1 :: 2], strict=True))
-            run.waits, run.values, run.moved_ms = pairs[:waits], pairs[waits:], moved_ms
-            state.runs.setdefault(number, {})[key] = run
+            run = Run([NEVER, *numbers[at:end], *(NEVER,) * (pattern.machine.end - 1 - places)])
+            run.moved_ms = moved_ms
+            if stop > end:
+                pairs = list(zip(numbers[end:stop:2], numbers[end + 1 : stop : 2], strict=True))
+                run.waits, run.values = pairs[:waits], pairs[waits:]
+            runs = state.runs.get(number)
+            if runs is None:
+                state.runs[number] = {key: run}
+            else:
+                runs[key] = run
         at = stop
     return state

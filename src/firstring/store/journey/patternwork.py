@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from firstring import limits
 from firstring.journey.patterns.reading import milliseconds, moment_of
@@ -100,7 +100,7 @@ class PatternWork:
             if live is None:
                 return None
             rows = await connection.fetch(sql("patterns", "due_subjects"), tenant.tenant_id, now_ms, _DUE_AT_ONCE)
-            persons = {row["subject_id"]: _kept(row) for row in rows if row["kind"] == PERSON}
+            persons = {row["subject_id"]: Kept.of(row["content"]) for row in rows if row["kind"] == PERSON}
             if persons:
                 firings += await self._came_due(connection, tenant, live, persons, now)
             homes = [row["subject_id"] for row in rows if row["kind"] == HOUSEHOLD]
@@ -152,7 +152,3 @@ class PatternWork:
                 await connection.execute(sql("patterns", "walked_to"), tenant.tenant_id, walked_to)
         self._evicted[tenant.tenant_id] = now + _EVICT_EVERY
         return now + _EVICT_EVERY
-
-
-def _kept(row: Any) -> Kept:
-    return Kept(row["last_ms"], row["last_event"], row["last_record"], row["passed_ms"], row["content"])

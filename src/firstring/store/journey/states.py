@@ -6,6 +6,7 @@ their numbers within one: the order in which they came.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final, NamedTuple
 
@@ -13,6 +14,7 @@ from firstring.journey.patterns import Fired, Happened, PatternSet, State
 from firstring.store.database import Connection, Tenant
 from firstring.store.queries import sql
 
+_HEAD: Final = struct.Struct("<4q")
 PERSON: Final = 0
 HOUSEHOLD: Final = 1
 
@@ -28,13 +30,23 @@ class Logged(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """What is stored of a subject. passed_ms: up to which moment time has had its effect."""
+    """What is stored of a subject: its last event (when, which, of which record), up to which moment time has had its
+    effect, and what is under way, as bytes."""
 
     last_ms: int
     last_event: int
     last_record: int
     passed_ms: int
     content: bytes
+
+    def stored(self) -> bytes:
+        """All of it as bytes."""
+        return _HEAD.pack(*self[:4]) + self.content
+
+    @classmethod
+    def of(cls, stored: bytes) -> Kept:
+        """Out of bytes of `stored`."""
+        return cls(*_HEAD.unpack_from(stored), stored[_HEAD.size :])
 
     def is_before(self, event: Logged) -> bool:
         """Whether an event comes after all that made this state."""
@@ -108,7 +120,7 @@ def _moved(
 async def states(connection: Connection, tenant: Tenant, kind: int, subjects: Collection[int]) -> dict[int, Kept]:
     """The states of subjects, locked until the transaction ends."""
     rows = await connection.fetch(sql("patterns", "states"), tenant.tenant_id, kind, list(subjects))
-    return {row[0]: Kept(*row[1:]) for row in (tuple(row) for row in rows)}
+    return {row[0]: Kept.of(row[1]) for row in rows}
 
 
 async def put_states(
@@ -123,8 +135,13 @@ async def put_states(
     ):
         if not subjects:
             continue
-        rows = [(one, *moved[one].kept[:4], moved[one].next_due_ms, moved[one].kept.content) for one in subjects]
-        columns = [list(column) for column in zip(*rows, strict=True)]
+        after = [moved[one] for one in subjects]
+        columns = (
+            subjects,
+            [one.kept.last_ms for one in after],
+            [one.next_due_ms for one in after],
+            [one.kept.stored() for one in after],
+        )
         written = await connection.fetch(sql("patterns", statement), tenant.tenant_id, kind, *columns)
         if statement == "put_new":
             missed = set(subjects) - {row[0] for row in written}

@@ -47,12 +47,9 @@ create table pattern_state (             -- what is under way. A function of the
   tenant_id     int not null references tenant,
   kind          smallint not null check (kind in (0, 1)), -- 0 of a person, 1 of a household
   subject_id    bigint not null,         -- the person; of a household the lowest of its persons
-  last_ms       bigint not null,         -- its last event: when, in ms since 1970
-  last_event    bigint not null,         --   and which
-  last_record   bigint not null,         --   and of which record
-  passed_ms     bigint not null,         -- up to which moment time has had its effect
+  last_ms       bigint not null,         -- its last event, in ms since 1970
   next_due_ms   bigint,                  -- when something comes true if nothing happens before
-  content       bytea not null,          -- journey/patterns/packing
+  content       bytea not null,          -- store/journey/states.Kept
   primary key (tenant_id, kind, subject_id)
 ) with (fillfactor = 70);
 create index pattern_due on pattern_state (tenant_id, next_due_ms) where next_due_ms is not null;

@@ -20,7 +20,7 @@ select r.record_id, r.person_id,
 from record r where r.tenant_id = $1 and r.record_id = any ($2::bigint[])
 
 -- name: states
-select subject_id, last_ms, last_event, last_record, passed_ms, content from pattern_state
+select subject_id, content from pattern_state
 where tenant_id = $1 and kind = $2 and subject_id = any ($3::bigint[]) order by subject_id for update
 
 -- name: log_sizes
@@ -46,18 +46,14 @@ cross join lateral (
 ) x
 
 -- name: put_known
-update pattern_state p
-set last_ms = w.last_ms, last_event = w.last_event, last_record = w.last_record, passed_ms = w.passed_ms,
-    next_due_ms = w.next_due_ms, content = w.content
-from unnest($3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bytea[])
-  as w(subject_id, last_ms, last_event, last_record, passed_ms, next_due_ms, content)
+update pattern_state p set last_ms = w.last_ms, next_due_ms = w.next_due_ms, content = w.content
+from unnest($3::bigint[], $4::bigint[], $5::bigint[], $6::bytea[]) as w(subject_id, last_ms, next_due_ms, content)
 where p.tenant_id = $1 and p.kind = $2 and p.subject_id = w.subject_id
 
 -- name: put_new
-insert into pattern_state (tenant_id, kind, subject_id, last_ms, last_event, last_record, passed_ms, next_due_ms, content)
-select $1, $2, w.subject_id, w.last_ms, w.last_event, w.last_record, w.passed_ms, w.next_due_ms, w.content
-from unnest($3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bytea[])
-  as w(subject_id, last_ms, last_event, last_record, passed_ms, next_due_ms, content)
+insert into pattern_state (tenant_id, kind, subject_id, last_ms, next_due_ms, content)
+select $1, $2, w.subject_id, w.last_ms, w.next_due_ms, w.content
+from unnest($3::bigint[], $4::bigint[], $5::bigint[], $6::bytea[]) as w(subject_id, last_ms, next_due_ms, content)
 order by w.subject_id
 on conflict do nothing
 returning subject_id
@@ -66,7 +62,7 @@ returning subject_id
 delete from pattern_state where tenant_id = $1 and kind = $2 and subject_id = any ($3::bigint[])
 
 -- name: due_subjects
-select subject_id, kind, last_ms, last_event, last_record, passed_ms, content from pattern_state
+select subject_id, kind, content from pattern_state
 where tenant_id = $1 and next_due_ms <= $2 order by next_due_ms limit $3 for update skip locked
 
 -- name: next_due
