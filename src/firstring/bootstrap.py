@@ -26,6 +26,9 @@ from firstring.api.ingest.flow import EventFlow
 from firstring.api.services import Services
 from firstring.bulk.versions.driftwatch import DriftWatch
 from firstring.bulk.versions.settlewatch import SettleWatch
+from firstring.channels.callbacks.calling import CallBacks
+from firstring.channels.callbacks.opening import FILE as CALLBACKS_FILE
+from firstring.channels.callbacks.opening import opening_from_file
 from firstring.channels.calls import Calls, CallSettings
 from firstring.channels.certificates import CertificateCache
 from firstring.channels.contact_log import ContactLog
@@ -49,6 +52,7 @@ from firstring.observe import Metrics
 from firstring.ports import Clock, Ids, SystemClock, SystemIds, SystemRandom
 from firstring.routing.policy import RoutingPolicy, policy_from_toml
 from firstring.settings import Settings
+from firstring.store.callbacks import TIMER as CALLBACK_TIMER
 from firstring.store.contacts import Contacts
 from firstring.store.database import Database, Tenant
 from firstring.store.identity.arrivals import Arrivals
@@ -179,6 +183,11 @@ async def running(
             timers.also(due)
         delivery_log = DeliveryLog(database, clock, country=settings.country)
         stack.push_async_callback(delivery_log.stop)
+        callbacks = CallBacks(
+            database, decider, contacts, notices, clock, ids, opening_from_file(settings.home / CALLBACKS_FILE), routed,
+            country=settings.country,
+        )  # fmt: skip
+        timers.handle(CALLBACK_TIMER, callbacks.due)
         services = Services(
             settings=settings,
             database=database,
@@ -191,7 +200,7 @@ async def running(
             firings=firings,
             acting=acting,
             contacts=contacts,
-            web=WebChannel(database, clock, Pages(database, clock), delivery_log, still_allowed),
+            web=WebChannel(database, clock, Pages(database, clock), delivery_log, still_allowed, callbacks),
             decider=decider,
             models=models,
             metrics=metrics,
@@ -208,7 +217,14 @@ async def running(
             database, clock, models.survivorship, country=settings.country, per_s=settings.hygiene_persons_per_s
         )
         drift = DriftWatch(database, clock, metrics.drift)
-        chores = [log.write, delivery_log.write, hygiene.chore, drift.look, SettleWatch(database, clock).look]
+        chores = [
+            log.write,
+            delivery_log.write,
+            callbacks.settle,
+            hygiene.chore,
+            drift.look,
+            SettleWatch(database, clock).look,
+        ]
         chores.append(Learning(database, notices, clock).look)
         chores.append(partial(restitch, database))
         dispatcher = Dispatcher(contacts, ring, decider, clock, database.tenants, routed, chores, _restart_embedded(opened))

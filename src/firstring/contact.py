@@ -443,10 +443,12 @@ class Routing(Value, frozen=True):
 # --- the decision ------------------------------------------------------------------------------------------------
 
 Cause = Literal[
-    "offered", "busy", "no_answer", "rejected", "capacity", "confirmed", "said", "verified", "requeued", "provider"
-]
+    "offered", "busy", "no_answer", "rejected", "capacity", "confirmed", "said", "verified", "requeued", "provider",
+    "callback",
+]  # fmt: skip
 """Why a decision was made: the contact was offered, an agent did not take it, capacity became free, an agent
-confirmed who it is, and so on. The first decision of a contact has the cause "offered"."""
+confirmed who it is, and so on. The first decision of a contact has the cause "offered"; that of a promised
+call, which we make, "callback"."""
 
 Outcome = Literal["route", "wait", "default", "keep"]
 """route: an agent was claimed; wait: in the queue; default: the switch's default queue; keep: the agent stays."""

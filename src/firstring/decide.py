@@ -275,12 +275,12 @@ class Decider:
             models = msgspec.structs.replace(models, weights=self._weights_of(tenant))
         return models if self._actions_of is None else self._actions_of(tenant, models)
 
-    async def offered(self, tenant: Any, contact: Contact, evidence: Evidence) -> Decision:
+    async def offered(self, tenant: Any, contact: Contact, evidence: Evidence, *, cause: Cause = "offered") -> Decision:
         """The first decision of a contact. A call that is open already gets the decision it has (see Committed).
 
         Raises Retryable where the store does not answer; the caller then fails open.
         """
-        decision, committed = await self._decide(tenant, contact, evidence, cause="offered", revision=1)
+        decision, committed = await self._decide(tenant, contact, evidence, cause=cause, revision=1)
         if committed.status == "committed":
             return decision
         stored = await self._ring.decision(tenant, committed.contact_id)

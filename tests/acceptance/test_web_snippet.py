@@ -78,7 +78,13 @@ class Shop:
         return made
 
     async def visit(
-        self, context: BrowserContext | None = None, html: str = "", *, head: str | None = None, policy: str = "", path: str = "/"
+        self,
+        context: BrowserContext | None = None,
+        html: str = "",
+        *,
+        head: str | None = None,
+        policy: str = "",
+        path: str = "/",
     ) -> Page:
         page = await (context or await self.context()).new_page()
         page.on("pageerror", lambda error: self.problems.append(str(error)))
@@ -297,7 +303,9 @@ async def test_shown_accepted_dismissed_and_ignored_are_events(shop: Shop) -> No
     await page.get_by_role("button", name="Try again").click()
     found = await shop.actions("Action Shown", "Action Accepted")
     assert {one.properties["decision_id"] for one in found} == {str(first.decision_id)}
-    assert {(one.properties["action"], one.properties["route"], one.standing) for one in found} == {("sign_in_help", "web", 1)}
+    assert {(one.properties["action"], one.properties["route"], one.standing) for one in found} == {
+        ("sign_in_help", "web", 1)
+    }
     await shop.decide(record)
     await dialog(page).wait_for()
     await page.get_by_role("button", name="Not now").click()
@@ -395,13 +403,16 @@ async def test_a_strict_content_security_policy(shop: Shop) -> None:
     record = await shop.record_of(await shop.visitor(page))
     await shop.decide(record)
     await dialog(page).wait_for()
-    assert await page.evaluate(
-        "getComputedStyle(document.querySelector('firstring-box').shadowRoot.querySelector('.b')).position"
-    ) == "fixed"
+    assert (
+        await page.evaluate(
+            "getComputedStyle(document.querySelector('firstring-box').shadowRoot.querySelector('.b')).position"
+        )
+        == "fixed"
+    )
 
 
 async def test_hostile_texts_are_texts(shop: Shop) -> None:
-    bad = "<img src=x onerror=\"window.hurt=1\"><script>window.hurt=1</script>"
+    bad = '<img src=x onerror="window.hurt=1"><script>window.hurt=1</script>'
     page = await shop.visit()
     record = await shop.record_of(await shop.visitor(page))
     content = {"form": "answer", "title": bad, "text": bad, "accept": bad, "dismiss": bad, "url": "javascript:window.hurt=1",
@@ -469,5 +480,3 @@ async def test_axe_finds_nothing(shop: Shop, width: str, dark: bool, request: py
         assert await page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
         await page.get_by_role("button", name="Close").click()
         await dialog(page).wait_for(state="detached")
-
-

@@ -10,6 +10,7 @@ import asyncio
 import base64
 import gzip
 import hashlib
+import re
 import uuid
 from collections.abc import Awaitable, Callable
 from importlib.resources import files
@@ -42,6 +43,7 @@ SCRIPT: Final = "firstring.js"
 _YEAR_S: Final = 31_536_000
 _NEWEST_S: Final = 300
 """How long a browser keeps the script of the address without a version."""
+_LANGUAGE: Final = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{1,8}){0,4}")
 _encode = msgspec.json.Encoder().encode
 Headers = list[tuple[bytes, bytes]]
 
@@ -61,6 +63,16 @@ class AboutOne(Told, frozen=True):
 
     delivery: uuid.UUID = uuid.UUID(int=0)
     what: Literal["accepted", "dismissed", "ignored"] | None = None
+
+
+class CallAsked(Told, frozen=True):
+    """The customer wants to be called: now, or at one of the times offered."""
+
+    delivery: uuid.UUID = uuid.UUID(int=0)
+    phone: str = ""
+    at: str | None = None
+    time_zone: str | None = msgspec.field(default=None, name="timeZone")
+    language: str | None = None
 
 
 class Script(NamedTuple):
@@ -96,6 +108,8 @@ class WebDoor:
             "/web/poll": self._poll,
             "/web/show": self._show,
             "/web/answer": self._answer,
+            "/web/slots": self._slots,
+            "/web/callback": self._call_back,
         }
 
     def handlers(self) -> list[ASGIRouteHandler]:
@@ -200,6 +214,19 @@ class WebDoor:
         caller, visitor = await self._proved(told, scope)
         await self._services.web.answer(caller.tenant, visitor, told.delivery, told.what)
         return {}
+
+    async def _slots(self, body: bytes, scope: HTTPScope) -> dict[str, Any]:
+        caller, _visitor = await self._proved(_decoded(body, Told), scope)
+        return await self._services.web.slots(caller.tenant)
+
+    async def _call_back(self, body: bytes, scope: HTTPScope) -> dict[str, Any]:
+        told = _decoded(body, CallAsked)
+        caller, visitor = await self._proved(told, scope)
+        language = told.language if told.language and _LANGUAGE.fullmatch(told.language) else None
+        return await self._services.web.call_back(
+            caller.tenant, visitor, told.delivery,
+            number=told.phone, at=told.at, time_zone=told.time_zone, language=language,
+        )  # fmt: skip
 
     # --- who is it ---
 

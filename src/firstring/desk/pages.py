@@ -15,6 +15,7 @@ from firstring.contact import ContactState, Decision, Evidence
 from firstring.desk.pops import Card, Pops
 from firstring.desk.rendering import SECURITY_HEADERS
 from firstring.desk.signin import HOMES, FailedSignIns, Room, SignInController, form_of, provide_session, signed_in
+from firstring.desk.views import CALL_BACK
 from firstring.errors import BadInput
 from firstring.store.access import Access, Session
 from firstring.store.contacts import ContactLine
@@ -142,9 +143,9 @@ class AgentController(Controller):
     async def accept(
         self, contact_id: FromPath[str], room: NamedDependency[Room], session: NamedDependency[Session]
     ) -> None:
-        """A digital contact is answered by this button; a call by the phone."""
+        """A digital contact, or a call that the agent makes, is answered by this button; any other call by the phone."""
         state = await _own(room, session, contact_id)
-        if state.contact.channel == "voice":
+        if state.contact.channel == "voice" and state.contact.adapter != CALL_BACK:
             raise BadInput("answered_by_phone", "A call is answered by the phone.", http_status=409)
         change = await room.services.contacts.event(
             session.tenant, state.contact.contact_id, "answered", assignment_id=state.assignment_id

@@ -9,10 +9,14 @@ from typing import Any, Final, Literal, NamedTuple
 import phonenumbers
 
 from firstring.contact import Assurance, Basis, Candidate, Decision, Journey, OpenIssue, Reason, Resolution
+from firstring.desk.experience import ExperienceView, experience_view
 from firstring.identity.caller.resolver import Standing, standing
 from firstring.identity.canonical.names import name_of
 from firstring.journey.summary import plain
+from firstring.nextbest.hours import is_zone, zone_of
 
+CALL_BACK: Final = "callback"
+"""The adapter of contacts that are calls of ours: the agent dials."""
 CANDIDATES_SHOWN: Final = 3
 """More than three people side by side are no choice: the question on top tells them apart."""
 REASONS_FIRST: Final = 3
@@ -113,6 +117,7 @@ class PersonView(NamedTuple):
     issues: tuple[IssueView, ...]
     touches: tuple[Any, ...]
     likely: tuple[tuple[str, str], ...]
+    experience: ExperienceView | None = None
 
 
 class PopView(NamedTuple):
@@ -128,6 +133,8 @@ class PopView(NamedTuple):
     announcement: str
     shown: str
     called: str
+    call_back: str
+    their_time: str
     language: str
     basis: str
     confirmed: bool
@@ -167,6 +174,8 @@ def pop_view(decision: Decision, threshold: float) -> PopView:
         announcement=_announcement(decision, is_standing, title, people),
         shown=_shown(decision),
         called=_number(decision.contact.called),
+        call_back=decision.contact.called if decision.contact.adapter == CALL_BACK else "",
+        their_time=_their_time(decision),
         language=language_name(decision.contact.language),
         basis=BASIS[resolution.basis],
         confirmed=best is not None and decision.evidence.confirmed_person == best.person_id,
@@ -185,6 +194,14 @@ def pop_view(decision: Decision, threshold: float) -> PopView:
         lock_reasons=lock_reasons,
         locked=locked,
     )
+
+
+def _their_time(decision: Decision) -> str:
+    """Of a call that we make, what time it is where the customer is."""
+    contact = decision.contact
+    if contact.adapter != CALL_BACK or not is_zone(contact.adapter_ref):
+        return ""
+    return f"{decision.decided_at.astimezone(zone_of(contact.adapter_ref)):%H:%M} ({contact.adapter_ref})"
 
 
 def state_name(channel: str, assignment_state: str | None, state: str) -> str:
@@ -282,6 +299,7 @@ def _person(candidate: Candidate, decision: Decision) -> PersonView:
         issues=_issues(journey.open_issues if journey else ()),
         touches=tuple((channel_name(touch.channel), touch.summary, touch.occurred_at) for touch in _touches(journey)),
         likely=tuple((_sentence(one.text), percent(one.probability)) for one in _likely(journey)),
+        experience=experience_view(decision, candidate.person_id),
     )
 
 

@@ -319,11 +319,16 @@ def _own_keys(tenant: Tenant, visitor: Visitor) -> list[bytes]:
     return [external_key(tenant.keys, visitor.source, name) for name in names]
 
 
+async def happened(connection: Connection, tenant: Tenant, delivery_id: uuid.UUID, what: Happening, now: datetime) -> None:
+    """Something became of it that is to be told, whatever its state."""
+    await connection.execute(sql("delivery", "happened"), tenant.tenant_id, delivery_id, what, now)
+
+
 async def _become(
     connection: Connection, tenant: Tenant, delivery_id: uuid.UUID, state: Happening, now: datetime, why: str | None = None
 ) -> None:
     await connection.execute(sql("delivery", "set_state"), tenant.tenant_id, delivery_id, state, why, now)
-    await connection.execute(sql("delivery", "happened"), tenant.tenant_id, delivery_id, state, now)
+    await happened(connection, tenant, delivery_id, state, now)
 
 
 def _opened(tenant: Tenant, row: Any) -> Delivery:

@@ -29,8 +29,8 @@ from unnest($2::bytea[]) as k(key)
 left join event_alias a on a.tenant_id = $1 and a.from_key = k.key
 
 -- name: visitor_persons
--- Who is before a page: the persons of the records of its visitor and of its user, and whoever else carries the
--- visitor's id, where that is one person alone.
+-- Who is before a page: the persons of the records of its visitor and of its user, who is signed in there by what one's own
+-- servers know, and whoever else carries the visitor's id, where that is one person alone.
 with carrying as (
   select distinct r.person_id
   from (select x.record_id from record_key x where x.tenant_id = $1 and x.key = $3 limit $5) c
@@ -38,6 +38,8 @@ with carrying as (
 )
 select r.person_id from record r join source s on s.tenant_id = $1 and s.source_id = r.source_id
 where r.tenant_id = $1 and s.name = $2 and r.external_key = any ($4::bytea[])
+union
+select r.person_id from visitor_records($1, array[$3::bytea]) v join record r on r.tenant_id = $1 and r.record_id = v.record_id
 union
 select person_id from carrying where (select count(*) from carrying) = 1
 
