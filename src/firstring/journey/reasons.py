@@ -218,7 +218,8 @@ def _ranked(
         signal = strongest.get(intent) or strongest.get(intent.partition(".")[0])
         rest -= probability
         if signal is None:
-            guesses.append(LikelyReason(intent, probability, BY_WORDS, "fitted"))
+            text = f"{plain(intent).replace('_', ' ').replace('.', ', ')}, {BY_WORDS}"
+            guesses.append(LikelyReason(intent, probability, text, "fitted"))
         else:
             events = (signal.event_id,) if signal.event_id else ()
             guesses.append(LikelyReason(intent, probability, signal.text(summaries), "prior", events))
