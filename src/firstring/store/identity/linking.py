@@ -18,6 +18,7 @@ from firstring.identity.persons.clusters import Assignment, assign
 from firstring.identity.persons.linking import NOTHING_KNOWN, Entry, Linked, likely_pairs, link
 from firstring.identity.persons.linkkeys import bounds
 from firstring.identity.persons.meeting import Shared, insufficient, meeting, shared
+from firstring.store.collector import paused
 from firstring.store.database import Connection, Tenant
 from firstring.store.identity.copies import Followed, Ranking, Region, follow, ranking
 from firstring.store.identity.linkindex import (
@@ -99,7 +100,8 @@ async def relink(connection: Connection, tenant: Tenant, context: Context, chang
     """The persons after a change, under the applier's lock."""
     if context.settling:
         change = await _settled_around(connection, tenant, context, change, now)
-    return await _Relinking(connection, tenant, context, change).run(now)
+    with paused():
+        return await _Relinking(connection, tenant, context, change).run(now)
 
 
 async def _settled_around(connection: Connection, tenant: Tenant, context: Context, change: Change, now: datetime) -> Change:

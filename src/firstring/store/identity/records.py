@@ -22,6 +22,7 @@ from firstring.identity.comparison.columns import compared
 from firstring.identity.persons.blocking import composite_key, identifier_keys, link_guards, link_keys
 from firstring.identity.persons.clusters import Assignment
 from firstring.identity.persons.linkkeys import Values
+from firstring.store.collector import paused
 from firstring.store.database import Connection, Database, Tenant
 from firstring.store.identity.linkindex import Part, carriers, link_state
 from firstring.store.identity.linking import Change as RecordsChange
@@ -127,8 +128,9 @@ async def apply_records(
 
     Of several versions of one record the last counts. Safe to repeat. Raises Retryable as the database does.
     """
-    prepared = [prepare(tenant.keys, source, record, linked=was_linked(tenant)) for record in records]
-    return await apply_prepared(database, tenant, source, prepared, now=now)
+    with paused():
+        prepared = [prepare(tenant.keys, source, record, linked=was_linked(tenant)) for record in records]
+        return await apply_prepared(database, tenant, source, prepared, now=now)
 
 
 async def apply_prepared(
@@ -149,7 +151,8 @@ async def apply_prepared(
         if write_behind:
             await connection.execute(sql("records", "write_behind"))
         await connection.execute(sql("records", "lock_applier"), tenant.tenant_id)
-        applied = await apply_in(connection, tenant, source, prepared, now=now)
+        with paused():
+            applied = await apply_in(connection, tenant, source, prepared, now=now)
         if also is not None:
             await also(connection, await source_id(connection, tenant, source, now), applied)
     return applied
