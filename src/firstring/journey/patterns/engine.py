@@ -80,6 +80,7 @@ class PatternSet:
             one = ready(number, pattern)
             same = one.same and programs.setdefault(one.same.source, one.same)
             self._by_number[number] = one._replace(same=same)
+        self._wait_ms = {number: one.machine.wait_ms for number, one in self._by_number.items() if one.machine.wait_ms}
         self._visits = any(one.by_visit for one in self._by_number.values())
         self._longest_ms = max([limits.VISIT_GAP_MS, *(one.within_ms for one in patterns)])
         self._of_name: dict[str, _OfName] = {}
@@ -180,7 +181,7 @@ class PatternSet:
         """When something will come true if nothing happens before: when `due` is to be called. None: never."""
         found: int | None = None
         for number, runs in state.runs.items():
-            wait_ms = self._by_number[number].machine.wait_ms if number in self._by_number else 0
+            wait_ms = self._wait_ms.get(number)
             for run in runs.values() if wait_ms else ():
                 if run.waits and (found is None or run.waits[0][0] + wait_ms < found):
                     found = run.waits[0][0] + wait_ms

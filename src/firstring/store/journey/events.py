@@ -27,6 +27,7 @@ from firstring.store.journey.following import NewEvent, follow
 from firstring.store.journey.planned import OF_THE_VISITOR, Planned, contradicts, plan, record_of
 from firstring.store.journey.rejected import Letter, Refused, keep
 from firstring.store.journey.stitching import Coming
+from firstring.store.journey.turns import Turn, turn_of
 from firstring.store.journey.words import store_words
 from firstring.store.queries import sql
 
@@ -115,15 +116,16 @@ async def ingest_all(
     told: Told | None = None,
 ) -> list[IngestResult]:
     """As `ingest` for the events of several calls, in one transaction, with what is refused of them."""
-    if sum(len(one.events) for one in incoming) >= _THREAD_FROM_EVENTS:
-        calls = await asyncio.to_thread(_planned, tenant, incoming, country)
-    else:
-        calls = _planned(tenant, incoming, country)
-    if any(call.plans or call.refused or call.incoming.refused for call in calls):
-        async with database.transaction(tenant.tenant_id) as connection:
-            firings = await _ingest(connection, tenant, calls, now, country, on_records or {})
-        if told is not None:
-            told(tenant, firings)
+    with turn_of(tenant) as turn:
+        if sum(len(one.events) for one in incoming) >= _THREAD_FROM_EVENTS:
+            calls = await asyncio.to_thread(_planned, tenant, incoming, country)
+        else:
+            calls = _planned(tenant, incoming, country)
+        if any(call.plans or call.refused or call.incoming.refused for call in calls):
+            async with database.transaction(tenant.tenant_id) as connection:
+                firings = await _ingest(connection, tenant, calls, now, country, on_records or {}, turn)
+            if told is not None:
+                told(tenant, firings)
     return [_result(call) for call in calls]
 
 
@@ -144,6 +146,7 @@ async def _ingest(
     now: datetime,
     country: str,
     on_records: Mapping[str, int],
+    turn: Turn,
 ) -> list[Firing]:
     visitors = {one.visitor for call in calls for one in call.plans if one.visitor is not None}
     await stitching.lock_visitors(connection, tenant, visitors)
@@ -165,7 +168,7 @@ async def _ingest(
             news.append(event)
     for call in calls:
         await keep(connection, tenant, call.incoming.source, _letters(call), now)
-    return await follow(connection, tenant, news, now)
+    return await follow(connection, tenant, news, now, turn=turn)
 
 
 def _letters(call: _Call) -> list[Refused]:

@@ -16,16 +16,16 @@ from firstring.journey.events import Event
 from firstring.journey.patterns.reading import milliseconds, seen
 from firstring.store.database import Connection, Tenant
 from firstring.store.journey.firings import Firing, add_firings
-from firstring.store.journey.live import Live, live_patterns
+from firstring.store.journey.live import Live, live_patterns, seen_live
 from firstring.store.journey.replaying import (
     as_many_as_fit,
-    asked_of_household,
     log_sizes,
     mark_stale,
     replay,
     replay_households,
 )
 from firstring.store.journey.states import PERSON, Kept, Logged, Moved, put_states, states, stepped
+from firstring.store.journey.turns import Turn
 from firstring.store.queries import sql
 
 _THREAD_FROM_EVENTS: Final = 64
@@ -40,7 +40,9 @@ class NewEvent(NamedTuple):
     event: Event
 
 
-async def follow(connection: Connection, tenant: Tenant, new: Sequence[NewEvent], now: datetime) -> list[Firing]:
+async def follow(
+    connection: Connection, tenant: Tenant, new: Sequence[NewEvent], now: datetime, *, turn: Turn | None = None
+) -> list[Firing]:
     """Moves all patterns on by new events; what came true just now, to be told of after the commit.
 
     The last thing in the transaction that inserted them: until its end nobody else moves the same persons' patterns on, and
@@ -48,14 +50,20 @@ async def follow(connection: Connection, tenant: Tenant, new: Sequence[NewEvent]
     """
     if not new:
         return []
+    if turn is not None and seen_live(tenant):
+        await turn.come()
     await connection.execute(sql("patterns", "lock_shared"), tenant.tenant_id)
     live = await live_patterns(connection, tenant)
     if live is None:
         return []
     rows = await connection.fetch(sql("patterns", "whose"), tenant.tenant_id, list({one.record_id for one in new}))
-    person_of = {row["record_id"]: row["person_id"] for row in rows}
-    stale = {row["person_id"] for row in rows if row["stale"]}
-    kept = await states(connection, tenant, PERSON, set(person_of.values()))
+    person_of = dict(map(tuple, rows))
+    persons = set(person_of.values())
+    stale: set[int] = set()
+    if live.any_stale:
+        marks = await connection.fetch(sql("patterns", "stale_marks"), tenant.tenant_id, list(persons))
+        stale = {row["person_id"] for row in marks}
+    kept = await states(connection, tenant, PERSON, persons)
     arrived = _Arrived(live, new, person_of, stale, kept, milliseconds(now))
     if len(new) >= _THREAD_FROM_EVENTS:
         moved, behind = await asyncio.to_thread(arrived.stepped)
@@ -68,9 +76,7 @@ async def follow(connection: Connection, tenant: Tenant, new: Sequence[NewEvent]
     await mark_stale(connection, tenant, missed)
     found = [one for person, each in moved.items() if person not in missed for one in each.found]
     firings += await add_firings(connection, tenant, PERSON, found, live.by_id, now)
-    at_home = sorted(
-        {one.person_id for each in arrived.events.values() for one in each if asked_of_household(live, one.happened)}
-    )
+    at_home = arrived.at_home() if live.of_household.patterns else []
     if at_home:
         firings += await _at_home(connection, tenant, live, [person for person in at_home if person not in stale], now)
     return firings
@@ -118,6 +124,14 @@ class _Arrived:
             except ValueError:  # bytes of another version of this program
                 behind.append(person)
         return moved, behind
+
+    def at_home(self) -> list[int]:
+        """The persons with events that move patterns by household."""
+        names = {one.happened.name for events in self.events.values() for one in events}
+        asked = set(filter(self.live.of_household.asks, names))
+        if not asked:
+            return []
+        return sorted(person for person, events in self.events.items() if any(one.happened.name in asked for one in events))
 
     def is_all(self, person: int, events: int) -> bool:
         """Whether the new events are all that a person has."""

@@ -15,7 +15,8 @@ _KEPT = "patterns"
 class Live(NamedTuple):
     """of_person: those by person and by visit; of_household: those by household. by_id: number and pattern of each.
 
-    rebuilt_to: while states are made anew because the patterns have changed, up to which person they are.
+    rebuilt_to: while states are made anew because the patterns have changed, up to which person they are. any_stale: whether
+    anybody's is to be.
     """
 
     version: int
@@ -24,6 +25,7 @@ class Live(NamedTuple):
     by_id: dict[str, tuple[int, Pattern]]
     rebuilt_to: int | None
     changed_at: datetime
+    any_stale: bool = False
 
 
 async def live_patterns(connection: Connection, tenant: Tenant) -> Live | None:
@@ -37,7 +39,12 @@ async def live_patterns(connection: Connection, tenant: Tenant) -> Live | None:
         known = tenant.kept[_KEPT] = live_of(
             row["version"], row["changed_at"], [(each["number"], each["declaration"]) for each in rows]
         )
-    return known._replace(rebuilt_to=row["rebuilt_to"])
+    return known._replace(rebuilt_to=row["rebuilt_to"], any_stale=row["any_stale"])
+
+
+def seen_live(tenant: Tenant) -> bool:
+    """Whether this process has met patterns of the tenant that are on."""
+    return _KEPT in tenant.kept
 
 
 def live_of(version: int, changed_at: datetime, declared: list[tuple[int, str]]) -> Live:

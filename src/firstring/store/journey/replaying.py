@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from firstring import limits
-from firstring.journey.patterns import Happened, PatternSet
+from firstring.journey.patterns import PatternSet
 from firstring.journey.patterns.reading import happened, milliseconds
 from firstring.store.database import Connection, Tenant
 from firstring.store.journey.firings import Firing, settle_firings
@@ -183,8 +183,3 @@ async def households(connection: Connection, tenant: Tenant, persons: Collection
             together |= edge
         found.append(together if len(together) <= limits.HOUSEHOLD_PERSONS else {person})
     return found
-
-
-def asked_of_household(live: Live, one: Happened) -> bool:
-    """Whether an event can move a pattern by household."""
-    return bool(live.of_household.patterns) and live.of_household.asks(one.name)

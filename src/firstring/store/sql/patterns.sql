@@ -8,16 +8,16 @@ select pg_advisory_xact_lock_shared(1179796035, $1::int)
 select pg_advisory_xact_lock(1179796035, $1::int)
 
 -- name: set_of
-select version, is_on, changed_at, rebuilt_to, walked_to from pattern_set where tenant_id = $1
+select version, is_on, changed_at, rebuilt_to, walked_to,
+       exists (select from pattern_stale where tenant_id = $1) as any_stale
+from pattern_set where tenant_id = $1
 
 -- name: those_on
 select number, declaration from pattern where tenant_id = $1 and is_on order by number
 
 -- name: whose
--- Of which persons these records are, and whether the state of those is to be made anew.
-select r.record_id, r.person_id,
-       exists (select from pattern_stale s where s.tenant_id = $1 and s.person_id = r.person_id) as stale
-from record r where r.tenant_id = $1 and r.record_id = any ($2::bigint[])
+-- Of which persons these records are.
+select r.record_id, r.person_id from record r where r.tenant_id = $1 and r.record_id = any ($2::bigint[])
 
 -- name: states
 select subject_id, content from pattern_state
