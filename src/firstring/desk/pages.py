@@ -12,6 +12,7 @@ from litestar.response import Redirect, Stream
 
 from firstring.api.services import Services, contact_uuid
 from firstring.contact import ContactState, Decision, Evidence
+from firstring.desk.person import PersonController
 from firstring.desk.pops import Card, Pops
 from firstring.desk.rendering import SECURITY_HEADERS
 from firstring.desk.signin import HOMES, FailedSignIns, Room, SignInController, form_of, provide_session, signed_in
@@ -36,7 +37,7 @@ def desk_pages(services: Services, pops: Pops) -> list[Any]:
     return [
         Router(
             path="/",
-            route_handlers=[SignInController, HomeController, AgentController, SupervisorController],
+            route_handlers=[SignInController, HomeController, AgentController, SupervisorController, PersonController],
             dependencies={
                 "room": Provide(lambda: room, sync_to_thread=False),
                 "session": Provide(provide_session),
