@@ -33,6 +33,11 @@ from firstring.channels.calls import Calls, CallSettings
 from firstring.channels.certificates import CertificateCache
 from firstring.channels.contact_log import ContactLog
 from firstring.channels.delivery_log import DeliveryLog
+from firstring.channels.outbound.carrier import Carrier
+from firstring.channels.outbound.guarded import GuardedPoster, checked_address
+from firstring.channels.outbound.mail import MailOutbound
+from firstring.channels.outbound.port import Outbound
+from firstring.channels.outbound.webhook import WebhookOutbound
 from firstring.channels.signatures import SignatureVerifier
 from firstring.channels.voice.kamailio import KamailioAdapter
 from firstring.channels.voice.redirect import RedirectServer
@@ -188,6 +193,10 @@ async def running(
             country=settings.country,
         )  # fmt: skip
         timers.handle(CALLBACK_TIMER, callbacks.due)
+        carrier = Carrier(
+            database, clock, still_allowed, delivery_log, callbacks, ways_out(settings), models.survivorship,
+            public_url=public_url(settings),
+        )  # fmt: skip
         services = Services(
             settings=settings,
             database=database,
@@ -236,6 +245,7 @@ async def running(
             dispatcher.heard(notice.what)
             pops.heard(notice)
             services.web.pages.heard(notice)
+            carrier.heard(notice)
             redirected.heard(notice)
             watcher.heard(notice)
             policies.heard(notice)
@@ -254,6 +264,8 @@ async def running(
         await _start_adapters(stack, server, settings)
         await timers.start()
         stack.push_async_callback(timers.stop)
+        await carrier.start()
+        stack.push_async_callback(carrier.stop)
         # Last to start, first to stop: whom it claims for a waiting call must be told to the call's adapter.
         await dispatcher.start()
         stack.push_async_callback(dispatcher.stop)
@@ -281,6 +293,25 @@ def _readable(path: Path, setting: str) -> Iterator[None]:
             where={"setting": setting, "file": str(path)},
             hint="Name a PEM file that this program may read.",
         ) from error
+
+
+def ways_out(settings: Settings) -> dict[str, Outbound]:
+    """How actions leave, by route. Raises BadInput webhook_address_refused, mail_sender_invalid, setting_file_unreadable."""
+    ways: dict[str, Outbound] = {}
+    private = frozenset(settings.outbound_private_hosts)
+    if settings.outbound_webhook_url:
+        ways["webhook"] = WebhookOutbound(GuardedPoster(private), checked_address(settings.outbound_webhook_url, private))
+    if settings.outbound_smtp:
+        tls = ssl.create_default_context()
+        if settings.outbound_smtp_roots_file is not None:
+            with _readable(settings.outbound_smtp_roots_file, "FIRSTRING_OUTBOUND_SMTP_ROOTS_FILE"):
+                tls.load_verify_locations(settings.outbound_smtp_roots_file)
+        host, port = host_and_port(settings.outbound_smtp)
+        ways["email"] = MailOutbound(
+            host, port, settings.outbound_from, user=settings.outbound_smtp_user,
+            password=settings.outbound_smtp_password, security=settings.outbound_smtp_security, tls=tls,
+        )  # fmt: skip
+    return ways
 
 
 def _stir_roots(settings: Settings) -> tuple[Certificate, ...]:

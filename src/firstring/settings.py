@@ -96,6 +96,31 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         _setting("Addresses of proxies before the server: the client of their requests is the last of X-Forwarded-For."),
     ] = ()
 
+    # --- outbound ---
+    outbound_webhook_url: Annotated[
+        str,
+        _setting(
+            "Where actions are posted that leave by SMS, push or webhook. Empty: nowhere.", pattern=r"^$|^https?://\S+$"
+        ),
+    ] = ""
+    outbound_private_hosts: Annotated[
+        tuple[str, ...],
+        _setting("Hosts in private networks to which webhooks may be posted (comma-separated in the environment)."),
+    ] = ()
+    outbound_smtp: Annotated[
+        str, _setting("Mail submission server (host:port) by which actions leave. Empty: none.", pattern=_HOST_PORT)
+    ] = ""
+    outbound_smtp_security: Annotated[
+        Literal["starttls", "tls", "none"],
+        _setting("How the connection to it is made safe; with none, no password is sent."),
+    ] = "starttls"
+    outbound_smtp_user: Annotated[str, _setting("Log-in at the mail server. Empty: none.")] = ""
+    outbound_smtp_password: Annotated[str, _setting("Password at the mail server.", secret=True)] = ""
+    outbound_smtp_roots_file: Annotated[
+        Path | None, _setting("Certificates trusted for the mail server (PEM). Not set: those of the system.")
+    ] = None
+    outbound_from: Annotated[str, _setting("Sender of mails, such as Shop <news@shop.example>.")] = ""
+
     # --- deciding ---
     identify_threshold: Annotated[
         float,

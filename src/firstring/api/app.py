@@ -21,6 +21,7 @@ from firstring.api.document import complete, openapi_config
 from firstring.api.errors import HANDLERS
 from firstring.api.ingest.door import Door
 from firstring.api.ingest.rejected import RejectedController
+from firstring.api.links import LinksController
 from firstring.api.operating import OperatingController
 from firstring.api.patterns import PatternsController
 from firstring.api.people import PeopleController
@@ -50,6 +51,7 @@ def create_app(
         route_handlers=[
             *Door(services, state.tokens).handlers(),
             *WebDoor(services, state.tokens).handlers(),
+            LinksController,
             RejectedController,
             OperatingController,
             VoiceController,

@@ -29,7 +29,7 @@ State = Literal["pending", "shown", "accepted", "dismissed", "ignored", "failed"
 StillAllowed: TypeAlias = Callable[[Connection, Tenant, Delivery, datetime], Awaitable[str | None]]
 """async (connection, tenant, delivery, now): None where it may go out, else the code of the gate that has closed."""
 
-SENT_ROUTES: Final = ("email", "sms", "push", "webhook", "callback", "desk")
+SENT_ROUTES: Final = ("email", "sms", "push", "webhook", "callback")
 """Routes that this program carries out by itself; a page asks for what is there for it."""
 
 
@@ -261,6 +261,22 @@ async def fail(connection: Connection, tenant: Tenant, delivery_id: uuid.UUID, w
 async def withdraw(connection: Connection, tenant: Tenant, delivery_id: uuid.UUID, why: str, now: datetime) -> None:
     """A gate has closed since it was decided."""
     await connection.execute(sql("delivery", "set_state"), tenant.tenant_id, delivery_id, "withdrawn", why, now)
+
+
+async def person_of(connection: Connection, tenant: Tenant, record_id: int) -> int | None:
+    """Who has a record now; None where it is gone."""
+    found: int | None = await connection.fetchval(sql("delivery", "person_of"), tenant.tenant_id, record_id)
+    return found
+
+
+async def clicked(connection: Connection, tenant: Tenant, delivery_id: uuid.UUID, now: datetime) -> Delivery | None:
+    """A link of something sent was opened: it counts as accepted. None for what is not there, or was not sent."""
+    row = await connection.fetchrow(sql("delivery", "locked"), tenant.tenant_id, delivery_id)
+    if row is None or row["state"] not in ("shown", "accepted", "ignored"):
+        return None
+    if row["state"] != "accepted":
+        await _become(connection, tenant, delivery_id, "accepted", now)
+    return _opened(tenant, row)
 
 
 async def try_again(connection: Connection, tenant: Tenant, delivery_id: uuid.UUID, now: datetime) -> None:

@@ -30,7 +30,7 @@ class WebChannel:
         self._database = database
         self._clock = clock
         self.pages = pages
-        self._log = log
+        self.log = log
         self._still_allowed = still_allowed
         self.callbacks = callbacks
 
@@ -48,14 +48,14 @@ class WebChannel:
             shown = await show(connection, tenant, visitor, delivery_id, self._clock.now(), self._still_allowed)
         if shown.delivery is None:
             return {"show": False, "why": shown.why}
-        self._log.soon(tenant)
+        self.log.soon(tenant)
         return {"show": True, "content": shown.delivery.content}
 
     async def answer(self, tenant: Tenant, visitor: Visitor, delivery_id: uuid.UUID, what: Answer) -> None:
         """The customer's answer. Raises as store.delivery.answer."""
         async with self._database.transaction(tenant.tenant_id) as connection:
             await answer(connection, tenant, visitor, delivery_id, what, self._clock.now())
-        self._log.soon(tenant)
+        self.log.soon(tenant)
 
     async def slots(self, tenant: Tenant) -> dict[str, Any]:
         """The times at which somebody may be called back."""
@@ -85,6 +85,6 @@ class WebChannel:
             reason = str(delivery.content.get("reason") or delivery.content.get("title") or "") or None
             promise = self.callbacks.promise(number, time_zone, language, reason, delivery.action)
             await self.callbacks.book(connection, tenant, delivery, promise, due_at, is_slot=at is not None)
-        self._log.soon(tenant)
+        self.log.soon(tenant)
         self.callbacks.wake(tenant)
         return {"at": due_at.isoformat()}

@@ -128,3 +128,6 @@ from delivery where tenant_id = $1 and ($2::text is null or state = $2) order by
 update delivery set state = 'pending', reason = null, attempts = 0, next_at = $3, expires_at = greatest(expires_at, $4),
                     state_at = $3
 where tenant_id = $1 and delivery_id = $2 and state = 'failed' returning delivery_id
+
+-- name: person_of
+select person_id from record where tenant_id = $1 and record_id = $2
