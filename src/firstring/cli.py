@@ -527,11 +527,28 @@ def bench_journey(
     history: Annotated[int, typer.Option(help="Events of the back-test (--patterns).", min=1_000)] = 1_000_000,
     seed: Annotated[int, typer.Option(help="Seed of the generator.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Prints the result as JSON.")] = False,
+    experience: Annotated[bool, typer.Option("--experience", help="Measures the experience score instead.")] = False,
+    people: Annotated[int, typer.Option(help="People of the made world (--experience).", min=1_000)] = 30_000,
+    calls: Annotated[Path | None, typer.Option(help="A folder with anonbank_1999_*.txt.gz (--experience).")] = None,
+    reasons: Annotated[
+        Path | None, typer.Option(help="A folder with train.csv and test.csv (text, category): the text model instead.")
+    ] = None,
 ) -> None:
-    """Events into the server, durable when answered: in batches and one by one. Or patterns, beside Google's CEL."""
+    """Events into the server, durable when answered: in batches and one by one. Or patterns, experience, reasons."""
     from firstring.bench.ingest import run_bench
     from firstring.bench.journey import run_bench as run_patterns
+    from firstring.bench.journey import shown
 
+    if experience:
+        from firstring.bench.journey_experience import measured as of_experience
+
+        shown(of_experience(people=people, seed=seed, data=calls, say=_say), f"experience, seed {seed}", as_json=as_json)
+        return
+    if reasons is not None:
+        from firstring.bench.journey_words import measured as of_reasons
+
+        shown(of_reasons(reasons, _say), "reasons and words", as_json=as_json)
+        return
     if patterns:
         run_patterns(events=history, live_events=events, seed=seed, as_json=as_json, console=err)
         return

@@ -95,13 +95,10 @@ EVENTS: Final[Mapping[str, Cost]] = {
     "Call Transferred": Cost(-3.0, 7 * _D, "was passed on"),
     "Chat Transferred": Cost(-3.0, 7 * _D, "was passed on"),
     "Email Bounced": Cost(-2.0, 7 * _D, "a mail came back"),
-    # what went well
-    "Order Completed": Cost(1.5, 14 * _D, "an order"),
-    "Order Delivered": Cost(2.5, 14 * _D, "a delivery arrived"),
-    "Refund Completed": Cost(1.0, 14 * _D, "a refund was paid"),
 }
 """Points of one event when it is fresh. Priors by judgement: a complaint outweighs everything, what was merely tedious
-fades within days; `firstring bench journey --experience` says what they are worth."""
+fades within days. An order that arrives gives nothing: that is how it should be, and who orders a lot would hide what went
+wrong. `firstring bench journey --experience` says what the table is worth."""
 
 CONTACTS: Final = frozenset(
     ("Call Started", "Chat Started", "Live Chat Conversation Started", "Email Received", "Contact Offered")
