@@ -6,6 +6,7 @@ import numpy as np
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from firstring.identity.persons import dense
 from firstring.identity.persons.clustering import Rules, grouped
 from firstring.identity.persons.dense import DENSE_PAIRS, grouped_densely, is_dense
 
@@ -35,8 +36,26 @@ def test_matrices_group_as_pairs_do(component: tuple[list[tuple[int, int, float]
     assume(pairs or rules.must)
     left = np.array([one for one, _, _ in pairs], np.int64)
     right = np.array([other for _, other, _ in pairs], np.int64)
-    found = grouped_densely(left, right, np.array([odds for *_, odds in pairs], np.float64), threshold, rules)
-    assert found == grouped(pairs, threshold, rules)
+    odds = np.array([odds for *_, odds in pairs], np.float64)
+    wanted = grouped(pairs, threshold, rules)
+    assert grouped_densely(left, right, odds, threshold, rules) == wanted
+    rows = np.unique(np.concatenate((left, right, np.array(rules.must, np.int64).reshape(-1))))
+    places = np.searchsorted(rows, left), np.searchsorted(rows, right)
+    assert dense._Descent(rows, places, odds, threshold, rules).run() in (wanted, None)
+    assert dense._Matrices(rows, places, odds, threshold, rules).run() == wanted
+
+
+def test_what_is_looked_at_in_vain_too_often_is_left_to_matrices() -> None:
+    """Pairs likelier than not, none of them enough, and each group of two held apart from the rest by the unlikely ones."""
+    random = np.random.default_rng(2)
+    left, right = np.triu_indices(120, 1)
+    odds = random.normal(-1.0, 4.0, len(left)).round(1)
+    rows = np.arange(120)
+    descent = dense._Descent(rows, (left, right), odds, 2.0, Rules())
+    descent._looks = 50
+    assert descent.run() is None
+    pairs = list(zip(left.tolist(), right.tolist(), odds.tolist(), strict=True))
+    assert grouped_densely(left, right, odds, 2.0, Rules()) == grouped(pairs, 2.0, Rules())
 
 
 def test_small_and_sparse_components_are_not_dense() -> None:

@@ -37,6 +37,8 @@ def connected(rows: int, left: Sequence[int], right: Sequence[int]) -> list[int]
 
 MOST: Final = 6.0
 """Log-odds that one pair counts among several at most: what errs, errs in a pair as a whole."""
+COUNTED: Final = 2.0**-20
+"""What counts of log-odds is a multiple of this: so sums are exact, and the same in whatever order they are made."""
 LIKELY: Final = 0.0
 """Log-odds from which on a pair may join groups together with others."""
 
@@ -171,7 +173,7 @@ class _Agglomeration:
         for left, right, odds in pairs:
             one, other = group_of[left], group_of[right]
             if one != other:
-                known = Between(odds, min(max(odds, -MOST), MOST), 1)
+                known = Between(odds, round(min(max(odds, -MOST), MOST) / COUNTED) * COUNTED, 1)
                 self._put(self._between, one, other, known, Between.with_)
         for (left, right), code in rules.barred.items():
             one, other = group_of.get(left, -1), group_of.get(right, -1)
