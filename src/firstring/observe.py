@@ -47,6 +47,9 @@ class Metrics:
         self._events_rejected = Counter(
             "firstring_events_rejected_total", "Events refused, by error code.", ["code"], registry=self.registry
         )
+        self._words_read = Counter(
+            "firstring_words_read_total", "Texts in events that were read, by language.", ["language"], registry=self.registry
+        )
         self._events_limited = Counter(
             "firstring_events_limited_total",
             "Requests with events that were told to come later, by what was used up: client, key, lookups.",
@@ -98,6 +101,9 @@ class Metrics:
 
     def event_rejected(self, code: str) -> None:
         self._events_rejected.labels(code).inc()
+
+    def words_read(self, language: str) -> None:
+        self._words_read.labels(language).inc()
 
     def events_limited(self, by: str) -> None:
         """by: client, key or lookups."""

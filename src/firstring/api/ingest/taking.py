@@ -109,6 +109,8 @@ async def take(
         metrics.events(name, count)
     for one in rejected:
         metrics.event_rejected(one.code)
+    for language in result.languages:
+        metrics.words_read(language)
     return Taken(result.stored, result.duplicates, sorted(rejected, key=lambda one: one.index), passed_over)
 
 

@@ -41,6 +41,8 @@ class IngestResult(msgspec.Struct, frozen=True):
     stored: int = 0
     duplicates: int = 0
     rejected: tuple[tuple[int, str, str], ...] = ()
+    languages: tuple[str, ...] = ()
+    """Of the texts that were read."""
 
 
 class Incoming(NamedTuple):
@@ -136,7 +138,8 @@ def _planned(tenant: Tenant, incoming: Sequence[Incoming], country: str) -> list
 def _result(call: _Call) -> IngestResult:
     rejected = tuple((place, cause.code, cause.message) for place, cause in sorted(call.refused, key=lambda one: one[0]))
     stored = len(call.taken)
-    return IngestResult(stored, len(call.incoming.events) - stored - len(rejected), rejected)
+    languages = tuple(sorted(one.words.language for one in call.plans if one.words and one.message_key in call.taken))
+    return IngestResult(stored, len(call.incoming.events) - stored - len(rejected), rejected, languages)
 
 
 async def _ingest(

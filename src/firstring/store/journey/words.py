@@ -27,6 +27,10 @@ class Derived(NamedTuple):
     event: Event
     row: tuple[Any, ...]
 
+    @property
+    def language(self) -> str:
+        return str(self.event.properties.get("language", ""))
+
 
 class StoredWords(NamedTuple):
     """One that was stored now."""
