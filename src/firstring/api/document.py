@@ -50,6 +50,7 @@ _ERRORS: Final = {
 }
 _CONFLICTING: Final = (
     "/evidence", "/revoke", "/unmerge", "/held", "/decisions/links", "/review/next", "/review/answers", "/review/effect",
+    "/actions/{action}",
 )  # fmt: skip
 """Ends of paths that the present state may forbid."""
 _NAMING: Final = (
@@ -83,6 +84,7 @@ _EXAMPLES: Final[dict[tuple[str, str], Any]] = {
     ("/v1/conflicts/{conflict_id}", "post"): {"value": "1970-05-06", "by": "Eve Fox", "because": "passport seen"},
     ("/v1/review/answers", "post"): {"question_id": 17, "answer": "household", "by": "Eve Fox"},
     ("/v1/review/answers/undo", "post"): {"by": "Eve Fox"},
+    ("/v1/persons/{person_id}/actions/{action}", "post"): {"by": "Eve Fox"},
     ("/v1/held", "post"): {"left_person": 4, "right_person": 9, "accept": False, "by": "Eve Fox", "because": "a namesake"},
     ("/v1/decisions/links", "post"): {
         "kind": "cannot",
