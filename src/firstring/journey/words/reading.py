@@ -32,11 +32,13 @@ BEFORE_BUT: Final = 0.6
 AFTER_BUT: Final = 1.3
 HALF: Final = 4.0
 """Points at which the mood is at .71 of its end."""
-SURE_BASE: Final = -0.3
+SURE_BASE: Final = -0.35
 SURE_BY_POINTS: Final = 0.8
 SURE_BY_CONFLICT: Final = -1.0
 SURE_MOST: Final = 0.9
 """Confidence that the sign is right, by log(1 + points) and by the share that says the opposite: see docs/words.md."""
+SURE_IN: Final = {"it": 0.83, "fr": 0.95}
+"""What confidence in the mood is worth in languages in which it was found to be too high; 1 in the others."""
 TOPIC_UNTOLD: Final = 0.8
 """Words of topics that one expects beside those that were found: one word alone gives 1 / 1.8."""
 PRESSES: Final = 0.6
@@ -86,7 +88,7 @@ def read_words(text: str, language: str | None = None) -> Words:
         spoken.code,
         spoken.confidence,
         sentiment,
-        sentiment_confidence * spoken.confidence,
+        sentiment_confidence * spoken.confidence * SURE_IN.get(spoken.code, 1.0),
         topic,
         topic_confidence * spoken.confidence,
         urgency,
@@ -205,7 +207,7 @@ def _urgency(found: Sequence[_Said]) -> float | None:
 
 _TABLE: Final = (
     (LANGUAGE_KNOWN, STATED, NEGATED, NEGATED_BAD, NEGATION_REACH, SHOUTED, CALLED, BEFORE_BUT, AFTER_BUT, HALF),
-    (SURE_BASE, SURE_BY_POINTS, SURE_BY_CONFLICT, SURE_MOST, TOPIC_UNTOLD, PRESSES),
+    (SURE_BASE, SURE_BY_POINTS, SURE_BY_CONFLICT, SURE_MOST, tuple(SURE_IN.items()), TOPIC_UNTOLD, PRESSES),
 )
 
 
