@@ -20,6 +20,7 @@ from firstring.store.contacts import Contacts, EndedContact
 from firstring.store.database import Database, Tenant
 from firstring.store.journey import typed
 from firstring.store.journey.events import ingest
+from firstring.store.journey.firings import Told
 from firstring.store.ring import RingStore
 
 _log = structlog.get_logger("firstring.contact_log")
@@ -34,14 +35,24 @@ class ContactLog:
     """Writes ended contacts into the event table."""
 
     def __init__(
-        self, database: Database, ring: RingStore, contacts: Contacts, clock: Clock, *, country: str, threshold: float
+        self,
+        database: Database,
+        ring: RingStore,
+        contacts: Contacts,
+        clock: Clock,
+        *,
+        country: str,
+        threshold: float,
+        told: Told | None = None,
     ) -> None:
+        """told: of patterns that came true by it."""
         self._database = database
         self._ring = ring
         self._contacts = contacts
         self._clock = clock
         self._country = country
         self._threshold = threshold
+        self._told = told
 
     async def write(self, tenant: Tenant) -> int:
         """Logs contacts that are over and past their wrap-up; returns how many."""
@@ -76,7 +87,9 @@ class ContactLog:
                 if decision.evidence.confirmed_person is not None:
                     confirmed.append((decision, record_id))
         now = self._clock.now()
-        await ingest(self._database, tenant, SOURCE, events, now=now, country=self._country, on_records=on_records)
+        await ingest(
+            self._database, tenant, SOURCE, events, now=now, country=self._country, on_records=on_records, told=self._told
+        )
         for decision, record_id in confirmed:
             at = decision.contact.offered_at
             await typed.confirm(self._database, tenant, decision.evidence.identifiers, record_id, at=at)

@@ -27,6 +27,8 @@ from firstring.store.queries import sql
 REPORT_DAYS: Final = 30
 REPORT_PERSONS: Final = 2_000
 """A report looks at so many persons, drawn evenly from those with events in that time."""
+REPORT_EVENTS: Final = 500_000
+"""Persons are drawn from those of the newest so many events."""
 EVERYONE: Final = 0.5
 """A pattern that catches this share of the people, or more, tells nobody apart."""
 _PEOPLE_TO_JUDGE: Final = 20
@@ -177,7 +179,8 @@ async def report(
     """
     since = now - timedelta(days=REPORT_DAYS)
     async with database.transaction(tenant.tenant_id, timeout_s=60.0) as connection:
-        rows = await connection.fetch(sql("patterns", "active_persons"), tenant.tenant_id, since, timeout=300.0)
+        statement = sql("patterns", "active_persons")
+        rows = await connection.fetch(statement, tenant.tenant_id, since, REPORT_EVENTS, timeout=300.0)
     active = [row["person_id"] for row in rows]
     chosen = active[:: max(1, -(-len(active) // persons))]
     trial = _Trial(patterns, milliseconds(since), milliseconds(now))

@@ -16,7 +16,7 @@ from firstring.journey.events import Event
 from firstring.journey.patterns.reading import milliseconds, seen
 from firstring.store.database import Connection, Tenant
 from firstring.store.journey.firings import Firing, add_firings
-from firstring.store.journey.live import Live, live_patterns, seen_live
+from firstring.store.journey.live import Live, live_in, seen_live
 from firstring.store.journey.replaying import (
     as_many_as_fit,
     log_sizes,
@@ -53,11 +53,12 @@ async def follow(
     if turn is not None and seen_live(tenant):
         await turn.come()
     await connection.execute(sql("patterns", "lock_shared"), tenant.tenant_id)
-    live = await live_patterns(connection, tenant)
-    if live is None:
+    records = list({one.record_id for one in new})
+    row = await connection.fetchrow(sql("patterns", "set_and_whose"), tenant.tenant_id, records)
+    live = await live_in(connection, tenant, row)
+    if live is None or row is None or row["records"] is None:
         return []
-    rows = await connection.fetch(sql("patterns", "whose"), tenant.tenant_id, list({one.record_id for one in new}))
-    person_of = dict(map(tuple, rows))
+    person_of = dict(zip(row["records"], row["persons"], strict=True))
     persons = set(person_of.values())
     stale: set[int] = set()
     if live.any_stale:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from firstring.journey.patterns import Pattern, PatternSet, patterns_in
 from firstring.store.database import Connection, Tenant
@@ -30,7 +30,11 @@ class Live(NamedTuple):
 
 async def live_patterns(connection: Connection, tenant: Tenant) -> Live | None:
     """Those that are on now; None where none is. Whoever steps states holds `lock_shared`: none is switched meanwhile."""
-    row = await connection.fetchrow(sql("patterns", "set_of"), tenant.tenant_id)
+    return await live_in(connection, tenant, await connection.fetchrow(sql("patterns", "set_of"), tenant.tenant_id))
+
+
+async def live_in(connection: Connection, tenant: Tenant, row: Any) -> Live | None:
+    """The same out of a row of `set_of`."""
     if row is None or not row["is_on"]:
         return None
     known = tenant.kept.get(_KEPT)

@@ -18,6 +18,7 @@ from firstring.store.queries import sql
 
 _DUE_AT_ONCE: Final = 200
 _PERSONS_AT_ONCE: Final = 200
+_RECORDS_AT_ONCE: Final = 1_000
 _WALKED_AT_ONCE: Final = 2_000
 _EVICT_EVERY: Final = timedelta(seconds=10)
 
@@ -77,15 +78,16 @@ class PatternWork:
     ) -> list[Firing]:
         """The next persons, after the patterns that are on have changed."""
         statement = sql("patterns", "next_persons")
-        rows = await connection.fetch(statement, tenant.tenant_id, rebuilt_to, _PERSONS_AT_ONCE, timeout=300.0)
-        persons = [row["person_id"] for row in rows]
+        rows = await connection.fetch(statement, tenant.tenant_id, rebuilt_to, _RECORDS_AT_ONCE)
+        persons = [row["person_id"] for row in rows if row["may_have_events"]]
         firings: list[Firing] = []
-        reached: int | None = None
+        reached: int | None = rows[-1]["person_id"] if rows else None
         if persons:
             sizes = await log_sizes(connection, tenant, persons, limits.PATTERN_LOG_EVENTS)
             some = as_many_as_fit({person: sizes[person] for person in persons})
             firings = await replay(connection, tenant, live, some, now, since=live.changed_at)
-            reached = some[-1]
+            if len(some) < len(persons):
+                reached = some[-1]
         await connection.execute(sql("patterns", "rebuilt_to"), tenant.tenant_id, reached, live.version)
         return firings
 

@@ -15,9 +15,16 @@ from pattern_set where tenant_id = $1
 -- name: those_on
 select number, declaration from pattern where tenant_id = $1 and is_on order by number
 
--- name: whose
--- Of which persons these records are.
-select r.record_id, r.person_id from record r where r.tenant_id = $1 and r.record_id = any ($2::bigint[])
+-- name: set_and_whose
+-- As set_of, and of which persons these records are.
+select s.version, s.is_on, s.changed_at, s.rebuilt_to, exists (select from pattern_stale where tenant_id = $1) as any_stale,
+       w.records, w.persons
+from pattern_set s
+cross join lateral (
+  select array_agg(r.record_id) as records, array_agg(r.person_id) as persons
+  from record r where r.tenant_id = $1 and r.record_id = any ($2::bigint[])
+) w
+where s.tenant_id = $1
 
 -- name: states
 select subject_id, content from pattern_state
@@ -83,14 +90,15 @@ select distinct person_id from (
 delete from pattern_stale where tenant_id = $1 and stale_id = any ($2::bigint[])
 
 -- name: next_persons
--- Persons with events, in order.
-select p.person_id
-from (
-  select distinct r.person_id from record r
-  where r.tenant_id = $1 and r.person_id > $2
-    and exists (select from event e where e.tenant_id = $1 and e.record_id = r.record_id)
-  order by r.person_id limit $3
-) p order by p.person_id
+-- The persons of the next $3 records, in order, and whether they may have events (the last one: always, for the records may
+-- end amidst it).
+with slice as materialized (
+  select r.person_id, r.record_id from record r where r.tenant_id = $1 and r.person_id > $2 order by r.person_id limit $3
+)
+select s.person_id,
+       bool_or(exists (select from event e where e.tenant_id = $1 and e.record_id = s.record_id))
+         or s.person_id = (select max(person_id) from slice) as may_have_events
+from slice s group by s.person_id order by s.person_id
 
 -- name: rebuilt_to
 update pattern_set set rebuilt_to = $2 where tenant_id = $1 and version = $3
@@ -241,9 +249,13 @@ cross join lateral (
 where p.tenant_id = $1 and p.is_current order by p.pattern
 
 -- name: active_persons
--- Persons with events since a moment, in order.
+-- Persons with events since a moment, of the newest $3 events; in order.
 select distinct r.person_id
-from (select distinct e.record_id from event e where e.tenant_id = $1 and e.occurred_at >= $2) e
+from (
+  select distinct n.record_id from (
+    select e.record_id, e.occurred_at from event e where e.tenant_id = $1 order by e.event_id desc limit $3
+  ) n where n.occurred_at >= $2
+) e
 join record r on r.tenant_id = $1 and r.record_id = e.record_id
 order by r.person_id
 
