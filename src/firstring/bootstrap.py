@@ -34,6 +34,7 @@ from firstring.channels.certificates import CertificateCache
 from firstring.channels.contact_log import ContactLog
 from firstring.channels.delivery_log import DeliveryLog
 from firstring.channels.outbound.carrier import Carrier
+from firstring.channels.outbound.feeds import FeedSender
 from firstring.channels.outbound.guarded import GuardedPoster, checked_address
 from firstring.channels.outbound.mail import MailOutbound
 from firstring.channels.outbound.port import Outbound
@@ -197,6 +198,8 @@ async def running(
             database, clock, still_allowed, delivery_log, callbacks, ways_out(settings), models.survivorship,
             public_url=public_url(settings),
         )  # fmt: skip
+        poster = GuardedPoster(frozenset(settings.outbound_private_hosts))
+        feed_sender = FeedSender(database, clock, poster, models.survivorship)
         services = Services(
             settings=settings,
             database=database,
@@ -221,7 +224,15 @@ async def running(
         )
         pops = Pops(services)
         server = Server(services, pops)
-        log = ContactLog(database, ring, contacts, clock, country=settings.country, threshold=settings.identify_threshold)
+        log = ContactLog(
+            database,
+            ring,
+            contacts,
+            clock,
+            country=settings.country,
+            threshold=settings.identify_threshold,
+            told=firings.tell,
+        )
         hygiene = Hygiene(
             database, clock, models.survivorship, country=settings.country, per_s=settings.hygiene_persons_per_s
         )
@@ -264,8 +275,9 @@ async def running(
         await _start_adapters(stack, server, settings)
         await timers.start()
         stack.push_async_callback(timers.stop)
-        await carrier.start()
-        stack.push_async_callback(carrier.stop)
+        for rounds in (carrier.rounds, feed_sender.rounds):
+            await rounds.start()
+            stack.push_async_callback(rounds.stop)
         # Last to start, first to stop: whom it claims for a waiting call must be told to the call's adapter.
         await dispatcher.start()
         stack.push_async_callback(dispatcher.stop)

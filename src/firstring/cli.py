@@ -30,6 +30,7 @@ from firstring.errors import BadInput, FirstringError, Retryable
 from firstring.ports import SystemClock
 from firstring.settings import load
 from firstring.steward import actions as actions_commands
+from firstring.steward import delivery as delivery_commands
 from firstring.steward import events as events_commands
 from firstring.steward import patterns as patterns_commands
 from firstring.steward import persons as persons_commands
@@ -53,6 +54,7 @@ app.add_typer(bench_app, name="bench")
 persons_commands.register(app)
 profiles_commands.register(app)
 events_commands.register(app)
+delivery_commands.register(app)
 actions_commands.register(app)
 
 out = Console()
@@ -524,7 +526,10 @@ def bench_journey(
     singles: Annotated[int, typer.Option(help="Events sent one by one.", min=100)] = 20_000,
     users: Annotated[int, typer.Option(help="Users whose events they are.", min=100)] = 20_000,
     patterns: Annotated[bool, typer.Option("--patterns", help="Measures patterns in this process instead.")] = False,
-    history: Annotated[int, typer.Option(help="Events of the back-test (--patterns).", min=1_000)] = 1_000_000,
+    profile: Annotated[bool, typer.Option("--profile", help="Measures profiles and timelines instead.")] = False,
+    history: Annotated[
+        int, typer.Option(help="Events of the back-test (--patterns), or of the store (--profile).", min=1_000)
+    ] = 1_000_000,
     seed: Annotated[int, typer.Option(help="Seed of the generator.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Prints the result as JSON.")] = False,
     experience: Annotated[bool, typer.Option("--experience", help="Measures the experience score instead.")] = False,
@@ -548,6 +553,11 @@ def bench_journey(
         from firstring.bench.journey_words import measured as of_reasons
 
         shown(of_reasons(reasons, _say), "reasons and words", as_json=as_json)
+        return
+    if profile:
+        from firstring.bench.journey_profile import run_bench as run_profiles
+
+        _run(run_profiles(events=history, look_ups=max(10, singles // 10), seed=seed, as_json=as_json))
         return
     if patterns:
         run_patterns(events=history, live_events=events, seed=seed, as_json=as_json, console=err)

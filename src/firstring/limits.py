@@ -130,6 +130,12 @@ DELIVERIES_OFFERED: Final = 5
 """Actions that are offered to one page at once; it shows one at a time."""
 DELIVERIES_SWEPT: Final = 1_000
 """Actions past their time that are closed in one transaction."""
+CHANGES_READ: Final = 1_000
+"""Changes in one answer of the feed."""
+CHANGES_PLACED: Final = 10_000
+"""Changes that get their position in one transaction."""
+CHANGE_DAYS: Final = 30
+"""How long changes are kept for those who read the feed."""
 WEB_STREAMS: Final = 10_000
 """Pages that listen to one process; the next ones ask now and then instead."""
 WEB_STREAMS_OF_VISITOR: Final = 8

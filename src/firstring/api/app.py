@@ -16,6 +16,7 @@ from firstring import limits
 from firstring.api.access import Tokens, provide_caller
 from firstring.api.actions import ActionsController
 from firstring.api.agents import AgentsController
+from firstring.api.changes import ChangesController
 from firstring.api.contacts import ContactsController
 from firstring.api.document import complete, openapi_config
 from firstring.api.errors import HANDLERS
@@ -51,6 +52,7 @@ def create_app(
         route_handlers=[
             *Door(services, state.tokens).handlers(),
             *WebDoor(services, state.tokens).handlers(),
+            ChangesController,
             LinksController,
             RejectedController,
             OperatingController,

@@ -215,7 +215,8 @@ class Calls:
             deadline_ms=offer.deadline_ms,
         )
         country = self._settings.country
-        evidence = gather({"pai": offer.pai, "from": offer.from_, "cookie": offer.visit}, country=country)
+        raw = {"pai": offer.pai, "from": offer.from_, "cookie": offer.visit, "intent": offer.intent, "said": offer.said}
+        evidence = gather(raw, country=country)
         caller = next((found.value for found in evidence.identifiers if found.kind == "phone"), None)
 
         decided = asyncio.Event()

@@ -19,6 +19,7 @@ from firstring.channels.callbacks.calling import CallBacks
 from firstring.channels.delivery_log import DeliveryLog
 from firstring.channels.outbound.links import click_path, unsubscribe_path
 from firstring.channels.outbound.port import Message, Outbound
+from firstring.channels.outbound.rounds import Rounds
 from firstring.errors import BadInput, FirstringError, Retryable
 from firstring.identity.golden.rules import Rules
 from firstring.nextbest.delivery import Delivery
@@ -66,45 +67,15 @@ class Carrier:
         self._ways = ways
         self._rules = rules
         self._public_url = public_url
-        self._wake = asyncio.Event()
-        self._stopping = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self.rounds = Rounds("carrier", database, self.round, every_s=TICK_S)
 
     def heard(self, notice: Notice) -> None:
         """Something may be there to be carried. Never blocks."""
         if notice.what in ("delivery", "resync"):
-            self._wake.set()
+            self.rounds.wake()
 
-    async def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name="carrier")
-
-    async def stop(self) -> None:
-        """Finishes what is under way."""
-        self._stopping.set()
-        self._wake.set()
-        if self._task is not None:
-            await self._task
-            self._task = None
-
-    async def _run(self) -> None:
-        while not self._stopping.is_set():
-            self._wake.clear()
-            try:
-                for tenant in await self._database.tenants():
-                    while await self.round(tenant) == AT_ONCE and not self._stopping.is_set():
-                        pass
-            except FirstringError as error:
-                _log.warning("carrier_failed", code=error.code)
-            except Exception as error:  # noqa: BLE001 - a fault in one round must not end the carrier; logged in full
-                _log.exception("carrier_failed", error=type(error).__name__)
-            try:
-                async with asyncio.timeout(TICK_S):
-                    await self._wake.wait()
-            except TimeoutError:
-                pass
-
-    async def round(self, tenant: Tenant) -> int:
-        """Carries out some of what is due; how many."""
+    async def round(self, tenant: Tenant) -> bool:
+        """Carries out some of what is due; whether there may be more."""
         now = self._clock.now()
         async with self._database.transaction(tenant.tenant_id) as connection:
             await store.sweep(connection, tenant, now)
@@ -112,7 +83,7 @@ class Carrier:
         if due:
             await asyncio.gather(*(self._carried(tenant, one) for one in due))
             self._log.soon(tenant)
-        return len(due)
+        return len(due) == AT_ONCE
 
     async def _carried(self, tenant: Tenant, due: Due) -> None:
         delivery = due.delivery

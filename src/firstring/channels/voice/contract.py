@@ -49,6 +49,8 @@ FIELD_CHARS: Final[dict[str, int]] = {
     "ua": 256,
     "src": 64,
     "visit": 256,
+    "intent": 256,
+    "said": 1_000,
     "adapter": 64,
     "adapter_ref": 256,
     "uri": URI_CHARS,
@@ -115,7 +117,8 @@ class CallOffer(msgspec.Struct, frozen=True, kw_only=True):
 
     `from_` (JSON `from`) is the caller's number as shown, `pai` the one of P-Asserted-Identity, `to` what was called (of
     URIs the user part is kept; unreadable ones are empty), `identity` and `date` the headers
-    of RFC 8224, `src` the address the call came from, `visit` the web visit it belongs to. `adapter_ref` is opaque and
+    of RFC 8224, `src` the address the call came from, `visit` the web visit it belongs to, `intent` what was chosen in
+    an IVR and `said` what was said to it. `adapter_ref` is opaque and
     returned with the answer. `attempt` counts from 0 how often this call asked. `deadline_ms` is counted from arrival.
     """
 
@@ -128,6 +131,8 @@ class CallOffer(msgspec.Struct, frozen=True, kw_only=True):
     ua: str = ""
     src: str = ""
     visit: str = ""
+    intent: str = ""
+    said: str = ""
     adapter: str = ""
     adapter_ref: str = ""
     attempt: int = 0
@@ -337,6 +342,8 @@ def offer_from_fields(fields: Mapping[str, Any]) -> CallOffer:
         ua=_text(fields, "ua"),
         src=_text(fields, "src"),
         visit=_text(fields, "visit"),
+        intent=_text(fields, "intent"),
+        said=_text(fields, "said"),
         adapter=_text(fields, "adapter"),
         adapter_ref=_text(fields, "adapter_ref"),
         attempt=_number(fields, "attempt", 0, 1_000, 0),

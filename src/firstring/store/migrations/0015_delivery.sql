@@ -64,7 +64,7 @@ create index callback_contact on callback (tenant_id, contact_id) where state = 
 create table change_feed (               -- a tenant whose changes are noted; last: the newest position given
   tenant_id     int not null references tenant,
   last          bigint not null default 0,
-  forgotten     bigint not null default 0,
+  forgotten     bigint not null default 0, -- up to here changes are kept no more
   begun_at      timestamptz not null,
   primary key (tenant_id)
 );
@@ -183,6 +183,16 @@ begin
   return null;
 end $$;
 create trigger enrichment_noted after insert or update on enrichment for each row execute function note_enrichment();
+
+create function note_fired() returns trigger language plpgsql as $$
+begin
+  if tg_op = 'UPDATE' and (old.retracted_at is null) = (new.retracted_at is null) then return null; end if;
+  insert into change (tenant_id, kind, person_id, what)
+  select f.tenant_id, case when new.retracted_at is null then 'pattern' else 'pattern_retracted' end, new.person_id, new.pattern
+  from change_feed f where f.tenant_id = new.tenant_id;
+  return null;
+end $$;
+create trigger fired_noted after insert or update of retracted_at on pattern_fired for each row execute function note_fired();
 
 do $$
 declare t text;
