@@ -36,6 +36,8 @@ _NAMES: Final = ("given", "family")
 """Columns compared by their hashes, and looked for in e-mail addresses."""
 _NO_BAND: Final = 255
 _ROWS_FIRST: Final = 1_024
+_KEPT_PAIRS: Final = 1_000_000
+"""Of which the patterns are kept: 16 MB."""
 _NO_COUNTS: Final = np.zeros(0, np.int64)
 
 
@@ -105,6 +107,8 @@ class Shelf:
         self._texts = {name: _Texts() for name in self._at}
         self._place_of: dict[bytes, int] = {}
         self._codes = np.empty((_ROWS_FIRST, self._width), np.int32)
+        self._pairs = np.zeros(0, np.int64)
+        self._patterns = np.zeros(0, np.int64)
 
     def __len__(self) -> int:
         return len(self._place_of)
@@ -150,6 +154,30 @@ class Shelf:
                     found[place] = any(letters in text for text in local)
         return found
 
+    def places(self, contents: Sequence[bytes]) -> NDArray[np.int64]:
+        """Where they stand; the same until `clear`."""
+        place_of = self._place_of
+        return np.array([place_of[content] for content in contents], np.int64)
+
+    def kept_patterns(
+        self, left: NDArray[np.int64], right: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The patterns of pairs of places as they were kept, and the numbers of the pairs that were not."""
+        if not len(self._pairs):
+            return np.zeros(len(left), np.int64), np.arange(len(left))
+        pairs = _pairs(left, right)
+        at = np.minimum(np.searchsorted(self._pairs, pairs), len(self._pairs) - 1)
+        return self._patterns[at], np.flatnonzero(self._pairs[at] != pairs)
+
+    def keep_patterns(self, left: NDArray[np.int64], right: NDArray[np.int64], patterns: NDArray[np.int64]) -> None:
+        """Keeps the patterns of pairs of places, with those that were kept before as long as they are not many."""
+        pairs = _pairs(left, right)
+        if len(pairs) + len(self._pairs) <= _KEPT_PAIRS:
+            pairs = np.concatenate((pairs, self._pairs))
+            patterns = np.concatenate((patterns, self._patterns))
+        self._pairs, at = np.unique(pairs, return_index=True)
+        self._patterns = patterns[at]
+
     def states(self, contents: Sequence[bytes], column: str) -> NDArray[np.bool_]:
         """Which of what is up there states a column."""
         at = self._at.get(column)
@@ -163,6 +191,11 @@ class Shelf:
         place_of = self._place_of
         codes = self._codes[[place_of[content] for content in contents]]
         return _Selected(codes, self._at, self._texts, self._named, self.statistics)
+
+
+def _pairs(left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.int64]:
+    """One number for each pair of places, in whichever order."""
+    return np.minimum(left, right) << 32 | np.maximum(left, right)
 
 
 class _Selected(Table):

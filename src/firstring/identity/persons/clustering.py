@@ -18,6 +18,8 @@ NOT_SEEN: Final = -0.5
 
 def connected(rows: int, left: Sequence[int], right: Sequence[int]) -> list[int]:
     """For each row the smallest row of its connected component. Union-find with path halving."""
+    if len(left) > _MANY_PAIRS:
+        return _connected_at_once(rows, np.array(left, np.int64), np.array(right, np.int64))
     parent = list(range(rows))
     for one, other in zip(left, right, strict=True):
         while parent[one] != one:
@@ -35,6 +37,21 @@ def connected(rows: int, left: Sequence[int], right: Sequence[int]) -> list[int]
     return parent
 
 
+def _connected_at_once(rows: int, left: NDArray[np.int64], right: NDArray[np.int64]) -> list[int]:
+    """As connected: in each round every root takes the smallest root that it is paired with."""
+    parent = np.arange(rows)
+    while True:
+        ones, others = parent[left], parent[right]
+        low, high = np.minimum(ones, others), np.maximum(ones, others)
+        if (low == high).all():
+            found: list[int] = parent.tolist()
+            return found
+        np.minimum.at(parent, high, low)
+        while (parent != parent[parent]).any():
+            parent = parent[parent]
+
+
+_MANY_PAIRS: Final = 2_000
 MOST: Final = 6.0
 """Log-odds that one pair counts among several at most: what errs, errs in a pair as a whole."""
 COUNTED: Final = 2.0**-20

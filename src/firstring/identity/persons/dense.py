@@ -82,6 +82,8 @@ class _Descent:
         self._members: dict[int, list[int]] = {place: [place] for place in range(size)}
         self._offered: dict[int, dict[int, float]] = {}
         """Of pairs of groups that were looked at, or are in the heap, the best log-odds."""
+        self._refused: dict[int, set[int]] = {}
+        """With whom a group did not join when it was looked at; some that are no more among them."""
         self._heap: list[tuple[float, int, int]] = []
         self._level: dict[int, Rows] = {}
         """Of the level that is looked at, the rows that each row is paired with; those of groups whose turn is to come."""
@@ -158,6 +160,9 @@ class _Descent:
                 return False
             if self._wants(one, other, -best) and self._held_by(one, other) is None:
                 self._join(one, other)
+            else:
+                self._refused.setdefault(one, set()).add(other)
+                self._refused.setdefault(other, set()).add(one)
         return True
 
     def _wants(self, one: int, other: int, best: float) -> bool:
@@ -195,9 +200,11 @@ class _Descent:
             thirds = self._offered[third]
             del thirds[other]
             if third != one:
-                mine[third] = thirds[one] = max(best, mine.get(third, best))
-        for third, best in mine.items():
-            heapq.heappush(self._heap, (-best, min(one, third), max(one, third)))
+                mine[third] = thirds[one] = best = max(best, mine.get(third, best))
+                heapq.heappush(self._heap, (-best, min(one, third), max(one, third)))
+        for third in self._refused.pop(one, set()) | self._refused.pop(other, set()):
+            if third in mine:
+                heapq.heappush(self._heap, (-mine[third], min(one, third), max(one, third)))
         self._offer(one, gone)
 
     def _groups(self) -> Groups:

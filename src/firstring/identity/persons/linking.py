@@ -35,6 +35,7 @@ CONTENT_BYTES: Final = 16
 
 
 _KEPT_SCORES: Final = 100_000
+_MANY_PAIRS: Final = 4_000
 
 
 class Version(Protocol):
@@ -224,11 +225,25 @@ def _compared(
     """The patterns and log-odds of pairs of rows; each pattern is scored once."""
     if not len(left):
         return np.zeros(0, np.int64), np.zeros(0)
-    there = np.unique(np.concatenate((left, right)))
-    table = version.shelf.table(put_up([rows[row] for row in there.tolist()], version.shelf))
-    found = patterns(version.model.comparisons(), table, np.searchsorted(there, left), np.searchsorted(there, right))
+    shelf = version.shelf
+    if len(left) < _MANY_PAIRS:
+        found = _patterns(rows, left, right, version)
+    else:  # of a person of many records; likely to be asked for again with the next decision
+        places = shelf.places(put_up(rows, shelf))
+        found, unknown = shelf.kept_patterns(places[left], places[right])
+        if len(unknown):
+            found[unknown] = _patterns(rows, left[unknown], right[unknown], version)
+            shelf.keep_patterns(places[left], places[right], found)
     distinct, place = np.unique(found.astype(np.uint64) << np.uint64(1) | by_profile, return_inverse=True)
     return found, _log_odds(distinct, version)[place]
+
+
+def _patterns(rows: Sequence[Entry], left: NDArray[np.int64], right: NDArray[np.int64], version: Version) -> Patterns:
+    asked = np.zeros(len(rows), np.bool_)
+    asked[left] = asked[right] = True
+    there = np.flatnonzero(asked)
+    table = version.shelf.table(put_up([rows[row] for row in there.tolist()], version.shelf))
+    return patterns(version.model.comparisons(), table, np.searchsorted(there, left), np.searchsorted(there, right))
 
 
 def put_up(rows: Sequence[Entry], shelf: Shelf) -> list[bytes]:
@@ -280,7 +295,6 @@ def groups_of(
     held: list[Held] = []
     components, starts = np.unique(of[left], return_index=True)
     ranges = dict(zip(components.tolist(), pairwise([*starts.tolist(), len(inside)]), strict=True))
-    plain = list(zip(left.tolist(), right.tolist(), odds.tolist(), strict=True))
     for component in ranges.keys() | joined.keys():
         start, end = ranges.get(component, (0, 0))
         content = {}
@@ -291,7 +305,8 @@ def groups_of(
         if end - start > DENSE_PAIRS and is_dense(left[part], right[part]):
             found = grouped_densely(left[part], right[part], odds[part], version.log_odds, rules)
         else:
-            found = grouped(plain[part], version.log_odds, rules)
+            plain = list(zip(left[part].tolist(), right[part].tolist(), odds[part].tolist(), strict=True))
+            found = grouped(plain, version.log_odds, rules)
         person.update(found.person)
         held += found.held
     return Groups(person, sorted(held))

@@ -58,7 +58,8 @@ def shared(carrying: Iterable[tuple[bytes, Sequence[int]]], size: int, some: Abs
             if one in some:
                 found += [one * size + other if one < other else other * size + one for other in rows if other != one]
     numbers = [np.array(codes, np.int64) << _TAG_BITS | tag for tag, codes in by_tag.items()]
-    hits = np.unique(np.concatenate(numbers)) if numbers else np.zeros(0, np.int64)
+    hits = np.sort(np.concatenate(numbers)) if numbers else np.zeros(0, np.int64)
+    hits = hits[np.append(True, hits[1:] != hits[:-1])] if len(hits) else hits
     pairs, tag = hits >> _TAG_BITS, hits & _TAG
     if not len(pairs):
         return Shared(pairs, np.zeros(0, np.bool_), tag)
