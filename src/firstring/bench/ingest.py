@@ -16,6 +16,7 @@ from rich.console import Console
 
 from firstring.bench import programs
 from firstring.bench.http import Client, expect
+from firstring.bench.journey_patterns import declarations
 from firstring.bench.measures import Measure, pair, table
 
 BATCH_EVENTS: Final = 500
@@ -28,6 +29,8 @@ SIGNED_IN_FROM: Final = 4
 VISITS_AT_ONCE: Final = 500
 GOAL_BATCHED_PER_S: Final = 10_000.0
 GOAL_SINGLE_PER_S: Final = 1_500.0
+GOAL_STATE_BYTES: Final = 1_024.0
+PATTERNS: Final = 30
 _PATHS: Final = ("/", "/lamps", "/lamps/17", "/pricing", "/help/refunds", "/checkout")
 _NAMES: Final = (
     "Page Viewed",
@@ -55,6 +58,7 @@ async def run_bench(*, events: int, singles: int, users: int, seed: int, as_json
     measures: list[Measure] = []
     settings = {"FIRSTRING_EVENTS_PER_KEY_S": "1000000", "FIRSTRING_LOG_LEVEL": "warning"}
     async with programs.rig() as rig:
+        await _switch_on(rig, PATTERNS)
         token = (await rig.run("token", "--role", "events", "--source", "shop", "--name", "bench")).split()[0]
         async with programs.serving(rig, settings) as (server, port):
             client = Client(port, token)
@@ -73,10 +77,30 @@ async def run_bench(*, events: int, singles: int, users: int, seed: int, as_json
             told = await _send(rig, server.pid, client, "/v1/track", made.singles(singles), SINGLES_AT_ONCE)
             measures += _measures("events one by one", told, GOAL_SINGLE_PER_S)
             client.close()
+            measures += await _states(rig, port)
     if as_json:
         print(msgspec.json.encode([one.as_json() for one in measures]).decode())  # noqa: T201 - it is the output
     else:
         Console().print(table("Ingest", measures))
+
+
+async def _switch_on(rig: programs.Rig, count: int) -> None:
+    """Has so many patterns follow the events: the library, and variants of it."""
+    file = rig.home / "bench-patterns.yaml"
+    file.write_text("\n---\n".join(declarations(count)), "utf-8")
+    await rig.run("patterns", "load", str(file), "--on")
+
+
+async def _states(rig: programs.Rig, port: int) -> list[Measure]:
+    """What is kept of everybody who did anything."""
+    token = (await rig.run("token", "--role", "read", "--name", "bench-read")).split()[0]
+    client = Client(port, token)
+    answer = expect(await client.get("/v1/patterns"), "/v1/patterns").json()
+    client.close()
+    on = sum(one["is_on"] for one in answer["patterns"])
+    fired = sum(one["firings"] for one in answer["patterns"])
+    note = f"mean {answer['state_bytes_mean']:.0f}; {answer['states']:,} persons, {on} patterns, {fired:,} firings"
+    return [Measure("state of an active person, p99", "bytes", answer["state_bytes_p99"], GOAL_STATE_BYTES, "lower", note)]
 
 
 class _Made:
