@@ -6,9 +6,10 @@ As of a past moment it shows what had happened by then, as it is known today, to
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -17,6 +18,7 @@ from firstring.contact import OpenIssue, TouchRead
 from firstring.errors import BadInput
 from firstring.identity.golden.record import Golden
 from firstring.identity.golden.rules import Rules
+from firstring.identity.persons.blocking import identifier_keys
 from firstring.journey.consents import SIGNAL, Consents, Stated, consents_of, is_stated
 from firstring.journey.experience import Part, experience
 from firstring.journey.issues import open_issues
@@ -25,9 +27,18 @@ from firstring.journey.traits import Traits, traits_of
 from firstring.nextbest.hours import is_zone, zone_of
 from firstring.nextbest.reach import zones_of
 from firstring.store.database import Connection, Database, Tenant
-from firstring.store.identity.persons import Person, Sharing, household_in, people, person_at, unknown
+from firstring.store.identity.persons import (
+    RECORDS_MAX,
+    SHARED_KEYS_MAX,
+    Person,
+    Sharing,
+    household_in,
+    person_at,
+    unknown,
+)
 from firstring.store.journey.planned import SIGNAL_FACET, STANDINGS
 from firstring.store.queries import sql
+from firstring.store.ring import record_read
 
 PAGE_MAX: Final = 200
 """Events on one page of a timeline."""
@@ -134,64 +145,120 @@ async def read_profile(
     """The profile of a person, or of whom it was merged into. Raises BadInput unknown_person (404), and person_not_yet (404)
     for one that was not there at `at`."""
     if at is None:
-        async with database.transaction(tenant.tenant_id) as connection:
-            return await profile_in(connection, tenant, person_id, now=now, rules=rules)
+        row = await database.call("profile_read", *_arguments(tenant, person_id, now))
+        return _profile(tenant, _read(tenant, person_id, row), now, rules)
     known = await person_at(database, tenant, person_id, at)
     async with database.transaction(tenant.tenant_id) as connection:
-        return await _profile(connection, tenant, known, at, rules)
+        return _profile(tenant, await _read_at(connection, tenant, known, at), at, rules)
 
 
 async def profile_in(connection: Connection, tenant: Tenant, person_id: int, *, now: datetime, rules: Rules) -> Profile:
     """As read_profile, as of now, within a transaction."""
-    living = await connection.fetchval(sql("persons", "living"), tenant.tenant_id, person_id)
-    found = await people(connection, tenant, [living]) if living is not None else {}
-    if living not in found:
-        raise unknown(person_id)
-    return await _profile(connection, tenant, msgspec.structs.replace(found[living], asked=person_id), now, rules)
+    row = await connection.fetchrow(sql("profiles", "profile_read"), *_arguments(tenant, person_id, now))
+    return _profile(tenant, _read(tenant, person_id, row), now, rules)
 
 
-async def _profile(connection: Connection, tenant: Tenant, known: Person, now: datetime, rules: Rules) -> Profile:
-    person_id, of = known.person_id, tenant.tenant_id
-    records = [record.record_id for record in known.records]
-    until = now if known.at is not None else now + timedelta(seconds=limits.EVENT_AHEAD_S)
-    counted = await connection.fetch(sql("profiles", "moments"), of, records, until, COUNTED + 1)
-    first = await connection.fetch(sql("profiles", "first_known"), of, records, until, COUNTED) if counted else []
-    issues_most = limits.ISSUE_EVENTS_PER_PERSON + 1
-    opened = []
-    if counted:
-        statement = sql("profiles", "opened")
-        opened = await connection.fetch(statement, of, records, until, OPENED, FACETS_READ, issues_most)
-    visitors = list({row["visitor"] for row in opened if row["visitor"] is not None})
-    doubts = []
-    if visitors and known.at is None:
-        doubts = await connection.fetch(sql("profiles", "doubts"), of, visitors, person_id, limits.HOT_KEY_RECORDS)
-    fired = await connection.fetch(sql("profiles", "fired"), of, person_id, until, FIRED_SHOWN)
+class _Read(NamedTuple):
+    """What a profile is made of. counted and first: (event id, channel, time, standing), unopened."""
+
+    known: Person
+    counted: Sequence[tuple[int, str, datetime, int]]
+    first: Sequence[tuple[int, str, datetime, int]]
+    opened: Sequence[Any]
+    fired: Sequence[Any]
+    household: Sequence[Sharing]
+    doubts: Sequence[Any]
+
+
+def _arguments(tenant: Tenant, person_id: int, now: datetime) -> tuple[Any, ...]:
+    until = now + timedelta(seconds=limits.EVENT_AHEAD_S)
+    bounds = (RECORDS_MAX, COUNTED, OPENED, FACETS_READ, limits.ISSUE_EVENTS_PER_PERSON + 1, limits.HOT_KEY_RECORDS)
+    return (tenant.tenant_id, person_id, until, *bounds, SHARED_KEYS_MAX, FIRED_SHOWN)
+
+
+def _read(tenant: Tenant, asked: int, row: Any) -> _Read:
+    """What `profile_read` answered. Raises BadInput unknown_person (404)."""
+    if row is None or row["records"] is None:
+        raise unknown(asked)
+    read = [record_read(tenant.keys, one, {}) for one in row["records"]]
+    own = [one for one in read if not one.enriched]
+    known = Person(
+        asked, row["person_id"], tuple(own[:RECORDS_MAX]), tuple(one for one in read if one.enriched), len(own) > RECORDS_MAX
+    )
+    first = [(row["first_event"], "backend", row["first_at"], 1)] if row["first_event"] is not None else []
+    return _Read(
+        known,
+        _rows(row, "events", "channels", "moments", "standings"),
+        first,
+        row["opened"] or (),
+        _rows(row, "patterns", "valences", "fired_at", "begun_at"),
+        _sharing(tenant, known, _rows(row, "sharing_keys", "sharing_persons")),
+        _rows(row, "typed_kinds", "typed_at", "typed_persons", "typed_verified"),
+    )
+
+
+def _rows(row: Any, *names: str) -> list[tuple[Any, ...]]:
+    return list(zip(*(row[name] or () for name in names), strict=True))
+
+
+def _sharing(tenant: Tenant, known: Person, rows: Sequence[tuple[Any, ...]]) -> list[Sharing]:
+    """Whom an identifier is shared with, and of which kinds. Keys that are no identifiers are left out."""
+    if not rows:
+        return []
+    found = (one for record in known.records for one in identifier_keys(record.fields))
+    kind_of = {tenant.keys.blind(one.kind, one.value): one.kind for one in found}
+    shared: dict[int, set[str]] = {}
+    for key, person_id in rows:
+        if key in kind_of:
+            shared.setdefault(person_id, set()).add(kind_of[key])
+    return [Sharing(person_id, tuple(sorted(kinds))) for person_id, kinds in sorted(shared.items())]
+
+
+async def _read_at(connection: Connection, tenant: Tenant, known: Person, at: datetime) -> _Read:
+    """The same as of a past moment; the household is as of now."""
+    of, records = tenant.tenant_id, [record.record_id for record in known.records]
+    counted = await connection.fetch(sql("profiles", "moments"), of, records, at, COUNTED + 1)
+    first = await connection.fetch(sql("profiles", "first_known"), of, records, at, COUNTED)
+    bounds = (OPENED, FACETS_READ, limits.ISSUE_EVENTS_PER_PERSON + 1)
+    opened = await connection.fetch(sql("profiles", "opened"), of, records, at, *bounds)
+    fired = await connection.fetch(sql("profiles", "fired"), of, known.person_id, at, FIRED_SHOWN)
     household = await household_in(connection, tenant, known)
+    return _Read(known, [_moment(row) for row in counted], [_moment(row) for row in first], opened, fired, household, ())
+
+
+def _moment(row: Any) -> tuple[int, str, datetime, int]:
+    return row["event_id"], row["channel"], row["occurred_at"], row["standing"]
+
+
+def _profile(tenant: Tenant, read: _Read, now: datetime, rules: Rules) -> Profile:
+    known = read.known
     made = known.golden(now, rules)
-    touches, zone, signals = _opened(tenant, person_id, opened)
+    touches, zone, signals = opened_touches(tenant, known.person_id, read.opened)
     zone = zone or _zone(made.profile())
-    unopened = [_unopened(person_id, row) for row in (*counted[:COUNTED], *first)]
+    unopened = [_unopened(known.person_id, one) for one in (*read.first, *read.counted[:COUNTED])]
     by_id = {touch.event_id: touch for touch in (*unopened, *touches)}
     return Profile(
         asked=known.asked,
-        person_id=person_id,
+        person_id=known.person_id,
         at=now,
         attributes=made,
         traits=traits_of(by_id.values(), now, zone=None if zone is None else zone_of(zone)),
-        counts=_counts(counted),
+        counts=_counts(read.counted),
         issues=open_issues(touches),
         consents=consents_of([*touches, *signals], _stated(known)),
         experience=_scored(touches, now),
-        patterns=tuple(Fired(*row) for row in fired),
-        household=tuple(household),
-        doubts=tuple(_doubt(row) for row in doubts),
-        records=len(records),
+        patterns=tuple(Fired(*row) for row in read.fired),
+        household=tuple(read.household),
+        doubts=tuple(_doubt(*row) for row in read.doubts),
+        records=len(known.records),
         records_cut=known.records_cut,
         zone=zone,
     )
 
 
-def _opened(tenant: Tenant, person_id: int, rows: Iterable[Any]) -> tuple[list[TouchRead], str | None, list[TouchRead]]:
+def opened_touches(
+    tenant: Tenant, person_id: int, rows: Iterable[Any]
+) -> tuple[list[TouchRead], str | None, list[TouchRead]]:
     """(touches, the time zone that the newest of them states, privacy signals of browsers as touches)."""
     touches: list[TouchRead] = []
     signals: list[TouchRead] = []
@@ -222,16 +289,9 @@ def _opened(tenant: Tenant, person_id: int, rows: Iterable[Any]) -> tuple[list[T
     return touches, max(zones)[1] if zones else None, signals
 
 
-def _unopened(person_id: int, row: Any) -> TouchRead:
-    return TouchRead(
-        event_id=row["event_id"],
-        record_id=row["record_id"],
-        person_id=person_id,
-        channel=row["channel"],
-        name="",
-        occurred_at=row["occurred_at"],
-        claimed=row["standing"] == 0,
-    )
+def _unopened(person_id: int, moment: tuple[int, str, datetime, int]) -> TouchRead:
+    event_id, channel, at, standing = moment
+    return TouchRead(event_id, 0, person_id, channel, "", at, claimed=standing == 0)
 
 
 def _zone(profile: Mapping[str, Any]) -> str | None:
@@ -240,15 +300,9 @@ def _zone(profile: Mapping[str, Any]) -> str | None:
     return zones[0] if len(zones) == 1 else None
 
 
-def _counts(rows: Sequence[Any]) -> Counts:
-    by_channel: dict[str, int] = {}
-    claimed = 0
-    for row in rows[:COUNTED]:
-        if row["standing"] == 0:
-            claimed += 1
-        else:
-            by_channel[row["channel"]] = by_channel.get(row["channel"], 0) + 1
-    return Counts(dict(sorted(by_channel.items())), claimed, len(rows) > COUNTED)
+def _counts(moments: Sequence[tuple[int, str, datetime, int]]) -> Counts:
+    known = Counter(channel for _, channel, _, standing in moments[:COUNTED] if standing)
+    return Counts(dict(sorted(known.items())), min(len(moments), COUNTED) - known.total(), len(moments) > COUNTED)
 
 
 def _stated(known: Person) -> list[Stated]:
@@ -267,11 +321,11 @@ def _scored(touches: Sequence[TouchRead], now: datetime) -> Scored | None:
     return Scored(round(told.score, 1), told.parts[:PARTS_SHOWN], max(0, len(told.parts) - PARTS_SHOWN))
 
 
-def _doubt(row: Any) -> Doubt:
-    word = "a phone number" if row["kind"] == "phone" else "an e-mail address"
-    verified = "" if row["verified_at"] is None else f", verified on {row['verified_at']:%Y-%m-%d}"
-    text = f"A visitor who is counted here typed {word} of person {row['person_id']}{verified}. It joined nobody."
-    return Doubt("typed_of_another", row["kind"], row["person_id"], row["typed_at"], row["verified_at"], text)
+def _doubt(kind: str, at: datetime, person_id: int, verified_at: datetime | None) -> Doubt:
+    word = "a phone number" if kind == "phone" else "an e-mail address"
+    verified = "" if verified_at is None else f", verified on {verified_at:%Y-%m-%d}"
+    text = f"A visitor who is counted here typed {word} of person {person_id}{verified}. It joined nobody."
+    return Doubt("typed_of_another", kind, person_id, at, verified_at, text)
 
 
 # --- timelines ---------------------------------------------------------------------------------------------------

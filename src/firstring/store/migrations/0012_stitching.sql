@@ -91,6 +91,150 @@ language sql stable as $$
   join record r on r.tenant_id = p_tenant and r.record_id = e.record_id
 $$;
 
+-- --- profiles ----------------------------------------------------------------------------------------------------
+
+create type profile_event as (event_id bigint, record_id bigint, channel text, occurred_at timestamptz, standing smallint,
+                              facet smallint, issue_kind text, issue_effect smallint, visitor bytea, wrapped_key bytea,
+                              sealed bytea);
+
+-- What a person's profile is made of, in one call: who that is now, the records, the newest events unopened (out of the index
+-- alone) and the earliest known one, the events to be opened, what came true, who shares an identifier, what visitors typed
+-- that is somebody else's. Every part is bounded. Nothing where there is no such person.
+create function profile_read(p_tenant int, p_person bigint, p_until timestamptz, p_records int, p_counted int, p_opened int,
+                             p_facets int, p_issues int, p_hot int, p_shared int, p_fired int,
+                             out person_id bigint, out records record_row[],
+                             out events bigint[], out channels text[], out moments timestamptz[], out standings smallint[],
+                             out first_event bigint, out first_at timestamptz, out opened profile_event[],
+                             out patterns text[], out valences text[], out fired_at timestamptz[], out begun_at timestamptz[],
+                             out sharing_keys bytea[], out sharing_persons bigint[],
+                             out typed_kinds text[], out typed_at timestamptz[], out typed_persons bigint[],
+                             out typed_verified timestamptz[])
+language plpgsql stable as $$
+#variable_conflict use_column
+declare
+  ids bigint[];
+  shared bytea[];
+  visitors bytea[];
+begin
+  perform set_config('app.tenant', p_tenant::text, true);
+  select coalesce(p.merged_into, p.person_id) into profile_read.person_id from person p
+  where p.tenant_id = p_tenant and p.person_id = p_person;
+  if profile_read.person_id is null then return; end if;
+
+  select array_agg(row(m.record_id, m.version, m.person_id, s.name, m.last_seen, m.verified_at, m.wrapped_key, m.sealed, m.keys,
+                       m.chosen, false)::record_row order by m.last_seen desc nulls last, m.record_id),
+         array_agg(m.record_id order by m.last_seen desc nulls last, m.record_id)
+  into profile_read.records, ids
+  from (
+    select * from record r where r.tenant_id = p_tenant and r.person_id = profile_read.person_id
+    order by r.last_seen desc nulls last, r.record_id limit p_records + 1
+  ) m
+  join source s on s.tenant_id = p_tenant and s.source_id = m.source_id;
+  if ids is null then return; end if;
+  ids := ids[1:p_records];
+
+  if exists (select from source s where s.tenant_id = p_tenant and s.kind = 'enrichment') then
+    records := records || (
+      select array_agg(row(e.record_id, 0, profile_read.person_id, s.name, e.observed_at, null, e.wrapped_key, e.sealed, null,
+                           null, true)::record_row)
+      from enrichment e join source s on s.tenant_id = p_tenant and s.source_id = e.source_id
+      where e.tenant_id = p_tenant and e.record_id = any (ids)
+    );
+  end if;
+
+  select array_agg(e.event_id), array_agg(e.channel), array_agg(e.occurred_at), array_agg(e.standing)
+  into events, channels, moments, standings
+  from (
+    select v.* from unnest(ids) as r(record_id)
+    cross join lateral (
+      select x.event_id, x.channel, x.occurred_at, x.standing from event x
+      where x.tenant_id = p_tenant and x.record_id = r.record_id and x.occurred_at <= p_until
+      order by x.occurred_at desc, x.event_id desc limit p_counted + 1
+    ) v
+    order by v.occurred_at desc, v.event_id desc limit p_counted + 1
+  ) e;
+
+  if events is not null then
+    select f.event_id, f.occurred_at into first_event, first_at
+    from unnest(ids) as r(record_id)
+    cross join lateral (
+      select y.* from (
+        select x.event_id, x.occurred_at, x.standing from event x
+        where x.tenant_id = p_tenant and x.record_id = r.record_id and x.occurred_at <= p_until
+        order by x.occurred_at, x.event_id limit p_counted
+      ) y
+      where y.standing > 0 order by y.occurred_at, y.event_id limit 1
+    ) f
+    order by f.occurred_at, f.event_id limit 1;
+
+    select array_agg(row(e.event_id, e.record_id, e.channel, e.occurred_at, e.standing, e.facet, e.issue_kind, e.issue_effect,
+                         e.visitor, e.wrapped_key, e.sealed)::profile_event),
+           array_agg(distinct e.visitor) filter (where e.visitor is not null)
+    into opened, visitors
+    from (
+      select unnest(events[1:p_opened]) as event_id
+      union
+      (select v.event_id from unnest(ids) as r(record_id), (values (1, p_facets), (2, p_facets), (3, 1)) as f(facet, most)
+       cross join lateral (
+         select x.event_id, x.occurred_at from event x
+         where x.tenant_id = p_tenant and x.record_id = r.record_id and x.facet = f.facet and x.occurred_at <= p_until
+         order by x.occurred_at desc limit f.most) v
+       order by v.occurred_at desc, v.event_id desc limit 2 * p_facets)
+      union
+      (select v.event_id from unnest(ids) as r(record_id) cross join lateral (
+         select x.event_id, x.occurred_at from event x
+         where x.tenant_id = p_tenant and x.record_id = r.record_id and x.issue_kind is not null and x.occurred_at <= p_until
+         order by x.occurred_at desc limit p_issues) v
+       order by v.occurred_at desc, v.event_id desc limit p_issues)
+    ) part
+    join event e on e.tenant_id = p_tenant and e.event_id = part.event_id;
+
+    select array_agg(f.pattern), array_agg(f.valence), array_agg(f.at), array_agg(f.begun_at)
+    into patterns, valences, fired_at, begun_at
+    from (
+      select x.pattern, x.valence, x.at, x.begun_at from pattern_fired x
+      where x.tenant_id = p_tenant and x.person_id = profile_read.person_id and x.retracted_at is null and x.at <= p_until
+      order by x.at desc, x.firing_id desc limit p_fired
+    ) f;
+  end if;
+
+  select array_agg(distinct k) into shared from unnest(records) as r cross join lateral unnest(r.matched) as k;
+  select array_agg(h.key), array_agg(h.person_id) into sharing_keys, sharing_persons
+  from (
+    select distinct k.key, o.person_id
+    from unnest(shared[1:p_shared]) as k(key)
+    cross join lateral (
+      select array_agg(b.record_id) as record_ids from (
+        select x.record_id from record_key x where x.tenant_id = p_tenant and x.key = k.key limit p_hot + 1
+      ) b
+    ) c
+    cross join lateral unnest(c.record_ids) as u(record_id)
+    join record o on o.tenant_id = p_tenant and o.record_id = u.record_id
+    where cardinality(c.record_ids) <= p_hot and o.person_id <> profile_read.person_id
+    order by o.person_id, k.key
+  ) h;
+
+  if visitors is not null and exists (select from typed t where t.tenant_id = p_tenant and t.visitor = any (visitors)) then
+    select array_agg(d.kind), array_agg(d.typed_at), array_agg(d.person_id), array_agg(d.verified_at)
+    into typed_kinds, typed_at, typed_persons, typed_verified
+    from (
+      select t.kind, t.typed_at, o.person_id, max(o.verified_at) as verified_at
+      from typed t
+      cross join lateral (
+        select array_agg(b.record_id) as record_ids from (
+          select x.record_id from record_key x where x.tenant_id = p_tenant and x.key = t.key limit p_hot + 1
+        ) b
+      ) c
+      cross join lateral unnest(c.record_ids) as u(record_id)
+      join record o on o.tenant_id = p_tenant and o.record_id = u.record_id
+      where t.tenant_id = p_tenant and t.visitor = any (visitors) and cardinality(c.record_ids) <= p_hot
+        and o.person_id <> profile_read.person_id
+      group by t.kind, t.typed_at, o.person_id
+      order by t.typed_at desc, o.person_id limit 20
+    ) d;
+  end if;
+end $$;
+
 do $$
 declare t text;
 begin

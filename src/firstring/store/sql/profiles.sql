@@ -65,21 +65,6 @@ cross join lateral (
 ) e
 order by e.occurred_at desc, e.event_id desc limit $6
 
--- name: doubts
--- What these visitors typed that is a number or an address of other persons, and when those were verified last.
-select t.kind, t.typed_at, r.person_id, max(r.verified_at) as verified_at
-from typed t
-cross join lateral (
-  select array_agg(b.record_id) as records from (
-    select k.record_id from record_key k where k.tenant_id = $1 and k.key = t.key limit $4 + 1
-  ) b
-) f
-cross join lateral unnest(f.records) as u(record_id)
-join record r on r.tenant_id = $1 and r.record_id = u.record_id
-where t.tenant_id = $1 and t.visitor = any ($2::bytea[]) and cardinality(f.records) <= $4 and r.person_id <> $3
-group by t.kind, t.typed_at, r.person_id
-order by t.typed_at desc, r.person_id limit 20
-
 -- name: fired
 select pattern, valence, at, begun_at from pattern_fired
 where tenant_id = $1 and person_id = $2 and retracted_at is null and at <= $3
@@ -92,3 +77,6 @@ where r.tenant_id = $1 and r.record_id = any ($2::bigint[])
 -- name: records_of_person
 select r.record_id from record r where r.tenant_id = $1 and r.person_id = $2
 order by r.last_seen desc nulls last, r.record_id limit $3
+
+-- name: profile_read
+select * from profile_read($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
