@@ -20,13 +20,16 @@ from firstring.journey.consents import Consents, Stated, consents_of, is_stated
 from firstring.journey.experience import experience
 from firstring.journey.summary import summary
 from firstring.journey.timeline import journey
+from firstring.journey.traits import traits_of
 from firstring.nextbest.actions import Action, Catalogue
 from firstring.nextbest.holdout import held_out
+from firstring.nextbest.hours import zone_of
 from firstring.nextbest.moment import Before, Moment, Shown
 from firstring.nextbest.offers.interest import interests
 from firstring.nextbest.reach import country_of, routes_of, zones_of
 from firstring.nextbest.situation import NO_STEP_UP
 from firstring.store.database import Connection, Tenant
+from firstring.store.journey.profiles import FACETS_READ, OPENED, opened_touches
 from firstring.store.nextbest.policies import InForce, holdout_key
 from firstring.store.queries import sql
 from firstring.store.ring import record_read, touches_of
@@ -42,7 +45,8 @@ _MODEL: Final = "addressed"
 
 
 class Seen(NamedTuple):
-    """A person's situation. own: all their records. touches: theirs, the newest first."""
+    """A person's situation. own: all their records. touches: theirs, the newest first. zone: their time zone, as told by
+    their browser."""
 
     person_id: int
     record_id: int
@@ -53,6 +57,7 @@ class Seen(NamedTuple):
     channel: Channel
     consents: Consents
     touches: tuple[TouchRead, ...]
+    zone: str | None
     agents: dict[str, int]
 
 
@@ -72,8 +77,19 @@ async def read_situation(
     own = tuple(sorted(row["own"] or ()))
     person_id = next(record.person_id for record in records if record.record_id in own)
     people = sorted({record.person_id for record in records} - {person_id})
-    said = await _consent_touches(connection, tenant, own, person_id)
-    mine = tuple(touch for touch in touches if touch.person_id == person_id)
+    until = now + timedelta(seconds=limits.EVENT_AHEAD_S)
+    opened = await connection.fetch(
+        sql("profiles", "opened"),
+        tenant.tenant_id,
+        list(own),
+        until,
+        OPENED,
+        FACETS_READ,
+        limits.ISSUE_EVENTS_PER_PERSON + 1,
+    )
+    mine, zone, signals = opened_touches(tenant, person_id, opened)
+    mine.sort(key=lambda touch: (touch.occurred_at, touch.event_id), reverse=True)
+    touches = (*mine, *(touch for touch in touches if touch.person_id != person_id))
     return Seen(
         person_id,
         record_id,
@@ -82,8 +98,9 @@ async def read_situation(
         _resolution(person_id, people, records, row["candidates_cut"] or 0, now, rules),
         (Assurance(person_id, 0.0, "prior", "addressed", StepUp(NO_STEP_UP, ""), _MODEL),),
         _channel(mine),
-        consents_of([*mine, *said], _stated(records, person_id)),
-        mine,
+        consents_of([*mine, *signals], _stated(records, person_id)),
+        tuple(mine),
+        zone,
         {} if row["agents"] is None else msgspec.json.decode(row["agents"]),
     )
 
@@ -101,7 +118,8 @@ async def moment_of(
     best = seen.resolution.best
     assert best is not None
     policy = force.catalogue.policy
-    zones = zones_of(best.profile)
+    zones = (seen.zone,) if seen.zone is not None else zones_of(best.profile)
+    own_zone = zone_of(zones[0]) if len(zones) == 1 else None
     offers: dict[str, Shown] = {}
     wanted = [action.offers for action in actions if action.offers is not None]
     if wanted:
@@ -111,6 +129,7 @@ async def moment_of(
     return msgspec.structs.replace(
         base,
         patterns=await _patterns(connection, tenant, seen, now),
+        traits=traits_of(seen.touches, now, zone=own_zone).as_dict(),
         consents=_consents(seen.consents, force.catalogue),
         experience=experience(seen.touches, now).score,
         before=await _before(connection, tenant, seen, actions, force, now),
@@ -145,24 +164,6 @@ async def _before(
         sql("actions", "decided_before"), tenant.tenant_id, list(seen.own), since, limits.ACTIONS_REMEMBERED
     )
     return tuple(Before(row["action"], row["route"], row["kind"], row["decided_at"]) for row in rows)
-
-
-async def _consent_touches(connection: Connection, tenant: Tenant, own: Iterable[int], person_id: int) -> list[TouchRead]:
-    """All that the person ever said of consent: it may be older than the touches that are read."""
-    rows = await connection.fetch(
-        sql("actions", "consents_said"), tenant.tenant_id, list(own), limits.ISSUE_EVENTS_PER_PERSON
-    )
-    found = []
-    for row in rows:
-        payload = tenant.keys.open(row["wrapped_key"], row["sealed"])
-        if payload is not None:
-            found.append(
-                TouchRead(
-                    row["event_id"], row["record_id"], person_id, row["channel"], payload["name"], row["occurred_at"],
-                    payload.get("properties") or {}, claimed=row["standing"] == 0,
-                )
-            )  # fmt: skip
-    return found
 
 
 def _stated(records: Iterable[RecordRead], person_id: int) -> list[Stated]:

@@ -137,11 +137,6 @@ select (select version from action_policy where tenant_id = $1 and active) as po
 select distinct pattern from pattern_fired
 where tenant_id = $1 and person_id = $2 and at > $3 and retracted_at is null order by pattern
 
--- name: consents_said
-select event_id, record_id, channel, occurred_at, standing, wrapped_key, sealed from event
-where tenant_id = $1 and record_id = any ($2::bigint[]) and facet in (2, 3)
-order by occurred_at desc limit $3
-
 -- name: firing_holds
 select true from pattern_fired where tenant_id = $1 and firing_id = $2 and retracted_at is null
 
