@@ -350,32 +350,30 @@ async def read_timeline(
     when, last = _place(before) if before is not None else (_END if at is None else at, _LAST_ID)
     if at is not None:
         when, last = min((when, last), (at, _LAST_ID))
-    past = await person_at(database, tenant, person_id, at) if at is not None else None
-    async with database.transaction(tenant.tenant_id) as connection:
-        if past is not None:
-            living, records = past.person_id, [record.record_id for record in past.records]
-        else:
-            living = await connection.fetchval(sql("persons", "living"), tenant.tenant_id, person_id)
-            rows = await connection.fetch(sql("profiles", "records_of_person"), tenant.tenant_id, living, 1_000)
-            records = [row["record_id"] for row in rows]
-        if not records:
+    if at is None:
+        bounds = (limit + 1, RECORDS_MAX)
+        row = await database.call("timeline_read", tenant.tenant_id, person_id, when, last, channel, *bounds)
+        if row is None or not row["known"]:
             raise unknown(person_id)
-        arguments = (records, when, last, channel, limit + 1)
-        rows = await connection.fetch(sql("profiles", "timeline"), tenant.tenant_id, *arguments)
-        named = list({row["record_id"] for row in rows})
-        sources = await connection.fetch(sql("profiles", "sources_of"), tenant.tenant_id, named)
-    source_of = {row["record_id"]: row["name"] for row in sources}
-    happened = tuple(_happened(tenant, row, source_of[row["record_id"]]) for row in rows[:limit])
+        living, rows = row["person_id"], row["page"] or ()
+    else:
+        past = await person_at(database, tenant, person_id, at)
+        records = [record.record_id for record in past.records]
+        async with database.transaction(tenant.tenant_id) as connection:
+            arguments = (records, when, last, channel, limit + 1)
+            rows = await connection.fetch(sql("profiles", "timeline"), tenant.tenant_id, *arguments)
+        living = past.person_id
+    happened = tuple(_happened(tenant, row) for row in rows[:limit])
     more = _cursor(happened[-1]) if len(rows) > limit else None
     return Timeline(person_id, living, happened, more)
 
 
-def _happened(tenant: Tenant, row: Any, source: str) -> Happened:
+def _happened(tenant: Tenant, row: Any) -> Happened:
     payload = tenant.keys.open(row["wrapped_key"], row["sealed"]) or {"name": "Erased"}
     return Happened(
         event_id=row["event_id"],
         record_id=row["record_id"],
-        source=source,
+        source=row["source"],
         channel=row["channel"],
         name=payload["name"],
         at=row["occurred_at"],

@@ -235,6 +235,44 @@ begin
   end if;
 end $$;
 
+create type timeline_event as (event_id bigint, record_id bigint, source text, channel text, occurred_at timestamptz,
+                               standing smallint, issue_kind text, issue_effect smallint, stitched boolean,
+                               wrapped_key bytea, sealed bytea);
+
+-- A page of a person's timeline in one call: who that is now, and their events before a place in the order, newest first.
+-- What was read in words stands with its event.
+create function timeline_read(p_tenant int, p_person bigint, p_when timestamptz, p_last bigint, p_channel text, p_limit int,
+                              p_records int, out person_id bigint, out known boolean, out page timeline_event[])
+language plpgsql stable as $$
+#variable_conflict use_column
+declare
+  ids bigint[];
+begin
+  perform set_config('app.tenant', p_tenant::text, true);
+  select coalesce(p.merged_into, p.person_id) into timeline_read.person_id from person p
+  where p.tenant_id = p_tenant and p.person_id = p_person;
+  ids := array(
+    select r.record_id from record r where r.tenant_id = p_tenant and r.person_id = timeline_read.person_id
+    order by r.last_seen desc nulls last, r.record_id limit p_records);
+  known := cardinality(ids) > 0;
+  select array_agg(row(e.event_id, e.record_id, s.name, e.channel, e.occurred_at, e.standing, e.issue_kind, e.issue_effect,
+                       e.came_in is not null and e.came_in <> e.record_id, e.wrapped_key, e.sealed)::timeline_event
+                   order by e.occurred_at desc, e.event_id desc)
+  into page
+  from (
+    select v.* from unnest(ids) as r(record_id)
+    cross join lateral (
+      select x.* from event x
+      where x.tenant_id = p_tenant and x.record_id = r.record_id and (x.occurred_at, x.event_id) < (p_when, p_last)
+        and (p_channel is null or x.channel = p_channel) and x.about_id is null
+      order by x.occurred_at desc, x.event_id desc limit p_limit
+    ) v
+    order by v.occurred_at desc, v.event_id desc limit p_limit
+  ) e
+  join record o on o.tenant_id = p_tenant and o.record_id = e.record_id
+  join source s on s.tenant_id = p_tenant and s.source_id = o.source_id;
+end $$;
+
 do $$
 declare t text;
 begin

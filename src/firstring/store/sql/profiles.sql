@@ -51,32 +51,27 @@ select e.event_id, e.record_id, e.channel, e.occurred_at, e.standing, e.facet, e
 from part join event e on e.tenant_id = $1 and e.event_id = part.event_id
 
 -- name: timeline
--- Events of these records before a place in their order, newest first. What was read in words stands with its event.
-select e.event_id, e.record_id, e.channel, e.occurred_at, e.standing, e.issue_kind, e.issue_effect, e.stitched,
-       e.wrapped_key, e.sealed
-from unnest($2::bigint[]) as r(record_id)
-cross join lateral (
-  select v.event_id, v.record_id, v.channel, v.occurred_at, v.standing, v.issue_kind, v.issue_effect,
-         v.came_in is not null and v.came_in <> v.record_id as stitched, v.wrapped_key, v.sealed
-  from event v
-  where v.tenant_id = $1 and v.record_id = r.record_id and (v.occurred_at, v.event_id) < ($3, $4)
-    and ($5::text is null or v.channel = $5) and v.about_id is null
+-- As timeline_read, for records that were a person's once.
+select e.event_id, e.record_id, s.name as source, e.channel, e.occurred_at, e.standing, e.issue_kind, e.issue_effect,
+       e.came_in is not null and e.came_in <> e.record_id as stitched, e.wrapped_key, e.sealed
+from (
+  select v.* from unnest($2::bigint[]) as r(record_id)
+  cross join lateral (
+    select x.* from event x
+    where x.tenant_id = $1 and x.record_id = r.record_id and (x.occurred_at, x.event_id) < ($3, $4)
+      and ($5::text is null or x.channel = $5) and x.about_id is null
+    order by x.occurred_at desc, x.event_id desc limit $6
+  ) v
   order by v.occurred_at desc, v.event_id desc limit $6
 ) e
-order by e.occurred_at desc, e.event_id desc limit $6
+join record o on o.tenant_id = $1 and o.record_id = e.record_id
+join source s on s.tenant_id = $1 and s.source_id = o.source_id
+order by e.occurred_at desc, e.event_id desc
 
 -- name: fired
 select pattern, valence, at, begun_at from pattern_fired
 where tenant_id = $1 and person_id = $2 and retracted_at is null and at <= $3
 order by at desc, firing_id desc limit $4
-
--- name: sources_of
-select r.record_id, s.name from record r join source s on s.tenant_id = $1 and s.source_id = r.source_id
-where r.tenant_id = $1 and r.record_id = any ($2::bigint[])
-
--- name: records_of_person
-select r.record_id from record r where r.tenant_id = $1 and r.person_id = $2
-order by r.last_seen desc nulls last, r.record_id limit $3
 
 -- name: profile_read
 select * from profile_read($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
