@@ -133,7 +133,7 @@ def test_what_is_over_takes_no_room() -> None:
     (pattern,) = patterns_in("id: a\nwithin: 1h\nmatch: {event: A, count: 2}\n")
     alone = PatternSet([pattern])
     state, _ = alone.replayed([Happened(1_000, "A", {})], now_ms=1_000)
-    assert len(alone.packed(state, 2_000)) == 7 + 5 + 6
+    assert len(alone.packed(state, 2_000)) == 8 + 8 + 8
     assert len(alone.packed(state, 1_000 + 3_600_000)) == 18
     assert len(alone.packed(state, 1_001 + 3_600_000)) == 0
 

@@ -26,7 +26,8 @@ def packed(patterns: Mapping[int, Ready], state: State, now_ms: int, *, keep_ms:
     The time of the last event is kept for keep_ms.
     """
     numbers = [_LAYOUT << _MOMENT_BITS | state.last_ms]
-    for number, runs in sorted(state.runs.items()):
+    for number in sorted(state.runs):
+        runs = state.runs[number]
         pattern = patterns[number]
         earliest_ms = now_ms - pattern.window_ms  # what began before matters no more: equal states are equal bytes
         for key, run in sorted(runs.items()) if len(runs) > 1 else runs.items():
@@ -75,6 +76,16 @@ def unpacked(patterns: Mapping[int, Ready], content: bytes) -> State:
     at = 1
     while at < count:
         head = numbers[at]
+        if head >> 24 == 0:  # neither key nor waits nor values: most are such
+            pattern = patterns.get(head & 0xFFFF)
+            end = at + 1 + (head >> 16)
+            if pattern is not None:
+                came = [NEVER, *numbers[at + 1 : end]]
+                if len(came) < pattern.machine.end:
+                    came += [NEVER] * (pattern.machine.end - len(came))
+                state.runs[head & 0xFFFF] = {0: Run(came, state.last_ms)}
+            at = end
+            continue
         number, places, waits, values = head & 0xFFFF, head >> 16 & 0xFF, head >> 24 & 0xFF, head >> 32 & 0xFF
         at += 1
         key, moved_ms = 0, state.last_ms
@@ -86,10 +97,9 @@ def unpacked(patterns: Mapping[int, Ready], content: bytes) -> State:
         stop = end + 2 * (waits + values)
         pattern = patterns.get(number)
         if pattern is not None:
-            run = Run([NEVER, *numbers[at:end], *(NEVER,) * (pattern.machine.end - 1 - places)])
-            run.moved_ms = moved_ms
+            run = Run([NEVER, *numbers[at:end], *(NEVER,) * (pattern.machine.end - 1 - places)], moved_ms)
             if stop > end:
-                pairs = list(zip(numbers[end:stop:2], numbers[end + 1 : stop : 2], strict=True))
+                pairs = tuple(zip(numbers[end:stop:2], numbers[end + 1 : stop : 2], strict=True))
                 run.waits, run.values = pairs[:waits], pairs[waits:]
             runs = state.runs.get(number)
             if runs is None:

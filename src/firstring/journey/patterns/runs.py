@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
@@ -34,6 +34,9 @@ class Fired(NamedTuple):
     key: int = 0
 
 
+_NONE: Final[tuple[tuple[int, int], ...]] = ()
+
+
 class Run:
     """How far the matches of one pattern (and one value of `same`) have come.
 
@@ -43,11 +46,11 @@ class Run:
 
     __slots__ = ("moved_ms", "places", "values", "waits")
 
-    def __init__(self, places: list[int]) -> None:
+    def __init__(self, places: list[int], moved_ms: int = NEVER) -> None:
         self.places = places
-        self.waits: list[tuple[int, int]] = []
-        self.values: list[tuple[int, int]] = []
-        self.moved_ms = NEVER
+        self.waits: Sequence[tuple[int, int]] = _NONE
+        self.values: Sequence[tuple[int, int]] = _NONE
+        self.moved_ms = moved_ms
 
 
 class State:
@@ -99,7 +102,7 @@ def advanced(pattern: Ready, run: Run, held: int, now_ms: int, event: dict[str, 
             for place in emptied:
                 places[place] = NEVER
     if run.waits and held & pattern.ends_waits:
-        run.waits.clear()
+        run.waits = _NONE
     waiting = fires = NEVER
     earliest_ms = now_ms - pattern.window_ms
     for atom, origin, target in its.moves:
@@ -122,9 +125,9 @@ def advanced(pattern: Ready, run: Run, held: int, now_ms: int, event: dict[str, 
     if waiting != NEVER and now_ms + its.wait_ms - waiting <= pattern.window_ms:
         most = 1 if its.wakes_at == its.end else limits.PATTERN_WAITS  # the first to wake at the end uses up the others
         if run.waits and run.waits[-1][0] == now_ms:
-            run.waits[-1] = (now_ms, max(waiting, run.waits[-1][1]))
+            run.waits = (*run.waits[:-1], (now_ms, max(waiting, run.waits[-1][1])))
         elif len(run.waits) < most:
-            run.waits.append((now_ms, waiting))
+            run.waits = (*run.waits, (now_ms, waiting))
     return fires if fires != NEVER else None
 
 
@@ -134,8 +137,7 @@ def _counted(pattern: Ready, run: Run, now_ms: int, event: dict[str, Any]) -> in
     value = key_of(pattern.distinct, event)
     if value is None:
         return NEVER
-    run.values = [one for one in run.values if one[0] != value][1 - pattern.distinct_count :]
-    run.values.append((value, now_ms))
+    run.values = (*[one for one in run.values if one[0] != value][1 - pattern.distinct_count :], (value, now_ms))
     return run.values[0][1] if len(run.values) == pattern.distinct_count else NEVER
 
 
@@ -143,7 +145,8 @@ def woken(pattern: Ready, run: Run, now_ms: int, key: int, fired: list[Fired]) -
     """Ends the waits that are over by now_ms. Whether the pattern fired by it: then the run is used up."""
     its = pattern.machine
     while run.waits and run.waits[0][0] + its.wait_ms <= now_ms:
-        since_ms, begun_ms = run.waits.pop(0)
+        since_ms, begun_ms = run.waits[0]
+        run.waits = run.waits[1:]
         if its.wakes_at == its.end:
             fired.append(Fired(its.pattern.id, since_ms + its.wait_ms, begun_ms, key))
             return True
