@@ -127,7 +127,7 @@ def link(
     rows = [entries[record] for record in ordered]
     scored = _scored(rows, meetings(rows, hot, version), version, _by_rows(known, ordered))
     joined = _rows_of(must, row_of)
-    likely = scored.log_odds >= min(LIKELY, version.log_odds)
+    likely = _likely(scored.log_odds, version)
     left = [*scored.left[likely].tolist(), *(one for one, _ in joined)]
     right = [*scored.right[likely].tolist(), *(other for _, other in joined)]
     root = connected(len(rows), left, right)
@@ -141,15 +141,16 @@ def link(
 
 def likely_pairs(
     entries: Mapping[int, Entry], records: Sequence[int], met: Shared, version: Version
-) -> tuple[list[tuple[int, int]], Known]:
-    """The likely ones of the pairs of records (by their places in `records`) that meet; all of them, scored."""
+) -> tuple[set[int], Known]:
+    """The records of likely pairs, among those (by their places in `records`) that meet; all pairs that meet, scored."""
     left, right = met.pairs // max(1, len(records)), met.pairs % max(1, len(records))
     there, places = np.unique(np.concatenate((left, right)), return_inverse=True)
     rows = [entries[records[place]] for place in there.tolist()]
     numbers, log_odds = _compared(rows, places[: len(left)], places[len(left) :], met.by_profile, version)
-    scored = Scored(left, right, numbers, log_odds)
     of = np.array(records, np.int64)
-    return _likely(records, scored, version), Known(of[left], of[right], numbers, log_odds)
+    known = Known(of[left], of[right], numbers, log_odds)
+    strong = _likely(log_odds, version)
+    return {*known.one[strong].tolist(), *known.other[strong].tolist()}, known
 
 
 def likely_between(
@@ -158,14 +159,16 @@ def likely_between(
     """The likely pairs of a record of `some` and one that is not, in that order; in canonical order of records."""
     records = sorted(entries, key=lambda record: entries[record][:2])
     rows = [entries[record] for record in records]
-    pairs = _likely(records, _scored(rows, meetings(rows, hot, version), version), version)
-    return [(one, other) if one in some else (other, one) for one, other in pairs if (one in some) != (other in some)]
+    scored = _scored(rows, meetings(rows, hot, version), version)
+    inside = np.fromiter((record in some for record in records), np.bool_, len(records))
+    across = np.flatnonzero(_likely(scored.log_odds, version) & (inside[scored.left] != inside[scored.right]))
+    lefts, rights = scored.left[across].tolist(), scored.right[across].tolist()
+    pairs = [(left, right) if inside[left] else (right, left) for left, right in zip(lefts, rights, strict=True)]
+    return [(records[one], records[other]) for one, other in pairs]
 
 
-def _likely(records: Sequence[int], scored: Scored, version: Version) -> list[tuple[int, int]]:
-    strong = np.flatnonzero(scored.log_odds >= min(LIKELY, version.log_odds))
-    lefts, rights = scored.left[strong].tolist(), scored.right[strong].tolist()
-    return [(records[left], records[right]) for left, right in zip(lefts, rights, strict=True)]
+def _likely(log_odds: NDArray[np.float64], version: Version) -> NDArray[np.bool_]:
+    return np.asarray(log_odds >= min(LIKELY, version.log_odds))
 
 
 def meetings(rows: Sequence[Entry], hot: AbstractSet[bytes], version: Version) -> Shared:

@@ -51,7 +51,10 @@ class Part(NamedTuple):
 
     @property
     def copy_key(self) -> bytes:
-        return next((key for key in self.link_keys if len(key) == COPY_KEY_BYTES), b"")
+        keys = self.link_keys
+        if keys and len(keys[-1]) == COPY_KEY_BYTES:  # where it is written
+            return keys[-1]
+        return next((key for key in keys if len(key) == COPY_KEY_BYTES), b"")
 
 
 def keys_in(link_keys: Iterable[bytes]) -> list[bytes]:

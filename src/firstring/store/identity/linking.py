@@ -232,8 +232,7 @@ class _Relinking:
         reached |= {record for pair in self._decided.must for record in pair}
         carrying = await self._meet(touched, reached)
         records, met, found = await self._encounters(carrying)
-        pairs, self._known = likely_pairs({**found, **self._entries}, records, met, self._active)
-        likely = {record for pair in pairs for record in pair}
+        likely, self._known = likely_pairs({**found, **self._entries}, records, met, self._active)
         self._alone = self._entries.keys() - likely - self._before.keys()
         reached |= likely
         return reached - (self._arrivals.keys() - self._before.keys())
