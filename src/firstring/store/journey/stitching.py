@@ -80,7 +80,7 @@ async def place(connection: Connection, tenant: Tenant, coming: Sequence[Coming]
     rows = await connection.fetch(sql("stitching", "around"), tenant.tenant_id, *_columns(stretches), bound)
     stored: dict[bytes, _Stored] = {}
     logs = [
-        _Log(stretch, *_marks_before(stretch, row, stored))
+        _Log(stretch, *_marks_before(row, stored))
         for stretch, row in zip(stretches, rows, strict=True)
         if _concerned(_within(by_visitor[stretch.visitor], stretch), row)
     ]
@@ -123,9 +123,9 @@ def _concerned(own: Sequence[Coming], row: Any) -> bool:
     return has_anonymous or bool(row["plain"])
 
 
-def _marks_before(stretch: Stretch, row: Any, stored: dict[bytes, _Stored]) -> tuple[list[Entry], bool]:
+def _marks_before(row: Any, stored: dict[bytes, _Stored]) -> tuple[list[Entry], bool]:
     """(the marks that are known of a stretch, whether these are all that matter): the newest of a log, as it mostly is."""
-    if row["later"] or (row["mark"] is not None and row["occurred_at"] >= stretch.low):
+    if row["later"]:
         return [], False
     if row["mark"] is None:
         return [], True

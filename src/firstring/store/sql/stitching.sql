@@ -6,22 +6,25 @@ select lock_visitors($1, $2::bigint[])
 -- name: around
 -- For stretches of visitors' logs: the last mark up to each, whether there is one after its beginning, and whether there are
 -- anonymous events from that last mark on, or among the marks of the stretch and the next ones.
-select p.*,
-       exists (select from event e where e.tenant_id = $1 and e.visitor = v.visitor and e.mark > 0
-                                     and e.occurred_at > v.low) as later,
+select p.*, l.later,
        exists (select from event e where e.tenant_id = $1 and e.visitor = v.visitor and e.came_in is not null and e.mark = 0
                                      and e.occurred_at >= coalesce(p.occurred_at, '-infinity'))
-       or exists (select from event e where e.tenant_id = $1 and e.visitor = v.visitor and e.mark > 0
-                                        and e.occurred_at between v.low and v.high and e.came_in is not null)
-       or exists (select from (select e.came_in from event e
-                               where e.tenant_id = $1 and e.visitor = v.visitor and e.mark > 0 and e.occurred_at > v.high
-                               order by e.occurred_at limit $5) m where m.came_in is not null) as plain
+       or (l.later and (
+         exists (select from event e where e.tenant_id = $1 and e.visitor = v.visitor and e.mark > 0
+                                       and e.occurred_at between v.low and v.high and e.came_in is not null)
+         or exists (select from (select e.came_in from event e
+                                 where e.tenant_id = $1 and e.visitor = v.visitor and e.mark > 0 and e.occurred_at > v.high
+                                 order by e.occurred_at limit $5) m where m.came_in is not null))) as plain
 from unnest($2::bytea[], $3::timestamptz[], $4::timestamptz[]) with ordinality as v(visitor, low, high, number)
 left join lateral (
   select e.event_id, e.message_key, e.occurred_at, e.mark, e.record_id, e.came_in, e.seen from event e
   where e.tenant_id = $1 and e.visitor = v.visitor and e.mark > 0 and e.occurred_at <= v.low
   order by e.occurred_at desc limit 1
 ) p on true
+cross join lateral (
+  select exists (select from event e where e.tenant_id = $1 and e.visitor = v.visitor and e.mark > 0
+                                       and e.occurred_at >= v.low) as later
+) l
 order by v.number
 
 -- name: marks
