@@ -124,3 +124,12 @@ def test_what_anybody_may_have_sent_counts_for_less() -> None:
     assert (priors[1].facts, priors[2].facts) == ({}, {"last_order": "7"})
     both = contact_priors([1], [said, visit(1)], now=NOW)[1]
     assert both.log_odds >= priors[2].log_odds
+
+
+def test_claims_make_nobody_much_less_likely_either() -> None:
+    visits = [touch(1, 1.0), touch(1, 2.0, "Delivery Failed", "backend")]
+    ended = TouchRead(9, 1, 1, "backend", "Order Delivered", NOW, claimed=True)
+    old = [TouchRead(100 + n, 1, 1, "web", "Page Viewed", NOW - timedelta(days=n), claimed=True) for n in range(300, 700)]
+    known = contact_priors([1], visits, now=NOW)[1].log_odds
+    shifted = contact_priors([1], [*visits, ended, *old], now=NOW)[1].log_odds
+    assert known - MOST_CLAIMED <= shifted <= known + MOST_CLAIMED

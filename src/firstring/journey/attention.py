@@ -52,7 +52,8 @@ YEAR_S: Final = 365.25 * 86_400.0
 MOST: Final = 4.0
 """Nats. The journey alone never makes one of two people likelier than .98 to .02."""
 MOST_CLAIMED: Final = 2.5
-"""Nats. What came with a public write key, so that anybody may have sent it, makes nobody likelier by more than that."""
+"""Nats. What came with a public write key, so that anybody may have sent it, makes nobody likelier or less likely by more
+than that."""
 TELLING: Final = 0.7
 """Nats from which on the words are the reason that is shown."""
 VERSION: Final = (
@@ -94,12 +95,13 @@ def _heard(prior: ContactPrior, touches: Sequence[TouchRead], now: datetime, hea
 
 
 def _bounded(touches: Sequence[TouchRead], now: datetime) -> ContactPrior:
-    """The prior, of which claims make up no more than MOST_CLAIMED, and none of its facts."""
+    """The prior, which claims shift by no more than MOST_CLAIMED, up or down, and of whose facts they give none."""
     prior = _prior(touches, now)
     if not any(touch.claimed for touch in touches):
         return prior
     known = _prior([touch for touch in touches if not touch.claimed], now)
-    return ContactPrior(min(prior.log_odds, known.log_odds + MOST_CLAIMED), prior.text, known.facts)
+    shifted = max(known.log_odds - MOST_CLAIMED, min(prior.log_odds, known.log_odds + MOST_CLAIMED))
+    return ContactPrior(shifted, prior.text, known.facts)
 
 
 def _prior(touches: Iterable[TouchRead], now: datetime) -> ContactPrior:
