@@ -12,11 +12,13 @@ from litestar.response import Redirect, Stream
 
 from firstring.api.services import Services, contact_uuid
 from firstring.contact import ContactState, Decision, Evidence
+from firstring.desk.live import LiveController
 from firstring.desk.person import PersonController
 from firstring.desk.pops import Card, Pops
 from firstring.desk.rendering import SECURITY_HEADERS
 from firstring.desk.signin import HOMES, FailedSignIns, Room, SignInController, form_of, provide_session, signed_in
 from firstring.desk.views import CALL_BACK
+from firstring.desk.watching import Watching
 from firstring.errors import BadInput
 from firstring.store.access import Access, Session
 from firstring.store.contacts import ContactLine
@@ -37,7 +39,14 @@ def desk_pages(services: Services, pops: Pops) -> list[Any]:
     return [
         Router(
             path="/",
-            route_handlers=[SignInController, HomeController, AgentController, SupervisorController, PersonController],
+            route_handlers=[
+                SignInController,
+                HomeController,
+                AgentController,
+                SupervisorController,
+                PersonController,
+                LiveController,
+            ],
             dependencies={
                 "room": Provide(lambda: room, sync_to_thread=False),
                 "session": Provide(provide_session),
@@ -54,6 +63,7 @@ def make_room(services: Services, pops: Pops) -> Room:
         access=Access(services.database, services.clock),
         pops=pops,
         rendering=pops.rendering,
+        watching=Watching(services, pops.rendering),
         failures=FailedSignIns(services.clock),
         is_secure=services.settings.public_url.startswith("https:"),
     )

@@ -28,6 +28,7 @@ from firstring.api.errors import HANDLERS
 from firstring.api.services import Services
 from firstring.desk.pops import Pops
 from firstring.desk.rendering import SECURITY_HEADERS, Rendering
+from firstring.desk.watching import Watching
 from firstring.errors import BadInput, FirstringError
 from firstring.ports import Clock
 from firstring.store.access import Access, Session
@@ -39,7 +40,7 @@ FORM: Final = "application/x-www-form-urlencoded"
 FORM_FIELDS: Final = 20
 FORM_BYTES: Final = 20_000
 HOMES: Final = {"agent": "/desk", "supervisor": "/supervisor", "administrator": "/administrator"}
-NEXT: Final = ("/desk", "/supervisor", "/administrator", "/pop/")
+NEXT: Final = ("/desk", "/supervisor", "/administrator", "/pop/", "/live")
 """Where a sign-in may lead back to; anything else leads to the role's own page."""
 
 
@@ -51,6 +52,7 @@ class Room:
     access: Access
     pops: Pops
     rendering: Rendering
+    watching: Watching
     failures: FailedSignIns
     is_secure: bool
 

@@ -148,6 +148,18 @@
       }
       tick();
     },
+    live(data) {
+      const place_ = one("#live");
+      const chosen_ = new Map(all("select", place_).map((each) => [each.id, each.value]));
+      const focused = place_.contains(document.activeElement) ? document.activeElement.id : "";
+      place_.innerHTML = data.html;
+      for (const [id, value] of chosen_) {
+        const select = document.getElementById(id);
+        if (select) select.value = value;
+      }
+      if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
+      tick();
+    },
     beat() {},
     signed_out() { toSignIn(); },
   };

@@ -1,0 +1,112 @@
+"""The live view: who is there, what they are going through, and an action started by hand under the usual gates."""
+
+from __future__ import annotations
+
+import secrets
+
+import pytest
+from playwright.async_api import Browser, Page
+from tests.acceptance.desk_rig import World, new_context
+from tests.acceptance.test_desk_axe import check
+from tests.acceptance.test_web_snippet import Shop, Site, dialog, shop, site
+
+from firstring.bootstrap import Server
+from firstring.store.journey.declared import load
+
+__all__ = ["Site", "shop", "site"]
+PATTERN = """
+id: looks_for_help
+title: Looks for help
+match: {seq: ["Help Viewed", "Help Viewed"]}
+within: 1h
+valence: negative
+"""
+
+
+@pytest.fixture
+async def watched(shop: Shop) -> Shop:
+    services = shop.world.server.services
+    await load(services.database, shop.world.tenant, [("", PATTERN)], by="test", now=services.clock.now(), switch_on=True)
+    services.timers.wake()
+    return shop
+
+
+async def signed_in(world: World, browser: Browser, role: str = "supervisor", **options: bool | str) -> Page:
+    context = await new_context(browser, **options)
+    page = await context.new_page()
+    if role == "agent":
+        _, login = await world.add_agent()
+    else:
+        login = f"head-{secrets.token_hex(4)}"
+        await world.add_staff(login, role)
+    await world.sign_in(page, login, "/live")
+    await page.goto(f"{world.url}/live")
+    return page
+
+
+async def test_a_visitor_appears_and_is_helped_by_hand(watched: Shop, browser: Browser) -> None:
+    shop = watched
+    desk = await signed_in(shop.world, browser, "agent")
+    assert "Nobody was there" in await desk.inner_text("#live")
+    page = await shop.visit()
+    await page.wait_for_function("window.firstring && window.firstring.loaded")
+    await desk.wait_for_selector(".there li")
+    await page.evaluate("firstring.track('Help Viewed')")
+    await desk.wait_for_selector(".there .ways >> text=under way")
+    await page.evaluate("firstring.track('Help Viewed')")
+    await desk.wait_for_selector(".there .ways >> text=came true")
+    assert "Looks for help" in await desk.inner_text(".there .ways")
+    # By keyboard alone: the choice and the focus outlive what is read anew.
+    await desk.focus(".there select")
+    await desk.keyboard.type("Show the way back")
+    await shop.visitor(page)
+    await desk.wait_for_timeout(1_500)
+    assert await desk.evaluate("document.activeElement.value") == "sign_in_help"
+    await desk.keyboard.press("Tab")
+    await desk.keyboard.press("Enter")
+    await dialog(page).wait_for()
+    await desk.wait_for_selector(".there .ways >> text=shown")
+    await desk.context.close()
+
+
+async def test_an_action_that_is_gated_says_why(watched: Shop, browser: Browser) -> None:
+    shop = watched
+    desk = await signed_in(shop.world, browser)
+    page = await shop.visit()
+    await shop.visitor(page)
+    await desk.wait_for_selector(".there li")
+    await desk.select_option(".there select", "call_me_now")
+    await desk.click(".there .act button")
+    await desk.wait_for_selector("#problem:not([hidden])")
+    assert "not allowed now" in await desk.inner_text("#problem")
+    await desk.context.close()
+
+
+async def test_who_may_not(watched: Shop) -> None:
+    world = watched.world
+    async with world.client() as client:
+        assert (await client.get("/live")).status_code == 303
+        assert (await client.post("/live/actions")).status_code in (401, 403)
+    login = f"head-{secrets.token_hex(4)}"
+    await world.add_staff(login, "supervisor")
+    client = await world.signed_in_client(login)
+    form = {"person": "999999", "wanted": "sign_in_help"}
+    assert (await client.post("/live/actions", data=form)).status_code == 404
+    assert (await client.post("/live/actions", data={**form, "person": "x"})).status_code == 404
+    assert (await client.post("/live/actions", data=form, headers={"X-CSRF-Token": "no"})).status_code == 403
+    await client.aclose()
+
+
+@pytest.mark.parametrize("width", ["desktop", "phone"])
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+async def test_axe_finds_nothing_live(
+    watched: Shop, browser: Browser, width: str, dark: bool, desk_server: tuple[Server, str]
+) -> None:
+    page = await watched.visit()
+    await watched.visitor(page)
+    await page.evaluate("firstring.track('Help Viewed')")
+    await watched.stored(2)
+    desk = await signed_in(watched.world, browser, dark=dark, width=width)
+    await desk.wait_for_selector(".there .ways >> text=under way")
+    await check(desk, "the live view")
+    await desk.context.close()
