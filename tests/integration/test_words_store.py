@@ -274,3 +274,14 @@ async def test_who_was_on_the_site_a_minute_ago_and_whose_matter_it_is_becomes_l
     await refresh(database, tenant)
     bob = await share("Bob")
     assert await share("Bob", "when do i get the refund for order 7") > bob
+
+
+async def test_the_tenants_own_labels_name_the_topic(database: Database, tenant: Tenant) -> None:
+    await keep(database, tenant, model(1))
+    await refresh(database, tenant)
+    mail = event("Email Received", "m1", userId="7", properties={"text": "i forgot my password"})
+    await ingest(database, tenant, SHOP, [mail], now=NOW)
+    words = (await rows(database, tenant))[-1]
+    said = tenant.keys.open(words["wrapped_key"], words["sealed"])["properties"]
+    assert said["topic"] == "account_access"
+    assert said["topic_confidence"] > 0.5

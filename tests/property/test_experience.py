@@ -141,3 +141,20 @@ def test_over_time() -> None:
     before, during, after = over_time(touches, [NOW - timedelta(hours=hours) for hours in (72, 47, 23)])
     assert before == START
     assert during < after < START
+
+
+def test_a_contact_counts_once_by_its_beginning_or_its_end() -> None:
+    both = [touch(1, "Call Started", 50.0, "voice", topic="a"), touch(2, "Call Ended", 49.8, "voice", topic="a")]
+    assert experience(both, NOW).parts == ()
+    ends = [touch(1, "Call Ended", 50.0, "voice", intent="a"), touch(2, "Call Ended", 0.0, "voice", intent="a")]
+    assert [(part.event_id, part.reason) for part in experience(ends, NOW).parts] == [(2, AGAIN.reason)]
+
+
+def test_the_topic_may_be_read_in_the_words() -> None:
+    mails = [touch(1, "Email Received", 50.0, "email"), touch(3, "Email Received", 0.0, "email")]
+    read = [
+        touch(2, "Words Read", 50.0, "backend", of="Email Received", topic="billing", topic_confidence=0.6),
+        touch(4, "Words Read", 0.0, "backend", of="Email Received", topic="delivery", topic_confidence=0.6),
+    ]
+    assert [part.reason for part in experience(mails, NOW).parts] == ["came back, it is not known what for"]
+    assert experience([*mails, *read], NOW).parts == ()

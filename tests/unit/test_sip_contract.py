@@ -39,6 +39,8 @@ OFFER = {
     "ua": "carrier-gw",
     "src": "192.0.2.1:5060",
     "visit": "v-123",
+    "intent": "refund",
+    "said": "I want my money back",
     "adapter_ref": "1:2:0",
     "deadline_ms": 800,
 }

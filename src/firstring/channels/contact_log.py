@@ -119,8 +119,11 @@ class ContactLog:
         }
         if contact.answered_at is not None and contact.ended_at is not None:
             properties["duration_s"] = round((contact.ended_at - contact.answered_at).total_seconds(), 1)
+            properties["wait_s"] = round(max(0.0, (contact.answered_at - contact.offered_at).total_seconds()), 1)
         if decision.evidence.intent:
             properties["intent"] = decision.evidence.intent
+        if decision.evidence.words:
+            properties["said"] = decision.evidence.words
         return parse_event(
             {
                 "type": "track",

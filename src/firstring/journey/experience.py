@@ -36,6 +36,10 @@ SWITCH_S: Final = 1 * _D
 """A contact on another channel within this: the first did not do."""
 WAIT_FREE_S: Final = 60.0
 """A wait that nobody minds."""
+LONGEST_S: Final = 6 * 3_600.0
+"""The end of a contact belongs to a beginning that is not longer ago."""
+TOPIC_LEAST: Final = 0.5
+"""A topic that was read counts from this confidence on."""
 CLAIMED_MOST: Final = 15.0
 """Points, up or down, of all that came with a public write key: anybody may have sent it."""
 
@@ -119,7 +123,19 @@ SAID: Final = Cost(10.0, 10 * _D, "what they wrote")
 RATED: Final = Cost(8.0, 21 * _D, "their own rating")
 """Points of the best rating; the worst takes as many."""
 _TABLE: Final = (
-    (START, RECOVERED, FADES_BY_REPEAT, REPEATS_S, AGAIN_S, SWITCH_S, WAIT_FREE_S, CLAIMED_MOST, WAITED_MOST),
+    (
+        LONGEST_S,
+        TOPIC_LEAST,
+        START,
+        RECOVERED,
+        FADES_BY_REPEAT,
+        REPEATS_S,
+        AGAIN_S,
+        SWITCH_S,
+        WAIT_FREE_S,
+        CLAIMED_MOST,
+        WAITED_MOST,
+    ),
     tuple(EVENTS.items()),
     (AGAIN, AGAIN_UNTOLD, SWITCHED, EMPTY_SEARCH, TRANSFERRED, WAITED, SETTLED, SAID, RATED),
 )
@@ -205,10 +221,10 @@ def _of_contacts(own: Sequence[TouchRead], now: datetime) -> list[_Point]:
     repeats = _Repeats()
     last: TouchRead | None = None
     last_of_topic: dict[str, datetime] = {}
-    for touch in own:
-        if touch.name not in CONTACTS:
-            continue
-        at, topic = touch.occurred_at, _topic(touch)
+    read = _topics_read(own)
+    for touch in _contacts(own):
+        at = touch.occurred_at
+        topic = _topic(touch) or read.get((at, touch.name), "")
         seen = last_of_topic.get(topic)
         if seen is not None and (at - seen).total_seconds() <= AGAIN_S:
             cost = AGAIN if topic else AGAIN_UNTOLD
@@ -219,6 +235,30 @@ def _of_contacts(own: Sequence[TouchRead], now: datetime) -> list[_Point]:
         last_of_topic[topic] = at
         last = touch
     return points
+
+
+def _contacts(own: Sequence[TouchRead]) -> list[TouchRead]:
+    """Each contact once: by its beginning, and by its end where no beginning was told."""
+    begun: dict[str, datetime] = {}
+    found: list[TouchRead] = []
+    for touch in own:
+        if touch.name in CONTACTS:
+            begun[touch.channel] = touch.occurred_at
+            found.append(touch)
+        elif touch.name in ENDS:
+            at = begun.pop(touch.channel, None)
+            if at is None or (touch.occurred_at - at).total_seconds() > LONGEST_S:
+                found.append(touch)
+    return found
+
+
+def _topics_read(own: Sequence[TouchRead]) -> dict[tuple[datetime, str], str]:
+    """(when, name of the event) -> topic, of what was read in the words of events."""
+    found: dict[tuple[datetime, str], str] = {}
+    for touch in own:
+        if touch.name == WORDS_READ and (_number(touch.properties, "topic_confidence") or 0.0) >= TOPIC_LEAST:
+            found[touch.occurred_at, plain(touch.properties.get("of"))] = plain(touch.properties.get("topic")).casefold()
+    return found
 
 
 def _topic(touch: TouchRead) -> str:

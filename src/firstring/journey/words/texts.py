@@ -8,6 +8,7 @@ from typing import Any, Final
 from firstring.journey.events import Event
 from firstring.journey.names import WORDS_READ
 from firstring.journey.words.reading import Words, read_words
+from firstring.journey.words.textmodel import UNKNOWN, TextModel
 from firstring.journey.words.tokens import TEXT_CHARS
 
 _SPOKEN: Final = (
@@ -24,6 +25,8 @@ _OURS: Final = frozenset(
 )  # fmt: skip
 """What was written to the customer, or by nobody. In the spec of live chats the user sends, and receives our answer."""
 LETTERS_MIN: Final = 3
+TOPIC_LEAST: Final = 0.5
+"""From this probability on a label of one's own is the topic."""
 
 
 def text_of(name: str, properties: Mapping[str, Any]) -> str | None:
@@ -43,8 +46,11 @@ def text_of(name: str, properties: Mapping[str, Any]) -> str | None:
     return found if sum(c.isalpha() for c in found[:200]) >= LETTERS_MIN else None
 
 
-def words_of(event: Event) -> Words | None:
-    """What is read in an event's words; None where there are none, or nothing in them says anything."""
+def words_of(event: Event, reasons: TextModel | None = None) -> Words | None:
+    """What is read in an event's words; None where there are none, or nothing in them says anything.
+
+    reasons: a model of one's own labels, which then name the topic, in whatever language it learned.
+    """
     text = text_of(event.name, event.properties)
     if text is None:
         return None
@@ -52,4 +58,9 @@ def words_of(event: Event) -> Words | None:
     if not isinstance(stated, str):
         stated = None
     said = read_words(text, stated)
+    if reasons is not None:
+        found = reasons.read(text)
+        label = max(found, key=lambda one: (found[one], one))
+        if label != UNKNOWN and found[label] >= TOPIC_LEAST:
+            said = said._replace(topic=label, topic_confidence=found[label])
     return said if said.says_something else None

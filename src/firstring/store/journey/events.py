@@ -25,6 +25,7 @@ from firstring.store.journey.aliases import join_names
 from firstring.store.journey.firings import Firing, Told
 from firstring.store.journey.following import NewEvent, follow
 from firstring.store.journey.planned import OF_THE_VISITOR, Planned, contradicts, plan, record_of
+from firstring.store.journey.reasoning import reasons_of
 from firstring.store.journey.rejected import Letter, Refused, keep
 from firstring.store.journey.stitching import Coming
 from firstring.store.journey.turns import Turn, turn_of
@@ -132,7 +133,8 @@ async def ingest_all(
 
 
 def _planned(tenant: Tenant, incoming: Sequence[Incoming], country: str) -> list[_Call]:
-    return [_Call(one, *plan(tenant.keys, one.source, one.events, country), set()) for one in incoming]
+    reasons = reasons_of(tenant)
+    return [_Call(one, *plan(tenant.keys, one.source, one.events, country, reasons), set()) for one in incoming]
 
 
 def _result(call: _Call) -> IngestResult:

@@ -17,6 +17,7 @@ from firstring.journey.consents import NAMES, privacy_signal
 from firstring.journey.events import Event, Standing
 from firstring.journey.issues import issue_of
 from firstring.journey.stitch import Mark
+from firstring.journey.words.textmodel import TextModel
 from firstring.store.identity.records import external_key
 from firstring.store.journey.words import Derived, derived
 from firstring.store.seal import TenantKeys
@@ -66,20 +67,20 @@ class Planned(NamedTuple):
 
 
 def plan(
-    keys: TenantKeys, source: str, events: Sequence[Event], country: str
+    keys: TenantKeys, source: str, events: Sequence[Event], country: str, reasons: TextModel | None = None
 ) -> tuple[list[Planned], list[tuple[int, BadInput]]]:
-    """(events that can be placed, place and cause of those that cannot)."""
+    """(events that can be placed, place and cause of those that cannot). reasons: the tenant's text model."""
     planned: list[Planned] = []
     rejected: list[tuple[int, BadInput]] = []
     for place, event in enumerate(events):
         try:
-            planned.append(_planned(keys, source, place, event, country))
+            planned.append(_planned(keys, source, place, event, country, reasons))
         except BadInput as error:
             rejected.append((place, error))
     return planned, rejected
 
 
-def _planned(keys: TenantKeys, source: str, place: int, event: Event, country: str) -> Planned:
+def _planned(keys: TenantKeys, source: str, place: int, event: Event, country: str, reasons: TextModel | None) -> Planned:
     user = previous = None
     identifiers: list[tuple[bytes, Identifier]] = []
     if event.record_id is not None:
@@ -104,7 +105,7 @@ def _planned(keys: TenantKeys, source: str, place: int, event: Event, country: s
     )  # fmt: skip
     message_key = keys.blind(f"message:{source}", event.message_id)
     visitor = None if source == OWN_SOURCE else _visitor(keys, event, country)
-    words = derived(keys, source, event, message_key, STANDINGS.index(event.standing))
+    words = derived(keys, source, event, message_key, STANDINGS.index(event.standing), reasons)
     if visitor is None:
         return Planned(place, event, message_key, user, previous, identifiers, payload, row, words=words)
     mark, click = _mark(keys, event)

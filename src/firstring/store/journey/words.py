@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from firstring.journey.events import Event
 from firstring.journey.names import WORDS_READ
+from firstring.journey.words.textmodel import TextModel
 from firstring.journey.words.texts import words_of
 from firstring.store.database import Connection, Tenant
 from firstring.store.queries import sql
@@ -40,9 +41,14 @@ class StoredWords(NamedTuple):
     event: Event
 
 
-def derived(keys: TenantKeys, source: str, event: Event, about: bytes, standing: int) -> Derived | None:
-    """What is read in an event's words, sealed; None where there is nothing to say. Pure, for a thread of its own."""
-    said = words_of(event)
+def derived(
+    keys: TenantKeys, source: str, event: Event, about: bytes, standing: int, reasons: TextModel | None = None
+) -> Derived | None:
+    """What is read in an event's words, sealed; None where there is nothing to say. Pure, for a thread of its own.
+
+    reasons: the tenant's text model, whose labels are its topics.
+    """
+    said = words_of(event, reasons)
     if said is None:
         return None
     own = Event(
