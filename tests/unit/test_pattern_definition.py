@@ -134,7 +134,7 @@ def test_what_is_over_takes_no_room() -> None:
     alone = PatternSet([pattern])
     state, _ = alone.replayed([Happened(1_000, "A", {})], now_ms=1_000)
     assert len(alone.packed(state, 2_000)) == 8 + 8 + 8
-    assert len(alone.packed(state, 1_000 + 3_600_000)) == 18
+    assert len(alone.packed(state, 1_000 + 3_600_000)) == 24
     assert len(alone.packed(state, 1_001 + 3_600_000)) == 0
 
 

@@ -181,7 +181,7 @@ class PatternSet:
         """When something will come true if nothing happens before: when `due` is to be called. None: never."""
         found: int | None = None
         for number, runs in state.runs.items():
-            wait_ms = self._wait_ms.get(number)
+            wait_ms = self._wait_ms.get(number, 0)
             for run in runs.values() if wait_ms else ():
                 if run.waits and (found is None or run.waits[0][0] + wait_ms < found):
                     found = run.waits[0][0] + wait_ms

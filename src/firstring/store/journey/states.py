@@ -46,7 +46,8 @@ class Kept(NamedTuple):
     @classmethod
     def of(cls, stored: bytes) -> Kept:
         """Out of bytes of `stored`."""
-        return cls(*_HEAD.unpack_from(stored), stored[_HEAD.size :])
+        last_ms, last_event, last_record, passed_ms = _HEAD.unpack_from(stored)
+        return cls(last_ms, last_event, last_record, passed_ms, stored[_HEAD.size :])
 
     def is_before(self, event: Logged) -> bool:
         """Whether an event comes after all that made this state."""
