@@ -565,5 +565,21 @@ def bench_journey(
     _run(run_bench(events=events, singles=singles, users=users, seed=seed, as_json=as_json))
 
 
+@bench_app.command("actions")
+def bench_actions(
+    journeys: Annotated[int, typer.Option(help="Random journeys in which no sale may be offered.", min=1)] = 100_000,
+    choices: Annotated[int, typer.Option(help="Choices among 50 actions.", min=100)] = 20_000,
+    data: Annotated[
+        Path | None, typer.Option(help="A folder with hillstrom.csv.gz, and obd/ of the Open Bandit sample.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the generators.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Prints the result as JSON.")] = False,
+) -> None:
+    """No sale while an issue is open; how long a choice takes; estimates on logs; offers beside popularity."""
+    from firstring.bench.actions import run_bench
+
+    run_bench(journeys=journeys, choices=choices, data=data, seed=seed, as_json=as_json, console=out)
+
+
 if __name__ == "__main__":
     main()

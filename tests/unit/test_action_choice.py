@@ -16,6 +16,7 @@ from firstring.nextbest.evaluation.offpolicy import Logged, evaluated
 from firstring.nextbest.evaluation.policy import choices_of
 from firstring.nextbest.holdout import held_out
 from firstring.nextbest.hours import Hours, Span, is_zone, opens
+from firstring.nextbest.learning.logistic import Logistic, better, fit
 from firstring.nextbest.learning.posterior import Beta, Learned, Tally, base_of, chance_of, key_of
 from firstring.nextbest.learning.thompson import ATOMS, Arm, drawn, draws_of, quantiles
 from firstring.nextbest.reach import country_of, routes_of, zones_of
@@ -186,3 +187,32 @@ def test_hours_are_looked_for_ahead_for_days_only() -> None:
     sundays = Hours(open=(("*", (Span(600, 660, frozenset([6])),)),))
     assert opens([sundays], at(12), ["UTC"], "") == at(10, day=8)
     assert opens([sundays, NIGHT], at(12) + timedelta(days=4), ["UTC"], "") == at(10, day=15)
+
+
+def test_a_regression_where_it_says_more_than_the_rate() -> None:
+    random = Random(4)
+
+    def world(matters: float) -> tuple[list[dict[str, object]], list[bool]]:
+        rows: list[dict[str, object]] = []
+        worked = []
+        for number in range(3_000):
+            value = random.gauss(50.0, 10.0)
+            tier = random.choice(("gold", "basic"))
+            logit = -1.5 + matters * ((value - 50.0) / 10.0 + (0.8 if tier == "gold" else 0.0))
+            rows.append({"value": value, "tier": tier, "context": "web", **({"rare": 1.0} if number % 9 == 0 else {})})
+            worked.append(random.random() < 1.0 / (1.0 + math.exp(-logit)))
+        return rows, worked
+
+    made, gain = better(*world(1.0))
+    assert made is not None
+    assert gain > 0.02
+    slopes = {name: slope for name, _, _, slope in made.numbers}
+    assert slopes["value"] == pytest.approx(1.0, abs=0.2)
+    assert "rare" not in slopes, "it is mostly not known"
+    expected = 1.0 / (1.0 + math.exp(1.5 - 1.0 - 0.8))
+    assert made.chance({"value": 60.0, "tier": "gold", "context": "web"}) == pytest.approx(expected, abs=0.05)
+    assert 0.0 < made.chance({"value": "odd"}) < 1.0
+    none, _ = better(*world(0.0))
+    assert none is None or abs(none.chance({"value": 60.0}) - none.chance({"value": 40.0})) < 0.1
+    assert better([{"a": 1.0}] * 100, [True] * 100) == (None, 0.0), "too few"
+    assert isinstance(fit([{}] * 10, [True] * 5 + [False] * 5), Logistic)

@@ -15,7 +15,8 @@ from typing import Final
 from firstring.contact import ActionVerdict, Assurance, Channel, Factors, Journey, NextAction, Reason, Resolution
 from firstring.nextbest.actions import Action, Catalogue, Fit
 from firstring.nextbest.gates import HELD_OUT, Gates, locks
-from firstring.nextbest.learning.posterior import UNLEARNED, Beta, Learned, base_of, chance_of
+from firstring.nextbest.learning.logistic import facts_of
+from firstring.nextbest.learning.posterior import UNLEARNED, Beta, Learned, base_of, chance_of, modelled
 from firstring.nextbest.learning.thompson import Arm, drawn
 from firstring.nextbest.library import BUILT_IN
 from firstring.nextbest.moment import IN_CONTACT, Moment
@@ -110,7 +111,11 @@ def _weighed(action: Action, at: Situation, gates: Gates, learned: Learned) -> _
     chance = fit.probability
     base = action.base
     if action.kind in EXPLORED:
-        posterior = chance_of(learned, action.name, fit.context, fit.probability)
+        model = learned.models.get(action.name) if learned.models and at.moment.traits else None
+        if model is None:
+            posterior = chance_of(learned, action.name, fit.context, fit.probability)
+        else:
+            posterior = modelled(model, facts_of(at.moment.traits, fit.context, at.moment.experience))
         if learned is not UNLEARNED:
             chance = posterior.mean
         base = base_of(learned, action.name, action.base)

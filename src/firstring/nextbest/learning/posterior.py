@@ -8,11 +8,13 @@ DECLARED_STRENGTH outcomes.
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from firstring.contact import Value
+from firstring.nextbest.learning.logistic import STRENGTH, Logistic
 
 DECLARED_STRENGTH: Final = 20.0
 CONTEXT_STRENGTH: Final = 50.0
@@ -29,13 +31,14 @@ class Tally(Value, frozen=True):
 class Learned(Value, frozen=True):
     """What was learned up to a moment: version, tallies by action, by action and context, and of people who were held out.
 
-    model: a logistic model in place of the Beta posteriors, where it was shown to be better (logistic.Fitted).
+    models: of actions of which a logistic regression says more than the rate.
     """
 
     version: str = "unlearned"
     actions: dict[str, Tally] = msgspec.field(default_factory=dict)
     contexts: dict[str, Tally] = msgspec.field(default_factory=dict)
     held_out: dict[str, Tally] = msgspec.field(default_factory=dict)
+    models: dict[str, Logistic] = msgspec.field(default_factory=dict)
 
 
 UNLEARNED: Final = Learned()
@@ -72,6 +75,12 @@ def chance_of(learned: Learned, action: str, context: str, declared: float) -> B
     if of_action is None:
         return _posterior(declared, _NONE, _NONE)
     return _posterior(declared, of_action, learned.contexts.get(key_of(action, context), _NONE))
+
+
+def modelled(model: Logistic, facts: Mapping[str, Any]) -> Beta:
+    """The same by a regression."""
+    chance = min(max(model.chance(facts), 1e-4), 1.0 - 1e-4)
+    return Beta(STRENGTH * chance, STRENGTH * (1.0 - chance))
 
 
 def base_of(learned: Learned, action: str, declared: float) -> float:

@@ -1,7 +1,8 @@
 """Which offers suit a person: products that go together with what they showed interest in, the recent counting more; for
 somebody of whom nothing is known, what is popular.
 
-Similarity of two products is the cosine of who was interested in both, shrunk where few were (SHRINKAGE people pull it to
+Similarity of one product to another is the share of those interested in the one who are in the other, too, divided by the
+other's own share to the power of RARITY (Deshpande and Karypis 2004), shrunk where few were (SHRINKAGE people pull it to
 nothing). Interest fades by half in HALF_LIFE_DAYS. Popularity counts a little for everybody, and alone decides where nothing
 else does.
 """
@@ -23,13 +24,17 @@ from firstring.nextbest.offers.interest import BOUGHT, SEARCHED, Interest
 
 HALF_LIFE_DAYS: Final = 30.0
 SHRINKAGE: Final = 5.0
+RARITY: Final = 0.3
+"""0: what most have, whoever they are; 1: what only they have. Chosen on generated shops, not those of the benchmark."""
 NEIGHBOURS: Final = 50
 POPULARITY: Final = 0.05
 """How much the most popular product of all counts for somebody who has interests of their own."""
 OWN: Final = 1.0
-"""How similar a product is to itself: what somebody looked at is offered before what goes with it."""
+"""How similar a product is to itself: what somebody looked at, and has not bought, is offered before what goes with it."""
 BOUGHT_DAYS: Final = 30.0
 """What was bought is not offered again for so long."""
+BOUGHT_ONCE_DAYS: Final = 365.0
+"""The same for what was bought once only: nothing tells that it is bought again."""
 PRODUCTS_OF_A_PERSON: Final = 50
 WORD_OFFERS: Final = 200
 """Offers looked at for one word that was searched for."""
@@ -84,7 +89,7 @@ def fitted(people: Iterable[Sequence[Interest]]) -> Affinity:
     near = {}
     for product, others in both.items():
         similar = [
-            (other, shared / math.sqrt(carriers[product] * carriers[other]) * shared / (shared + SHRINKAGE))
+            (other, shared / carriers[product] / (carriers[other] / count) ** RARITY * shared / (shared + SHRINKAGE))
             for other, shared in others.items()
         ]
         similar.sort(key=lambda one: (-one[1], one[0]))
@@ -116,9 +121,11 @@ class Shop:
     def ranked(self, interests: Sequence[Interest], now: datetime, most: int, category: str = "") -> tuple[Shown, ...]:
         """The `most` offers that suit best, of those that hold now and were not bought lately; of one category if given."""
         bought, wanted, searched = _weights(interests, now)
+        owned = {one.what for one in interests if one.kind == BOUGHT}
         scores: dict[str, float] = defaultdict(float)
         for product, weight in wanted.items():
-            scores[product] += OWN * weight
+            if product not in owned:
+                scores[product] += OWN * weight
             for other, similarity in self.affinity.near.get(product, ()):
                 scores[other] += similarity * weight
         own: dict[int, float] = defaultdict(float)
@@ -162,7 +169,11 @@ def _weights(
     interests: Sequence[Interest], now: datetime
 ) -> tuple[frozenset[str], Mapping[str, float], Mapping[str, float]]:
     """What was bought lately; product -> weight; words searched for -> weight. Weights of each sum to one at most."""
-    bought = frozenset(one.what for one in interests if one.kind == BOUGHT and now - one.at < timedelta(days=BOUGHT_DAYS))
+    times = Counter(one.what for one in interests if one.kind == BOUGHT)
+    last = {one.what: one.at for one in reversed(interests) if one.kind == BOUGHT}
+    bought = frozenset(
+        what for what, at in last.items() if now - at < timedelta(days=BOUGHT_DAYS if times[what] > 1 else BOUGHT_ONCE_DAYS)
+    )
     wanted: dict[str, float] = defaultdict(float)
     searched: dict[str, float] = defaultdict(float)
     for one in interests[: 4 * PRODUCTS_OF_A_PERSON]:

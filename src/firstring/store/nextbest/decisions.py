@@ -62,11 +62,16 @@ async def decision(database: Database, tenant: Tenant, decision_id: uuid.UUID) -
         row = await connection.fetchrow(sql("actions", "decision"), tenant.tenant_id, decision_id)
         if row is None or row["sealed"] is None:
             raise unknown_decision(str(decision_id))
-        decided = _decoder.decode(tenant.keys.open_bytes(row["wrapped_key"], row["sealed"]))
+        decided = opened(tenant.keys.open_bytes(row["wrapped_key"], row["sealed"]))
         actions = await catalogue_named(connection, tenant, row["policy"])
         learned = await learned_named(connection, tenant, row["learned"])
     trace = None if actions is None or learned is None else trace_of(decided, actions, learned)
     return Stored(decided, row["person_id"], row["result"], row["policy"], row["decided_by"], trace)
+
+
+def opened(content: bytes) -> Decided:
+    """A decision out of its row's content."""
+    return _decoder.decode(content)
 
 
 def decision_uuid(text: str) -> uuid.UUID:

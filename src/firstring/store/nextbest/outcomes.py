@@ -9,9 +9,10 @@ key) teach nothing.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
@@ -19,9 +20,11 @@ import msgspec
 import structlog
 
 from firstring.nextbest.actions import Action, Catalogue
+from firstring.nextbest.learning.logistic import ENOUGH, Logistic, better, facts_of
 from firstring.nextbest.learning.posterior import Learned, Tally, key_of
 from firstring.ports import Clock
 from firstring.store.database import Connection, Database, Tenant
+from firstring.store.nextbest.decisions import opened
 from firstring.store.nextbest.offers import rebuild
 from firstring.store.nextbest.policies import catalogue_named, in_force
 from firstring.store.notices import Notices
@@ -38,6 +41,8 @@ REMEMBERED: Final = timedelta(days=180)
 """Older outcomes teach nothing any more."""
 ACCEPTED: Final = "Action Accepted"
 FAILED: Final = "Action Failed"
+FITTED_TO: Final = 5_000
+"""The newest outcomes of an action that a regression is fitted to."""
 _AT_ONCE: Final = 200
 _WITHIN_S: Final = 5.0
 _EVENTS: Final = 5_000
@@ -140,7 +145,8 @@ async def relearn(connection: Connection, tenant: Tenant, now: datetime, *, orig
         else:
             actions[name] = _plus(actions.get(name), tally)
             contexts[key_of(name, row["context"])] = tally
-    learned = Learned("", dict(sorted(actions.items())), dict(sorted(contexts.items())), dict(sorted(held.items())))
+    models = await _models(connection, tenant, [name for name, tally in actions.items() if tally.tried >= ENOUGH], now)
+    learned = Learned("", dict(sorted(actions.items())), dict(sorted(contexts.items())), dict(sorted(held.items())), models)
     content = msgspec.json.encode(learned)
     learned = msgspec.structs.replace(learned, version="learned-" + hashlib.sha256(content).hexdigest()[:12])
     await connection.execute(sql("actions", "retire_learned"), tenant.tenant_id, learned.version)
@@ -150,6 +156,29 @@ async def relearn(connection: Connection, tenant: Tenant, now: datetime, *, orig
     )  # fmt: skip
     await connection.execute(sql("actions", "tell"), tenant.tenant_id, origin)
     return learned
+
+
+async def _models(connection: Connection, tenant: Tenant, names: list[str], now: datetime) -> dict[str, Logistic]:
+    """Of the actions those of which a regression says more than the rate."""
+    found: dict[str, Logistic] = {}
+    for name in sorted(names):
+        rows = await connection.fetch(sql("actions", "outcomes_of"), tenant.tenant_id, name, now - REMEMBERED, FITTED_TO)
+        model, gain = await asyncio.to_thread(_fitted, tenant, rows)
+        if model is not None:
+            found[name] = model
+            _log.info("action_modelled", tenant=tenant.tenant_id, action=name, gain_nats=round(gain, 5))
+    return found
+
+
+def _fitted(tenant: Tenant, rows: Sequence[Any]) -> tuple[Logistic | None, float]:
+    facts, worked = [], []
+    for row in reversed(rows):  # the oldest first
+        if row["sealed"] is None:
+            continue
+        decided = opened(tenant.keys.open_bytes(row["wrapped_key"], row["sealed"]))
+        facts.append(facts_of(decided.moment.traits, row["context"], decided.moment.experience))
+        worked.append(row["result"] == "worked")
+    return better(facts, worked)
 
 
 def _plus(one: Tally | None, other: Tally) -> Tally:

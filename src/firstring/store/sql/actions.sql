@@ -142,3 +142,8 @@ select true from pattern_fired where tenant_id = $1 and firing_id = $2 and retra
 
 -- name: patterns_on
 select pattern from pattern where tenant_id = $1 and is_current and is_on
+
+-- name: outcomes_of
+select context, result, wrapped_key, sealed from action_decision
+where tenant_id = $1 and action = $2 and outcome = 'acted' and result in ('worked', 'failed') and decided_at > $3
+order by decided_at desc limit $4
