@@ -53,6 +53,7 @@ from firstring.dispatch import Dispatcher
 from firstring.errors import BadInput, FirstringError
 from firstring.identity.caller.weights import Weights
 from firstring.identity.golden.rules import RULES_FILE, rules_from_file
+from firstring.journey.words.reading import warm as ready_words
 from firstring.nextbest.library import BUILT_IN
 from firstring.observe import Metrics
 from firstring.ports import Clock, Ids, SystemClock, SystemIds, SystemRandom
@@ -125,6 +126,7 @@ async def running(
     metrics = Metrics()
     origin = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
     async with AsyncExitStack() as stack:
+        await asyncio.to_thread(ready_words)
         opened = await open_database(settings, progress, warm=warm)
         stack.push_async_callback(opened.close)
         database = opened.database

@@ -147,3 +147,13 @@ def test_the_lexicons_hold_together() -> None:
             assert 0.0 <= meaning.urgency < 1.0
         topics = {meaning.topic for meaning in (*known.words.values(), *known.stems.values())}
         assert {"refund", "delivery", "billing", "account_access", "complaint", "cancellation"} <= topics
+
+
+@pytest.mark.parametrize(
+    "piece", ["a", "😡", "!", "<a", "@a ", "http://", "e\u0301\u0300", "x@", "not very bad ", "' OR ", "1,000 "]
+)
+def test_no_text_takes_long(piece: str) -> None:
+    read_words("ready", "en")
+    started = time.process_time()
+    read_words((piece * 10_000)[:100_000], "en")
+    assert time.process_time() - started < 0.25  # quadratic matching took half a second for each 8,000 characters

@@ -15,6 +15,8 @@ from firstring.journey.words.tokens import plain
 
 LANGUAGES: Final = ("en", "de", "fr", "es", "it", "nl", "pt")
 _STEM_MIN: Final = 3
+_STEM_MAX: Final = 24
+"""The longest beginning of a word that is looked up; no stem is longer."""
 _KINDS: Final = frozenset(("sentiment", "urgency", "topic", "negator", "intensifier", "damper", "but"))
 
 
@@ -41,11 +43,17 @@ class Lexicon(NamedTuple):
         found = self.words.get(word)
         if found is not None:
             return found
-        for size in range(len(word), _STEM_MIN - 1, -1):
+        for size in range(min(len(word), _STEM_MAX), _STEM_MIN - 1, -1):
             found = self.stems.get(word[:size])
             if found is not None:
                 return found
         return None
+
+
+@lru_cache(maxsize=32_768)
+def meaning_of(language: str, word: str) -> Meaning | None:
+    """What a plain word says in one of LANGUAGES, or None."""
+    return lexicon(language).meaning(word)
 
 
 @lru_cache(maxsize=16)

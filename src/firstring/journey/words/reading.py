@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from firstring.journey.words.language import Language, language_in
-from firstring.journey.words.lexicon import LANGUAGES, Lexicon, Meaning, lexicon
+from firstring.journey.words.lexicon import LANGUAGES, Lexicon, Meaning, lexicon, meaning_of
 from firstring.journey.words.tokens import Token, bounded, tokens
 
 LANGUAGE_KNOWN: Final = 0.5
@@ -104,6 +104,12 @@ def _spoken(heard: Language | None, stated: str | None) -> Language | None:
     return heard if heard.code != tag and heard.confidence >= STATED else Language(tag, max(STATED, heard.confidence))
 
 
+def warm() -> None:
+    """Reads the model of languages and the lexicons, which takes half a second: before the first text comes."""
+    for language in LANGUAGES:
+        read_words("ok", language)
+
+
 class _Said(NamedTuple):
     """One word or phrase that says something. points: its mood, with everything about it. is_negated: "no hurry"."""
 
@@ -116,7 +122,7 @@ def _found(words: Sequence[Token], known: Lexicon, language: str) -> list[_Said]
     meanings: list[tuple[int, int, Meaning]] = []
     place = 0
     while place < len(words):
-        size, meaning = _at(words, place, known)
+        size, meaning = _at(words, place, known, language)
         if meaning is not None:
             meanings.append((place, size, meaning))
         place += size
@@ -139,13 +145,13 @@ def _found(words: Sequence[Token], known: Lexicon, language: str) -> list[_Said]
     return said
 
 
-def _at(words: Sequence[Token], place: int, known: Lexicon) -> tuple[int, Meaning | None]:
+def _at(words: Sequence[Token], place: int, known: Lexicon, language: str) -> tuple[int, Meaning | None]:
     """(tokens taken, meaning) of the longest phrase or the word at a place."""
     word = words[place].plain
     for phrase, meaning in known.phrases.get(word, ()):
         if tuple(token.plain for token in words[place : place + len(phrase)]) == phrase:
             return len(phrase), meaning
-    return 1, known.meaning(word)
+    return 1, meaning_of(language, word)
 
 
 def _degree(

@@ -7,9 +7,9 @@ import unicodedata
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-TEXT_CHARS: Final = 4_000
+TEXT_CHARS: Final = 2_000
 """What is read of one text, in characters: the start of what is longer."""
-TOKENS: Final = 600
+TOKENS: Final = 400
 """What is read of one text, in words."""
 
 _TOKEN: Final = re.compile(
@@ -19,7 +19,7 @@ _TOKEN: Final = re.compile(
     r"|[!?]+|[.,;:\n]"
     r"|[\u2600-\u27bf\U0001f300-\U0001faff]"  # emoji
 )
-_QUIET: Final = re.compile(r"https?://\S+|www\.\S+|@\w+|\S+@\S+|<[^<>\s][^<>]{0,200}>")
+_QUIET: Final = re.compile(r"https?://\S+|www\.\S+|@\w{1,64}|(?<!\S)[^\s@]{1,64}@\S{1,100}|<[^<>\s][^<>]{0,200}>")
 """Addresses, mentions and mark-up: nobody's mood."""
 _LONG: Final = re.compile(r"(.)\1{2,}")
 

@@ -35,6 +35,9 @@ from firstring.store.queries import sql
 _THREAD_FROM_EVENTS: Final = 64
 """Hashing and sealing more than so many would keep a serving process from ringing calls for milliseconds."""
 
+_THREAD_FROM_CHARS: Final = 4_000
+"""The same of texts."""
+
 
 class IngestResult(msgspec.Struct, frozen=True):
     """What a batch came to. rejected: (index in the batch, code, message) of events that cannot be attached or stored."""
@@ -120,7 +123,7 @@ async def ingest_all(
 ) -> list[IngestResult]:
     """As `ingest` for the events of several calls, in one transaction, with what is refused of them."""
     with turn_of(tenant) as turn:
-        if sum(len(one.events) for one in incoming) >= _THREAD_FROM_EVENTS:
+        if sum(len(one.events) for one in incoming) >= _THREAD_FROM_EVENTS or _wordy(incoming):
             calls = await asyncio.to_thread(_planned, tenant, incoming, country)
         else:
             calls = _planned(tenant, incoming, country)
@@ -130,6 +133,12 @@ async def ingest_all(
             if told is not None:
                 told(tenant, firings)
     return [_result(call) for call in calls]
+
+
+def _wordy(incoming: Sequence[Incoming]) -> bool:
+    """Whether so much is written in the events that reading it takes milliseconds."""
+    written = (value for one in incoming for event in one.events for value in event.properties.values())
+    return sum(len(value) for value in written if isinstance(value, str)) >= _THREAD_FROM_CHARS
 
 
 def _planned(tenant: Tenant, incoming: Sequence[Incoming], country: str) -> list[_Call]:
