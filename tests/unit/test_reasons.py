@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,13 @@ from sklearn.linear_model import LogisticRegression
 from tests.spoken import file_of, sentences
 
 from firstring.bulk.words.training import C, Examples, examples_in, train
-from firstring.contact import LikelyReason, OpenIssue, TouchRead
+from firstring.contact import Candidate, Contact, Journey, LikelyReason, OpenIssue, Resolution, TouchRead
 from firstring.errors import BadInput
 from firstring.journey.attention import contact_priors
 from firstring.journey.reasons import EXPLAINS_MOST, explains, likely_reasons
 from firstring.journey.words.textmodel import UNKNOWN, TextModel, from_plain, prepared
+from firstring.routing.needs import needed
+from firstring.routing.policy import RoutingPolicy
 from firstring.trust.priors import DEFAULT_PRIORS
 from firstring.trust.stepup import likely_stake, stake_of
 
@@ -216,3 +219,13 @@ def test_what_is_at_stake_follows_the_likely_reason_and_never_falls_by_a_guess()
 def test_it_is_quick_enough_to_be_read_while_it_rings() -> None:
     assert isinstance(MODEL, TextModel)
     assert len(MODEL.heard("where is my parcel").ratios) == len(MODEL.labels) + 1
+
+
+def test_the_skills_of_the_likely_reason_are_asked_for() -> None:
+    contact = Contact(uuid.UUID(int=1), "chat", NOW, "k")
+    resolution = Resolution((Candidate(1, 1.0),), 0.0, 0.0, "prior", "m")
+    reasons = likely_reasons((), [FAILED], now=NOW, heard=MODEL.heard("the courier lost my parcel"))
+    assert max(by_intent(reasons), key=by_intent(reasons).__getitem__) == "delivery.lost"
+    policy = RoutingPolicy(intents={"delivery": {"logistics": 3}, "refund": {"billing": 2}})
+    found = needed(contact, resolution, [Journey(1, likely_reasons=reasons)], policy=policy)
+    assert found.need.steps[0].requirement.skills == {"logistics": 3}
