@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -246,6 +247,15 @@ async def test_a_number_typed_into_a_form_is_a_claim_until_its_caller_is_confirm
     assert (await counted(database, tenant))["Looked"] == "8", "the later word counts"
     await typed.confirm(database, tenant, [number], ann.record_id, at=NOW)
     assert (await counted(database, tenant))["Looked"] == "8", "typed too long ago"
+
+
+async def test_what_arrives_at_the_same_time_is_stitched_all_the_same(database: Database, tenant: Tenant) -> None:
+    events = [event(f"E{number}", number / 2, visitor=f"visitor-{number % 3}") for number in range(45)]
+    events += [event(f"S{number}", 3 + number, user=f"u{number}", visitor=f"visitor-{number}") for number in range(3)]
+    random.Random(3).shuffle(events)
+    await asyncio.gather(*(send(database, tenant, *events[start : start + 4]) for start in range(0, len(events), 4)))
+    told = await counted(database, tenant)
+    assert told == {f"E{n}": f"u{n % 3}" for n in range(45)} | {f"S{n}": f"u{n}" for n in range(3)}
 
 
 async def test_what_visitors_type_is_bounded(database: Database, tenant: Tenant) -> None:
