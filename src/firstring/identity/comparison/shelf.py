@@ -30,8 +30,8 @@ from firstring.identity.comparison.columns import (
 from firstring.identity.comparison.onecharacter import Sums, character_sums
 from firstring.identity.comparison.statistics import Statistics
 
-_DERIVED: Final = ("outward", "email_local")
-"""Derived columns that comparisons ask for, besides `home`."""
+_outward: Final = DERIVED["outward"][1]
+_email_local: Final = DERIVED["email_local"][1]
 _NAMES: Final = ("given", "family")
 """Columns compared by their hashes, and looked for in e-mail addresses."""
 _NO_BAND: Final = 255
@@ -41,21 +41,26 @@ _KEPT_PAIRS: Final = 1_000_000
 _NO_COUNTS: Final = np.zeros(0, np.int64)
 
 
+class _Codes(dict[str, int]):
+    """The code of each text; asked for another one, it gets the next code."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def __missing__(self, text: str) -> int:
+        found = self[text] = len(self.texts)
+        self.texts.append(text)
+        return found
+
+
 class _Texts:
     """The values of one column, by code, and what is known of each; made when first asked for, for new ones only."""
 
     def __init__(self) -> None:
-        self.code_of: dict[Any, int] = {}
-        self.values: list[str] = []
+        self.codes = _Codes()
+        self.values = self.codes.texts
         self._made: dict[str, tuple[int, NDArray[Any]]] = {}
         self._bands = np.zeros(0, np.uint8)
-
-    def code(self, text: str) -> int:
-        found = self.code_of.get(text)
-        if found is None:
-            found = self.code_of[text] = len(self.values)
-            self.values.append(text)
-        return found
 
     def made(self, name: str, make: Callable[[Sequence[str]], NDArray[Any]]) -> NDArray[Any]:
         """What `make` makes of all values, and then some room."""
@@ -105,6 +110,7 @@ class Shelf:
     def clear(self) -> None:
         """Takes everything down."""
         self._texts = {name: _Texts() for name in self._at}
+        self._how = {name: (self._at[name].start, one.codes, name in self._single) for name, one in self._texts.items()}
         self._place_of: dict[bytes, int] = {}
         self._codes = np.empty((_ROWS_FIRST, self._width), np.int32)
         self._pairs = np.zeros(0, np.int64)
@@ -127,32 +133,39 @@ class Shelf:
 
     def _encoded(self, values: Mapping[str, Sequence[str]]) -> list[int]:
         found = [-1] * self._width
+        how = self._how
         for name, stated in values.items():
-            at, texts = self._at[name].start, self._texts[name]
-            if len(stated) == 1 or name in self._single:
-                found[at] = texts.code(stated[0])
+            at, codes, single = how[name]
+            if single or len(stated) == 1:
+                found[at] = codes[stated[0]]
             else:
                 if len(stated) > SLOTS:
                     stated = rarest(name, stated, self.statistics)
                 for slot, value in enumerate(stated, at):
-                    found[slot] = texts.code(value)
+                    found[slot] = codes[value]
         if "postcode" in values:
-            if outward := DERIVED["outward"][1](values["postcode"][0]):
-                found[self._at["outward"].start] = self._texts["outward"].code(outward)
+            (postcode, *_) = values["postcode"]
+            if outward := _outward(postcode):
+                at, codes, _ = how["outward"]
+                found[at] = codes[outward]
             if "address" in values:
-                home = f"{values['postcode'][0]} {values['address'][0]}"
-                found[self._at["home"].start] = self._texts["home"].code(home)
-        emails = self._at["email"]
-        if found[emails.start] >= 0:
-            addresses, derive = self._texts["email"].values, DERIVED["email_local"][1]
-            local = dict.fromkeys([derive(addresses[code]) for code in found[emails] if code >= 0])
-            for slot, text in enumerate(local, self._at["email_local"].start):
-                found[slot] = self._texts["email_local"].code(text)
-            for name, place in self._named.items():
-                if name in values:
-                    letters = values[name][0][:NAMED_LETTERS]
-                    found[place] = any(letters in text for text in local)
+                at, codes, _ = how["home"]
+                found[at] = codes[f"{postcode} {values['address'][0]}"]
+        if "email" in values:
+            self._encode_names(found, values)
         return found
+
+    def _encode_names(self, found: list[int], values: Mapping[str, Sequence[str]]) -> None:
+        """What stands before the @, and which names stand there."""
+        emails, addresses = self._at["email"], self._texts["email"].values
+        local = dict.fromkeys([_email_local(addresses[code]) for code in found[emails] if code >= 0])
+        at, codes, _ = self._how["email_local"]
+        for slot, text in enumerate(local, at):
+            found[slot] = codes[text]
+        for name, place in self._named.items():
+            if name in values:
+                letters = values[name][0][:NAMED_LETTERS]
+                found[place] = any(letters in text for text in local)
 
     def places(self, contents: Sequence[bytes]) -> NDArray[np.int64]:
         """Where they stand; the same until `clear`."""

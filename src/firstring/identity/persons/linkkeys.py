@@ -67,7 +67,10 @@ class KeyMaker:
         self.keys = spec.linking
         self.tags = [known[key.name] for key in self.keys]
         self._parts = list(_parts(self.keys, statistics).items())
-        self._keys = [(place, key.parts) for place, key in enumerate(self.keys)]
+        self._keys = [
+            (place, key.parts[0], key.parts[1] if len(key.parts) > 1 else "", key.parts if len(key.parts) > 2 else ())
+            for place, key in enumerate(self.keys)
+        ]
 
     def keys_of(self, values: Values) -> list[LinkKey]:
         """The linking keys of one record, none twice."""
@@ -82,16 +85,21 @@ class KeyMaker:
         for name, texts_of_part in self._parts:
             texts[name] = texts_of_part(values, texts)
         found: list[tuple[int, str]] = []
-        for place, parts in self._keys:
-            slots = [texts[name] for name in parts]
-            if not all(slots):
+        for place, one, other, more in self._keys:
+            ones = texts[one]
+            if not ones:
                 continue
-            if len(slots) == 2 and len(slots[0]) == len(slots[1]) == 1:
-                found.append((place, f"{slots[0][0]}{_SEPARATOR}{slots[1][0]}"))
-            elif len(slots) == len(slots[0]) == 1:
-                found.append((place, slots[0][0]))
-            else:
-                found += [(place, text) for text in dict.fromkeys([_SEPARATOR.join(one) for one in product(*slots)])]
+            if not other:
+                found += [(place, text) for text in dict.fromkeys(ones)]
+                continue
+            others = texts[other]
+            if not others:
+                continue
+            if len(ones) == len(others) == 1 and not more:
+                found.append((place, f"{ones[0]}{_SEPARATOR}{others[0]}"))
+                continue
+            slots = [texts[name] for name in more or (one, other)]
+            found += [(place, text) for text in dict.fromkeys([_SEPARATOR.join(each) for each in product(*slots)])]
         return found
 
 
@@ -117,14 +125,18 @@ def _parts(keys: Iterable[BlockingKey], statistics: Statistics | None) -> dict[s
 def _both(one: str, other: str) -> _Texts:
     def texts(_values: Values, parts: Mapping[str, Sequence[str]]) -> Sequence[str]:
         left, right = parts[one], parts[other]
-        return (_SEPARATOR.join(sorted((left[0], right[0]))),) if left and right else ()
+        if not left or not right:
+            return ()
+        first, second = left[0], right[0]
+        return (f"{first}{_SEPARATOR}{second}" if first <= second else f"{second}{_SEPARATOR}{first}",)
 
     return texts
 
 
 def _either(one: str, other: str) -> _Texts:
     def texts(_values: Values, parts: Mapping[str, Sequence[str]]) -> Sequence[str]:
-        return tuple(dict.fromkeys((*parts[one], *parts[other])))
+        left, right = parts[one], parts[other]
+        return (*left, *right) if left != right else left
 
     return texts
 
@@ -134,16 +146,33 @@ def _home(values: Values, _parts: Mapping[str, Sequence[str]]) -> Sequence[str]:
     return (f"{postcode[0]} {address[0]}",) if address and postcode else ()
 
 
+def _stated(base: str) -> _Texts:
+    def texts(values: Values, _parts: Mapping[str, Sequence[str]]) -> Sequence[str]:
+        stated = values.get(base, ())
+        return stated if len(stated) < 2 else stated[:1]
+
+    return texts
+
+
+def _derived_from(base: str, derive: Callable[[str], str]) -> _Texts:
+    def texts(values: Values, _parts: Mapping[str, Sequence[str]]) -> Sequence[str]:
+        if base not in values:
+            return ()
+        text = derive(values[base][0])
+        return (text,) if text else ()
+
+    return texts
+
+
 def _derived(name: str, statistics: Statistics | None) -> _Texts:
     base, derive = DERIVED.get(name, (name, None))
+    if base not in SEVERAL:
+        return _stated(base) if derive is None else _derived_from(base, derive)
 
     def texts(values: Values, _parts: Mapping[str, Sequence[str]]) -> Sequence[str]:
         stated = values.get(base, ())
-        if len(stated) > 1:
-            if base not in SEVERAL:
-                stated = stated[:1]
-            elif len(stated) > SLOTS and statistics is not None:
-                stated = rarest(base, stated, statistics)
+        if len(stated) > SLOTS and statistics is not None:
+            stated = rarest(base, stated, statistics)
         if derive is None or not stated:
             return stated
         return tuple([text for value in stated if (text := derive(value))])

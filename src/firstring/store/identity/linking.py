@@ -273,9 +273,9 @@ class _Relinking:
             return {}
         keys = list(touched)
         # Of a key that so many carry more than may stay behind: it is hot, before the change and after.
-        looked = [self._most[key[0]] + 1 + touched[key] for key in keys]
+        leave = max(touched.values())
         statement = sql("linking", "met")
-        present = dict(await self._connection.fetch(statement, self._tenant.tenant_id, keys, looked))
+        present = dict(await self._connection.fetch(statement, self._tenant.tenant_id, keys, self._most, 1 + leave))
         coming: defaultdict[bytes, list[int]] = defaultdict(list)
         for record, entry in self._entries.items():
             for key in entry.keys:

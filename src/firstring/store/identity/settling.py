@@ -66,8 +66,7 @@ async def settle_around(
     parts |= await parts_of(connection, tenant, near - parts.keys())
     carried.update(key for part in parts.values() for key in part.link_keys)
     linking = [key for key in carried if len(key) == LINK_KEY_BYTES]
-    looked = [most[key[0]] + 1 + len(parts) for key in linking]
-    rows = await connection.fetch(sql("linking", "met"), tenant.tenant_id, linking, looked)
+    rows = await connection.fetch(sql("linking", "met"), tenant.tenant_id, linking, list(most), 1 + len(parts))
     reached = {record for row in rows for record in row["records"] or ()}
     named = [*external_keys, *(part.external_key for part in parts.values())]
     for row in await connection.fetch(sql("linking", "decisions_among"), tenant.tenant_id, named):

@@ -61,9 +61,10 @@ join person p on p.tenant_id = $1 and p.person_id = w.person_id
 join record r on r.tenant_id = $1 and r.person_id = w.person_id and not r.is_copy
 
 -- name: met
--- Who carries each key, as far as $3; of a key that so many carry nobody is told, because it makes no pairs.
+-- Who carries each key, as far as the bound of its tag, $3, and $4 more; of a key that so many carry nobody is told, because
+-- it makes no pairs.
 select w.key, case when x.holders < w.bound then x.records end as records
-from unnest($2::bytea[], $3::int[]) as w(key, bound)
+from (select k.key, ($3::int[])[get_byte(k.key, 0) + 1] + $4::int as bound from unnest($2::bytea[]) as k(key)) w
 cross join lateral (
   select array_agg(c.record_id) as records, count(*) as holders
   from (select k.record_id from record_key k where k.tenant_id = $1 and k.key = w.key limit w.bound) c
