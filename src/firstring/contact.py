@@ -147,10 +147,7 @@ class FanOut(Value, frozen=True):
 
 
 class AgentFree(Value, frozen=True, array_like=True):
-    """An agent with a free place on the contact's channel, at the moment of reading. `version` names the profile.
-
-    Stored without field names: every decision holds all free agents.
-    """
+    """An agent with a free place on the contact's channel, at the moment of reading. `version` names the profile."""
 
     agent_id: int
     version: int
@@ -163,7 +160,8 @@ class Read(Value, frozen=True):
     records: tuple[RecordRead, ...] = ()
     touches: tuple[TouchRead, ...] = ()
     fan_out: tuple[FanOut, ...] = ()
-    agents: tuple[AgentFree, ...] = ()
+    agents: tuple[AgentFree, ...] | bytes = ()
+    """Every decision holds all free agents: packed (routing.packed), one by one where they do not fit into that."""
     candidates_cut: int = 0
     issues_cut: tuple[int, ...] = ()
     """Persons with more issue events than were read: they count as having an open issue."""

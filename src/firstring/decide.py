@@ -53,6 +53,7 @@ from firstring.ports import Clock, Ids
 from firstring.routing.assign import rank
 from firstring.routing.memo import EligibilityMemo
 from firstring.routing.needs import needed
+from firstring.routing.packed import count
 from firstring.routing.policy import RoutingPolicy
 from firstring.trust.score import TrustPriors, assess
 
@@ -179,7 +180,7 @@ def _moment(contact: Contact, read: Read, resolution: Resolution, models: Models
     best = resolution.best
     own = () if best is None else [record.record_id for record in read.records if record.person_id == best.person_id]
     return Moment(
-        agents={contact.channel: len(read.agents)},
+        agents={contact.channel: count(read.agents)},
         held_out=held_out(own, models.holdout_key, policy.holdout),
         draws=draws_of(models.holdout_key + contact.contact_id.bytes, policy.explored),
         zones=(policy.zone,),
@@ -227,7 +228,7 @@ class Ring(Protocol):
         self, tenant: Any, identifiers: Sequence[Identifier], channel: Channel | None, *, persons: Sequence[int] = ()
     ) -> Read: ...
 
-    async def profiles(self, tenant: Any, agents: Sequence[AgentFree]) -> Profiles: ...
+    async def profiles(self, tenant: Any, agents: Sequence[AgentFree] | bytes) -> Profiles: ...
 
     async def commit(self, tenant: Any, decision: Decision, *, assignment_id: uuid.UUID, epoch: int = 0) -> Committed: ...
 

@@ -12,6 +12,8 @@ import os
 import secrets
 import signal
 import sys
+from collections.abc import Iterator
+from itertools import count
 from typing import Any
 
 from firstring.channels.calls import Calls, CallSettings
@@ -32,18 +34,15 @@ from firstring.store.ring import RingStore
 from firstring.trust.score import DEFAULT_PRIORS
 
 
-def armed(target: Any, method: str, plan: dict[str, Any]) -> None:
-    """Wraps a method so that the plan's step kills this process there."""
+def armed(target: Any, method: str, plan: dict[str, Any], seen: Iterator[int]) -> None:
+    """Wraps a method so that the plan's step kills this process there. What is told of a call (call_event) is an event."""
     real = getattr(target, method)
     when, name = plan["step"].split(":")
-    if name != method:
+    if name != method.removeprefix("call_"):
         return
-    seen = 0
 
     async def wrapped(*arguments: Any, **named: Any) -> Any:
-        nonlocal seen
-        seen += 1
-        if seen != plan["nth"]:
+        if next(seen) != plan["nth"]:
             return await real(*arguments, **named)
         if when == "before":
             os.kill(os.getpid(), signal.SIGKILL)
@@ -77,10 +76,11 @@ async def life(plan: dict[str, Any]) -> None:
     signatures = SignatureVerifier(certificates, (), clock)
     calls = Calls(tenant, decider, ring, contacts, signatures, clock, SystemIds(), settings, show, show, lambda _: None)
     dispatcher = Dispatcher(contacts, ring, decider, clock, tenants, show)
+    seen = count(1)
     for method in ("read", "commit"):
-        armed(ring, method, plan)
-    for method in ("event", "set_presence", "take_lease", "waiting"):
-        armed(contacts, method, plan)
+        armed(ring, method, plan, seen)
+    for method in ("event", "call_event", "set_presence", "take_lease", "waiting"):
+        armed(contacts, method, plan, seen)
 
     first, second, third = (
         CallOffer(call_id=secrets.token_hex(8), from_="+12025550100", to="+18005550100", adapter="kamailio")

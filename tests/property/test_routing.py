@@ -7,6 +7,7 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
+import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -27,6 +28,7 @@ from firstring.routing.assign import explain, rank
 from firstring.routing.eligibility import eligible, requirement_at, team_of
 from firstring.routing.memo import EligibilityMemo
 from firstring.routing.needs import needed, relaxing_steps
+from firstring.routing.packed import EPOCH, free_agents, packed
 from firstring.routing.policy import RoutingPolicy, TierRule, routing_policy
 from firstring.routing.queues import Waiting, effective_priority, next_step_in_s, order, reevaluate, waited_s
 
@@ -35,6 +37,7 @@ SKILLS = ("billing", "kyc")
 LANGUAGES = ("en", "es")
 TEAMS = ("vip", "gold")
 AGEING_S = 10.0
+MICROSECOND = timedelta(microseconds=1)
 
 levels = st.integers(1, 5)
 seconds = st.integers(0, 120).map(float)
@@ -193,6 +196,33 @@ def test_a_memo_of_any_size_changes_nothing(needs_: list[RoutingNeed], world: Wo
         plain = rank(need, world[0], world[1], now=NOW, waited_s=waited)
         assert rank(need, world[0], world[1], now=NOW, waited_s=waited, memo=memo) == plain
         assert len(memo) <= size
+
+
+def packed_of(agents: list[AgentFree]) -> bytes:
+    columns = [
+        [a.agent_id for a in agents],
+        [a.version for a in agents],
+        [(a.idle_since - EPOCH) // MICROSECOND for a in agents],
+    ]
+    found = packed(*(np.array(column, np.int64) for column in columns))
+    assert found is not None
+    return found
+
+
+@given(st.lists(needs(), min_size=1, max_size=4), worlds(), st.integers(-5, 130), st.integers(1, 20), st.integers(1, 12))
+def test_packed_agents_are_ranked_alike(needs_: list[RoutingNeed], world: World, waited: int, limit: int, size: int) -> None:
+    """With some profiles unknown too, and with a memo of any size that has seen other agents before."""
+    agents, known, _ = world
+    profiles_ = {key: profile for key, profile in known.items() if key[0] % 4 != 3}
+    memo = EligibilityMemo(size)
+    for need in needs_:
+        for some in (agents[::2], agents):
+            plain = rank(need, some, profiles_, now=NOW, waited_s=waited, limit=limit)
+            as_bytes = packed_of(some)
+            assert free_agents(as_bytes) == some
+            assert rank(need, as_bytes, profiles_, now=NOW, waited_s=waited, limit=limit) == plain
+            assert rank(need, as_bytes, profiles_, now=NOW, waited_s=waited, limit=limit, memo=memo) == plain
+            assert len(memo) <= size
 
 
 @given(needs(), worlds(), st.integers(0, 150))

@@ -183,11 +183,8 @@ class Calls:
         at_phone = happening in ("ringing", "answered")
         if happening is None or (event.defaulted and at_phone):
             return
-        call = await self._ring.open_call(self._tenant, event.adapter, event.call_id)
-        if call is None or (at_phone and _is_about_another(event, call)):
-            return
-        only = call.assignment_id if at_phone else None
-        await self._contacts.event(self._tenant, call.contact_id, happening, assignment_id=only)
+        phone = event.uri if at_phone else None
+        await self._contacts.call_event(self._tenant, event.adapter, event.call_id, happening, phone=phone)
 
     async def reconcile(self, adapter: str, live_call_ids: Collection[str], answered_call_ids: Collection[str] = ()) -> None:
         """What happened while nobody listened: calls that are not live ended, those that were answered are answered."""

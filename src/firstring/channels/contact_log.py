@@ -11,8 +11,7 @@ from typing import Any, Final
 
 import structlog
 
-from firstring.contact import Decision
-from firstring.errors import FirstringError, Retryable
+from firstring.errors import FirstringError
 from firstring.identity.caller.resolver import standing
 from firstring.journey.events import Event, parse_event
 from firstring.ports import Clock
@@ -21,7 +20,7 @@ from firstring.store.database import Database, Tenant
 from firstring.store.journey import typed
 from firstring.store.journey.events import ingest
 from firstring.store.journey.firings import Told
-from firstring.store.ring import RingStore
+from firstring.store.ring import Recognised, RingStore, recognised
 
 _log = structlog.get_logger("firstring.contact_log")
 SOURCE: Final = "firstring"
@@ -66,50 +65,50 @@ class ContactLog:
     async def _write(self, tenant: Tenant, ended: list[EndedContact]) -> int:
         events: list[Event] = []
         on_records: dict[str, int] = {}
-        confirmed: list[tuple[Decision, int]] = []
+        confirmed: list[tuple[EndedContact, Recognised, int]] = []
+        rows = await self._ring.newest_decisions(tenant, [contact.contact_id for contact in ended])
         for contact in ended:
+            row = rows.get(contact.contact_id)
+            if row is None:
+                continue
             try:
-                decision = await self._ring.decision(tenant, contact.contact_id)
-                if decision is None:
-                    continue
-                event = self._event(contact, decision)
-            except Retryable:
-                raise
+                known = recognised(tenant, row)
+                event = self._event(contact, known)
             except FirstringError as error:  # damaged, or not to be told as an event: it holds up no other
                 _log.info("contact_not_logged", code=error.code, contact=str(contact.contact_id))
                 continue
             if event is None:
                 continue
             events.append(event)
-            record_id = self._record_of(decision)
+            record_id = self._record_of(known)
             if record_id is not None:
                 on_records[event.message_id] = record_id
-                if decision.evidence.confirmed_person is not None:
-                    confirmed.append((decision, record_id))
+                if known.evidence.confirmed_person is not None:
+                    confirmed.append((contact, known, record_id))
         now = self._clock.now()
         await ingest(
             self._database, tenant, SOURCE, events, now=now, country=self._country, on_records=on_records, told=self._told
         )
-        for decision, record_id in confirmed:
-            at = decision.contact.offered_at
-            await typed.confirm(self._database, tenant, decision.evidence.identifiers, record_id, at=at)
+        for contact, known, record_id in confirmed:
+            at = contact.offered_at
+            await typed.confirm(self._database, tenant, known.evidence.identifiers, record_id, at=at)
         await self._contacts.mark_logged(tenant, [contact.contact_id for contact in ended])
         return len(events)
 
-    def _record_of(self, decision: Decision) -> int | None:
+    def _record_of(self, known: Recognised) -> int | None:
         """The record of the person it was, where that is known well enough."""
-        resolution = decision.derived.resolution
+        resolution = known.derived.resolution
         best = resolution.best
         if best is None or not best.records or standing(resolution, self._threshold) != "identified":
             return None
         return best.records[0]
 
-    def _event(self, contact: EndedContact, decision: Decision) -> Event | None:
+    def _event(self, contact: EndedContact, known: Recognised) -> Event | None:
         """None where nothing says who it was: no identifier, nobody identified."""
         traits: dict[str, Any] = {}
-        for identifier in decision.evidence.identifiers:
+        for identifier in known.evidence.identifiers:
             traits.setdefault(identifier.kind, identifier.value)
-        if not traits and self._record_of(decision) is None:
+        if not traits and self._record_of(known) is None:
             return None
         answered, missed = _NAMES.get(contact.channel, _OTHER)
         properties: dict[str, Any] = {
@@ -120,10 +119,10 @@ class ContactLog:
         if contact.answered_at is not None and contact.ended_at is not None:
             properties["duration_s"] = round((contact.ended_at - contact.answered_at).total_seconds(), 1)
             properties["wait_s"] = round(max(0.0, (contact.answered_at - contact.offered_at).total_seconds()), 1)
-        if decision.evidence.intent:
-            properties["intent"] = decision.evidence.intent
-        if decision.evidence.words:
-            properties["said"] = decision.evidence.words
+        if known.evidence.intent:
+            properties["intent"] = known.evidence.intent
+        if known.evidence.words:
+            properties["said"] = known.evidence.words
         return parse_event(
             {
                 "type": "track",

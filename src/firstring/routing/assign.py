@@ -10,12 +10,26 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
+
+import numpy as np
 
 from firstring import limits
 from firstring.contact import AgentFree, AgentProfile, AgentVerdict, Reason, Requirement, Routing, RoutingNeed
 from firstring.routing.eligibility import Obstacle, eligible, requirement_at, team_of
-from firstring.routing.memo import OTHER_TEAM, OWN_TEAM, EligibilityMemo, Profiles, team_class, verdicts
+from firstring.routing.memo import (
+    FIRST_OBSTACLE,
+    OTHER_TEAM,
+    OWN_TEAM,
+    PROFILE_UNKNOWN,
+    UNKNOWN,
+    EligibilityMemo,
+    Profiles,
+    codes,
+    team_class,
+    verdicts,
+)
+from firstring.routing.packed import Columns, columns, moment, pair
 
 POLICY: Final = "longest-idle"
 
@@ -35,7 +49,7 @@ _OBSTACLES: Final = {
 
 def rank(
     need: RoutingNeed,
-    agents: Sequence[AgentFree],
+    agents: Sequence[AgentFree] | bytes,
     profiles: Profiles,
     *,
     now: datetime,
@@ -55,28 +69,23 @@ def rank(
     """
     requirement = requirement_at(need, waited_s)
     all_reasons = list(reasons)
-    considered = agents
-    if len(agents) > limits.AGENTS_CONSIDERED:
-        considered = heapq.nsmallest(limits.AGENTS_CONSIDERED, agents, key=_longest_idle)
-        cut = len(agents) - len(considered)
+    if isinstance(agents, bytes):
+        line = _line_of_packed(need, requirement, columns(agents), profiles, memo, limit)
+    else:
+        line = _line(need, requirement, agents, profiles, memo, limit)
+    cut = line.free - line.considered
+    if cut:
         all_reasons.append(Reason("agents_cut", f"{cut} agents with the shortest idle time were not considered"))
-
-    fit, obstacles = _sift(need, requirement, considered, profiles, memo)
-    preference = _preference(need.preferred)
-    if preference:
-        key_of = preference.get
-        fit = [(key_of(entry[2], len(preference)) * 4 + entry[0], *entry[1:]) for entry in fit]
-    first = heapq.nsmallest(limit, fit)
     ranked = tuple(
         _verdict(profiles[agent_id, version], need, requirement, idle_since, now, place)
-        for place, (_, idle_since, agent_id, version) in enumerate(first)
+        for place, (idle_since, agent_id, version) in enumerate(line.first)
     )
-    all_reasons.extend(_summary(len(fit), len(agents), obstacles))
+    all_reasons.extend(_summary(line.fit, line.free, line.obstacles))
     return Routing(
         need=need,
         ranked=ranked,
-        eligible=len(fit),
-        considered=len(considered),
+        eligible=line.fit,
+        considered=line.considered,
         policy=policy,
         reasons=tuple(all_reasons),
     )
@@ -93,6 +102,79 @@ def explain(need: RoutingNeed, agent: AgentFree, profile: AgentProfile, *, now: 
 
 Entry = tuple[int, datetime, int, int]
 """(class, idle_since, agent_id, version): sorts in the order in which agents are tried."""
+
+
+class _Line(NamedTuple):
+    """The first in the order in which they are tried (idle_since, agent_id, version); how many fit, are free, were
+    considered; how many others there are by their first obstacle."""
+
+    first: list[tuple[datetime, int, int]]
+    fit: int
+    free: int
+    considered: int
+    obstacles: dict[Obstacle, int]
+
+
+def _line(
+    need: RoutingNeed,
+    requirement: Requirement,
+    agents: Sequence[AgentFree],
+    profiles: Profiles,
+    memo: EligibilityMemo | None,
+    limit: int,
+) -> _Line:
+    considered = agents
+    if len(agents) > limits.AGENTS_CONSIDERED:
+        considered = heapq.nsmallest(limits.AGENTS_CONSIDERED, agents, key=_longest_idle)
+    fit, obstacles = _sift(need, requirement, considered, profiles, memo)
+    preference = _preference(need.preferred)
+    if preference:
+        key_of = preference.get
+        fit = [(key_of(entry[2], len(preference)) * 4 + entry[0], *entry[1:]) for entry in fit]
+    first = [entry[1:] for entry in heapq.nsmallest(limit, fit)]
+    return _Line(first, len(fit), len(agents), len(considered), obstacles)
+
+
+def _line_of_packed(
+    need: RoutingNeed,
+    requirement: Requirement,
+    agents: Columns,
+    profiles: Profiles,
+    memo: EligibilityMemo | None,
+    limit: int,
+) -> _Line:
+    """The same, column by column."""
+    keys, idle_us = agents
+    free = len(keys)
+    if free > limits.AGENTS_CONSIDERED:
+        longest = np.lexsort((keys, idle_us))[: limits.AGENTS_CONSIDERED]
+        keys, idle_us = keys[longest], idle_us[longest]
+    agents = Columns(keys, idle_us)
+    classes, known_obstacles = codes(need, requirement, keys, profiles, memo)
+    obstacles: dict[Obstacle, int] = {}
+    is_fit = (classes >= 0) & (classes < FIRST_OBSTACLE)
+    counted = classes
+    if need.excluded:
+        is_excluded = np.isin(agents.agent_ids, need.excluded)
+        if is_excluded.any():
+            obstacles[_EXCLUDED] = int(is_excluded.sum())
+            is_fit &= ~is_excluded
+            counted = classes[~is_excluded]
+    for code, count in enumerate(np.bincount(counted - UNKNOWN).tolist(), UNKNOWN):
+        if count and not 0 <= code < FIRST_OBSTACLE:
+            obstacles[PROFILE_UNKNOWN if code == UNKNOWN else known_obstacles[code - FIRST_OBSTACLE]] = count
+    fit = np.flatnonzero(is_fit)
+    in_class = classes[fit].astype(np.int64)
+    preference = _preference(need.preferred)
+    if preference:
+        ids = agents.agent_ids[fit]
+        place_of = np.full(len(fit), len(preference))
+        for agent_id, place in preference.items():
+            place_of[ids == agent_id] = place
+        in_class += 4 * place_of
+    order = fit[np.lexsort((keys[fit], idle_us[fit], in_class))[:limit]]
+    first = [(moment(since), *pair(key)) for key, since in zip(keys[order].tolist(), idle_us[order].tolist(), strict=True)]
+    return _Line(first, len(fit), free, len(keys), obstacles)
 
 
 def _sift(

@@ -14,9 +14,10 @@ from firstring.contact import AgentFree, AgentProfile, Channel, RoutingNeed, Val
 from firstring.ports import Clock
 from firstring.routing.queues import Waiting
 from firstring.store.database import Database, Tenant
+from firstring.store.freeagents import agent_profile_of
 from firstring.store.notices import Notice, Notices
 from firstring.store.queries import sql
-from firstring.store.ring import agent_profile_of
+from firstring.store.ring import call_key
 
 Happening = Literal[
     "ringing", "answered", "busy", "no_answer", "rejected", "expired", "ended", "cancelled", "defaulted", "finished"
@@ -97,19 +98,13 @@ class Contacts:
         assignment_id: whom it is about; it is not taken for anybody who has the contact later.
         """
         now = self._clock.now()
-        if what == "answered":
-            expires = now + timedelta(seconds=limits.ANSWERED_EXPIRES_S)
-        elif what == "ended":
-            expires = now + timedelta(seconds=self._wrap_up_s)
-        else:
-            expires = now + timedelta(seconds=limits.RING_EXPIRES_S)
         row = await self._database.call(
             "contact_event",
             tenant.tenant_id,
             contact_id,
             what,
             now,
-            expires,
+            self._expires(what, now),
             outcome,
             limits.EXCLUDE_S,
             self._notices.origin_in_transaction,
@@ -120,6 +115,40 @@ class Contacts:
         if change.before is not None:
             self._notices.tell(Notice(tenant.tenant_id, what, contact_id, change.agent_id))
         return change
+
+    async def call_event(
+        self, tenant: Tenant, adapter: str, channel_id: str, what: Happening, *, phone: str | None = None
+    ) -> Change | None:
+        """As `event`, for the open contact of a channel's own id; None where there is none.
+
+        phone: it happened at the phone of whoever has the contact now ("": whatever phone that is); what is told of another
+        phone is not taken (None).
+        """
+        now = self._clock.now()
+        row = await self._database.row(
+            sql("contacts", "call_event"),
+            tenant.tenant_id,
+            call_key(tenant, adapter, channel_id),
+            what,
+            now,
+            self._expires(what, now),
+            limits.EXCLUDE_S,
+            self._notices.origin_in_transaction,
+            phone is not None,
+            phone or "",
+        )
+        if row is None:
+            return None
+        change = Change(row["before"], row["after"], row["agent_id"], row["assignment_id"])
+        if change.before is not None:
+            self._notices.tell(Notice(tenant.tenant_id, what, row["contact_id"], change.agent_id))
+        return change
+
+    def _expires(self, what: Happening, now: datetime) -> datetime:
+        """When the claim ends by itself if nothing more is told of it."""
+        if what == "answered":
+            return now + timedelta(seconds=limits.ANSWERED_EXPIRES_S)
+        return now + timedelta(seconds=self._wrap_up_s if what == "ended" else limits.RING_EXPIRES_S)
 
     async def set_presence(self, tenant: Tenant, agent_id: int, presence: Presence) -> bool:
         """False for an unknown agent."""

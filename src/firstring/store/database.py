@@ -239,15 +239,16 @@ class Database:
         finally:
             await self.pool.release(connection)
 
+    async def row(self, statement: str, *arguments: Any, timeout_s: float = 5.0) -> asyncpg.Record | None:
+        """The first row of a statement whose functions set the tenant themselves: a transaction in one round trip."""
+        with translated():
+            return await self.pool.fetchrow(statement, *arguments, timeout=timeout_s)
+
     async def call(self, function: str, *arguments: Any, timeout_s: float = 5.0) -> asyncpg.Record | None:
         """One function of the schema that sets the tenant itself, as one round trip."""
         placeholders = ", ".join(f"${number}" for number in range(1, len(arguments) + 1))
-        with translated():
-            return await self.pool.fetchrow(
-                f"select * from {function}({placeholders})",  # noqa: S608 - names are constants of the code
-                *arguments,
-                timeout=timeout_s,
-            )
+        statement = f"select * from {function}({placeholders})"  # noqa: S608 - names are constants of the code
+        return await self.row(statement, *arguments, timeout_s=timeout_s)
 
 
 async def refuse_unsafe_role(connection: asyncpg.Connection) -> None:

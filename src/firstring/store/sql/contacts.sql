@@ -10,6 +10,27 @@ where c.tenant_id = $1 and c.contact_id = $2
 -- name: open_contact_by_call
 select contact_id from contact where tenant_id = $1 and call_key = $2 and state <> 'ended'
 
+-- name: call_event
+-- What happened to the open contact of a channel's own id ($2), found and told in one round trip. $8: it is told of the phone
+-- ($9, '' for any) of whoever has the contact now; of another's phone, or where no contact is open, no row comes.
+select c.contact_id, e.before, e.after, e.agent_id, e.assignment_id
+from (
+  select o.contact_id, o.assignment_id from open_call($1, $2) o
+  where o.contact_id is not null and not ($8 and $9 <> '' and coalesce(o.address, '') not in ('', $9))
+  offset 0
+) c
+cross join lateral contact_event($1, c.contact_id, $3, $4, $5, null, $6, $7, case when $8 then c.assignment_id end) e
+
+-- name: newest_decisions
+-- Of each of these contacts, where it is still readable.
+select c.contact_id, d.wrapped_key, d.sealed
+from unnest($2::uuid[]) as c(contact_id)
+cross join lateral (
+  select x.wrapped_key, x.sealed from decision x where x.tenant_id = $1 and x.contact_id = c.contact_id
+  order by x.revision desc limit 1
+) d
+where d.wrapped_key is not null
+
 -- name: decision
 -- With the agent's address while the claim holds.
 select d.revision, d.cause, d.outcome, d.agent_id, d.assignment_id, d.decide_ms, d.wrapped_key, d.sealed,
