@@ -291,7 +291,6 @@ class RedirectServer(Endpoint):
                 "ua": invite.header("user-agent"),
                 "src": f"{transaction.source[0]}:{transaction.source[1]}",
                 "visit": invite.header("x-visit"),
-                "intent": invite.header("x-intent"),
                 "said": invite.header("x-said"),
             }
         )
