@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.linked_store import NOW, SOURCE, by_definition, linked_tenant, record, stored, version_of
 
 from firstring.identity.canonical.record import CanonicalRecord
+from firstring.identity.persons import linking
 from firstring.store.database import Database
+from firstring.store.identity import linkindex, records
 from firstring.store.identity.records import apply_records, delete_records
 
 HOT = 4
@@ -40,8 +43,20 @@ steps = st.lists(
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
-@given(steps=steps)
-async def test_persons_are_those_of_the_definition_after_every_step(database: Database, steps: list[Any]) -> None:
+@given(steps=steps, at_once=st.sampled_from([0, 1, 3]))
+async def test_persons_are_those_of_the_definition_after_every_step(
+    database: Database, steps: list[Any], at_once: int
+) -> None:
+    """at_once: as if a few records were many: read ahead in parts, forgotten soon, their patterns kept."""
+    with pytest.MonkeyPatch.context() as patch:
+        if at_once:
+            for module, name in ((records, "_AHEAD_RECORDS"), (linkindex, "_AT_ONCE"), (linking, "_MANY_PAIRS")):
+                patch.setattr(module, name, at_once)
+            patch.setattr(linkindex, "_KEPT_RECORDS", 4 * at_once)
+        await _persons_are_those_of_the_definition(database, steps)
+
+
+async def _persons_are_those_of_the_definition(database: Database, steps: list[Any]) -> None:
     tenant = await linked_tenant(database, block_records=HOT)
     active = await version_of(database, tenant)
     held: dict[str, CanonicalRecord] = {}

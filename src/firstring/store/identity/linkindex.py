@@ -8,6 +8,7 @@ of the record alone, whatever came before it.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any, Final, NamedTuple
 
 from firstring.identity.comparison.columns import compared
@@ -15,6 +16,7 @@ from firstring.identity.comparison.shelf import Shelf
 from firstring.identity.persons.linking import Entry, content_of, put_up
 from firstring.identity.persons.linkkeys import COPY_TAG, Values
 from firstring.identity.persons.meeting import unless
+from firstring.store.ahead import fetched_ahead
 from firstring.store.database import Connection, Tenant
 from firstring.store.identity.models import ActiveModel
 from firstring.store.queries import sql
@@ -23,6 +25,8 @@ from firstring.store.seal import TenantKeys
 LINK_KEY_BYTES: Final = 12
 COPY_KEY_BYTES: Final = 21
 _INDEX_BYTES: Final = LINK_KEY_BYTES - 1
+_AT_ONCE: Final = 1_000
+"""Records that are read at once; while they are opened the next are read."""
 _KEPT_RECORDS: Final = 60_000
 """Opened records that a process keeps of a tenant: about 1 kB each."""
 
@@ -188,13 +192,16 @@ async def opened_of(
     """Records to be compared, opened; those that are not there are left out."""
     opened = Opened.of(tenant, active)
     found: dict[int, Entry] = {}
-    if records:
-        for row in await connection.fetch(sql("linking", "candidates"), tenant.tenant_id, list(records)):
-            record, external_key, content_key, wrapped_key, sealed = row
-            values = compared(tenant.keys.open(wrapped_key, sealed) or {})
-            content = content_of(values)
-            opened.put(record, content_key, external_key, values, content)
-            found[record] = Entry(content, external_key, None, ())
+    wanted = list(records)
+    parts = (wanted[start : start + _AT_ONCE] for start in range(0, len(wanted), _AT_ONCE))
+    statement = sql("linking", "candidates")
+    async with aclosing(fetched_ahead(connection, statement, tenant.tenant_id, parts)) as batches:
+        async for rows in batches:
+            for record, external_key, content_key, wrapped_key, sealed in rows:
+                values = compared(tenant.keys.open(wrapped_key, sealed) or {})
+                content = content_of(values)
+                opened.put(record, content_key, external_key, values, content)
+                found[record] = Entry(content, external_key, None, ())
     return found
 
 

@@ -43,13 +43,15 @@ from firstring.store.queries import sql
 class Change(NamedTuple):
     """What happens. before: records that change or go, as they are; gone: those that go.
 
-    also: records about which somebody decides, or decided until now: what rests on that is looked at anew.
+    also: records about which somebody decides, or decided until now: what rests on that is looked at anew. carriers: who
+    carries keys of arrivals (None: too many), those that were asked for already; records that change are not among them.
     """
 
     arrivals: Mapping[int, Arrival]
     before: Mapping[int, Part]
     gone: frozenset[int] = frozenset()
     also: Mapping[int, Part] = {}
+    carriers: Mapping[bytes, Sequence[int] | None] = {}
 
 
 class Decided(NamedTuple):
@@ -145,6 +147,7 @@ class _Relinking:
         self._arrivals = change.arrivals
         self._gone = change.gone
         self._also = change.also
+        self._carriers = change.carriers
         self._most = bounds(context.active.model.spec)
         self._before: dict[int, Part] = dict(change.before)
         """Records of the store that take part otherwise after the change."""
@@ -275,7 +278,12 @@ class _Relinking:
         # Of a key that so many carry more than may stay behind: it is hot, before the change and after.
         leave = max(touched.values())
         statement = sql("linking", "met")
-        present = dict(await self._connection.fetch(statement, self._tenant.tenant_id, keys, self._most, 1 + leave))
+        asked, present = keys, {}
+        if self._carriers:
+            present = {key: self._carriers[key] for key in keys if not touched[key] and key in self._carriers}
+            asked = [key for key in keys if key not in present]
+        if asked:
+            present |= dict(await self._connection.fetch(statement, self._tenant.tenant_id, asked, self._most, 1 + leave))
         coming: defaultdict[bytes, list[int]] = defaultdict(list)
         for record, entry in self._entries.items():
             for key in entry.keys:

@@ -9,8 +9,9 @@ row-level security is refused.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from datetime import datetime
-from itertools import count
+from itertools import count, islice
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
@@ -22,6 +23,8 @@ from firstring.identity.comparison.columns import compared
 from firstring.identity.persons.blocking import composite_key, identifier_keys, link_guards, link_keys
 from firstring.identity.persons.clusters import Assignment
 from firstring.identity.persons.linkkeys import Values
+from firstring.identity.persons.linkkeys import bounds as link_bounds
+from firstring.store.ahead import fetched_ahead
 from firstring.store.collector import paused
 from firstring.store.database import Connection, Database, Tenant
 from firstring.store.identity.linkindex import Part, carriers, link_state
@@ -39,6 +42,8 @@ Outcome: TypeAlias = Literal["inserted", "updated", "unchanged"]
 _BATCH_RECORDS_MAX = 20_000
 _FEW_RECORDS = 64
 """New records that are written one by one: a temporary table costs more than they do."""
+_AHEAD_RECORDS = 250
+"""Records whose keys are looked up while the keys of the next are made."""
 _NARROW_BYTES = 20
 """Narrow link keys (store/identity/partition.py): they stay in the record."""
 _content = msgspec.json.Encoder(order="deterministic").encode
@@ -243,7 +248,7 @@ async def _apply_linked(
     cause: str,
     now: datetime,
 ) -> tuple[int, int]:
-    arrivals = {record: _arrival(tenant, context, prepared) for record, prepared in incoming.items()}
+    arrivals, known = await _arriving(connection, tenant, context, incoming)
     before = await settled(connection, tenant, context, before, now)
     # What is compared may be as it was: then nothing is linked anew.
     same = {record: part for record, part in before.items() if arrivals[record].state.copy_key == part.copy_key != b""}
@@ -252,12 +257,41 @@ async def _apply_linked(
     stored = {record: (part.person_id, list(part.link_keys), part.is_copy) for record, part in same.items()}
     relinked = None
     if moving:
-        relinked = await relink(connection, tenant, context, RecordsChange(moving, changing), now)
+        relinked = await relink(connection, tenant, context, RecordsChange(moving, changing, carriers=known), now)
         for record in moving:
             stored[record] = (relinked.person_of[record], *relinked.link_keys[record])
     await _write(connection, tenant, in_source, incoming, incoming.keys() - before.keys(), stored, now)
     remember(tenant, context.active, arrivals)
     return await write_relinked(connection, tenant, relinked, moving.keys(), cause, now) if relinked else (0, 0)
+
+
+async def _arriving(
+    connection: Connection, tenant: Tenant, context: Context, incoming: Mapping[int, Prepared]
+) -> tuple[dict[int, Arrival], dict[bytes, Sequence[int] | None]]:
+    """What linking knows of records that come; who carries their keys, asked for while the next keys are made."""
+    arrivals: dict[int, Arrival] = {}
+    known: dict[bytes, Sequence[int] | None] = {}
+    if context.settling or len(incoming) < 2 * _AHEAD_RECORDS:
+        return {record: _arrival(tenant, context, prepared) for record, prepared in incoming.items()}, known
+
+    def parts() -> Iterator[list[bytes]]:
+        records = iter(incoming.items())
+        while chunk := list(islice(records, _AHEAD_RECORDS)):
+            asked: list[bytes] = []
+            for record, prepared in chunk:
+                arrivals[record] = one = _arrival(tenant, context, prepared)
+                for key in one.state.keys:
+                    if key not in known:
+                        known[key] = ()
+                        asked.append(key)
+            yield asked
+
+    most = link_bounds(context.active.model.spec)
+    found = fetched_ahead(connection, sql("linking", "met"), tenant.tenant_id, parts(), most, 1)
+    async with aclosing(found) as batches:
+        async for rows in batches:
+            known.update(rows)
+    return arrivals, known
 
 
 def _arrival(tenant: Tenant, context: Context, prepared: Prepared) -> Arrival:
