@@ -527,6 +527,7 @@ def bench_journey(
     users: Annotated[int, typer.Option(help="Users whose events they are.", min=100)] = 20_000,
     patterns: Annotated[bool, typer.Option("--patterns", help="Measures patterns in this process instead.")] = False,
     profile: Annotated[bool, typer.Option("--profile", help="Measures profiles and timelines instead.")] = False,
+    painted: Annotated[bool, typer.Option("--painted", help="Measures from event to action on screen instead.")] = False,
     history: Annotated[
         int, typer.Option(help="Events of the back-test (--patterns), or of the store (--profile).", min=1_000)
     ] = 1_000_000,
@@ -553,6 +554,11 @@ def bench_journey(
         from firstring.bench.journey_words import measured as of_reasons
 
         shown(of_reasons(reasons, _say), "reasons and words", as_json=as_json)
+        return
+    if painted:
+        from firstring.bench.journey_painted import run_bench as run_painted
+
+        _run(run_painted(visitors=max(10, singles // 200), as_json=as_json))
         return
     if profile:
         from firstring.bench.journey_profile import run_bench as run_profiles

@@ -232,11 +232,6 @@ async def take_due(
     return [Due(_opened(tenant, row), row["attempts"]) for row in rows]
 
 
-async def next_due(connection: Connection, tenant: Tenant, routes: Sequence[str] = SENT_ROUTES) -> datetime | None:
-    found: datetime | None = await connection.fetchval(sql("delivery", "next_due"), tenant.tenant_id, list(routes))
-    return found
-
-
 async def sent(connection: Connection, tenant: Tenant, delivery_id: uuid.UUID, now: datetime) -> bool:
     """It left by its channel. False where it is pending no more (somebody else sent it meanwhile)."""
     row = await connection.fetchrow(sql("delivery", "locked"), tenant.tenant_id, delivery_id)

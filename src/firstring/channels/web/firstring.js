@@ -46,7 +46,7 @@ const add = (event) => {
     locale: navigator.language, timezone: Intl.DateTimeFormat().resolvedOptions().timeZone,
     userHash: me.hash, library: { name: "firstring.js" } } }, me.user ? { userId: me.user } : {}, event));
   if (line.length > 500) line.shift();
-  soon(20);
+  soon(0);
 };
 const soon = (ms) => { if (!timer) timer = setTimeout(flush, ms); };
 const batch = (events) => ({ writeKey: options.key, sentAt: new Date().toISOString(),

@@ -74,9 +74,6 @@ from (
 where d.tenant_id = $1 and d.delivery_id = due.delivery_id
 returning d.wrapped_key, d.sealed, d.attempts
 
--- name: next_due
-select min(next_at) from delivery where tenant_id = $1 and state = 'pending' and route = any ($2::text[])
-
 -- name: put_off
 update delivery set next_at = $3, reason = $4 where tenant_id = $1 and delivery_id = $2 and state = 'pending'
 
