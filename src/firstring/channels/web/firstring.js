@@ -139,7 +139,7 @@ padding:1.1rem 1.25rem 1.25rem;background:var(--g);color:var(--i);border:1px sol
 box-shadow:0 8px 32px rgb(0 0 0/.22);font:var(--firstring-font,16px/1.45 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif);overflow-wrap:anywhere}
 h2{font-size:1.15em;line-height:1.25;margin:0 2rem .4rem 0}p{margin:0 0 .8rem;white-space:pre-line}label{display:block;font-weight:600;margin:.3rem 0 .2rem}
 input,select,button,a.k{font:inherit;min-height:44px;border-radius:8px;padding:.45rem .8rem;border:1px solid var(--i);background:var(--g);color:var(--i);cursor:pointer;text-decoration:none;text-align:center;display:inline-flex;align-items:center;justify-content:center}
-input,select{width:100%;cursor:auto;justify-content:flex-start}.r{display:flex;flex-wrap:wrap;gap:.5rem;margin-top:.8rem}.r>*{flex:1 1 auto}
+input,select{width:100%;cursor:auto;text-align:start}.r{display:flex;flex-wrap:wrap;gap:.5rem;margin-top:.8rem}.r>*{flex:1 1 auto}
 .m{background:var(--a)!important;border-color:var(--a)!important;color:var(--o)!important;font-weight:600}
 .x{position:absolute;inset-block-start:.5rem;inset-inline-end:.5rem;min-width:44px;border-color:transparent;padding:0;font-size:1.4em;line-height:1}
 .e{border-inline-start:4px solid;padding-inline-start:.6rem;font-weight:600}summary{cursor:pointer;padding:.5rem 0;font-weight:600}[hidden]{display:none!important}
