@@ -88,7 +88,7 @@ class CallBacks:
                            hint="Write it with its country code, such as +44 7700 900123.")  # fmt: skip
         parsed = phonenumbers.parse(found[0].value)
         countries = self.opening.countries or (self._country,)
-        regions = phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(parsed.country_code, ())
+        regions = phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(parsed.country_code or 0, ())
         if phonenumbers.number_type(parsed) in _COSTLY or not set(regions) & set(countries):
             raise BadInput("phone_refused", "Numbers of this kind are not called.", where={"field": "phone"},
                            hint="Give another number.")  # fmt: skip

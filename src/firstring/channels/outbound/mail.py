@@ -96,9 +96,12 @@ class MailOutbound:
         return mail
 
     def _submit(self, mail: EmailMessage) -> None:
-        kind = smtplib.SMTP_SSL if self._security == "tls" else smtplib.SMTP
-        more = {"context": self._tls} if self._security == "tls" else {}
-        with kind(self._host, self._port, timeout=SEND_S, **more) as server:  # type: ignore[arg-type]
+        server: smtplib.SMTP
+        if self._security == "tls":
+            server = smtplib.SMTP_SSL(self._host, self._port, timeout=SEND_S, context=self._tls)
+        else:
+            server = smtplib.SMTP(self._host, self._port, timeout=SEND_S)
+        with server:
             if self._security == "starttls":
                 server.starttls(context=self._tls)
             if self._user and self._security != "none":
