@@ -48,7 +48,10 @@ class Metrics:
             "firstring_events_rejected_total", "Events refused, by error code.", ["code"], registry=self.registry
         )
         self._words_read = Counter(
-            "firstring_words_read_total", "Texts in events that were read, by language.", ["language"], registry=self.registry
+            "firstring_words_read_total",
+            "Texts in events that were read, by language.",
+            ["language"],
+            registry=self.registry,
         )
         self._events_limited = Counter(
             "firstring_events_limited_total",
