@@ -30,6 +30,16 @@ ROUTES: dict[tuple[str, str], set[str]] = {
     ("get", "/v1/persons/{person_id}"): {"read", "steward"},
     ("get", "/v1/persons/{person_id}/profile"): {"read", "steward"},
     ("get", "/v1/persons/{person_id}/timeline"): {"read", "steward"},
+    ("get", "/v1/persons/{person_id}/patterns"): {"read", "steward"},
+    ("post", "/v1/persons/{person_id}/actions/{action}"): {"steward"},
+    ("get", "/v1/patterns"): {"read", "steward"},
+    ("post", "/v1/patterns"): {"steward"},
+    ("post", "/v1/patterns/switch"): {"steward"},
+    ("get", "/v1/patterns/fired"): {"read", "steward"},
+    ("get", "/v1/actions"): {"read", "steward"},
+    ("get", "/v1/actions/decisions"): {"read", "steward"},
+    ("get", "/v1/actions/decisions/{decision_id}"): {"read", "steward"},
+    ("get", "/v1/changes"): {"read", "steward", "adapter"},
     ("get", "/v1/persons/{person_id}/why"): {"steward"},
     ("post", "/v1/persons/{person_id}/unmerge"): {"steward"},
     ("get", "/v1/why"): {"steward"},
@@ -70,8 +80,10 @@ def call(rig: Rig, method: str, path: str, token: str = "", **options: Any) -> h
 
 
 def filled(path: str) -> str:
-    numbers = dict.fromkeys(("person_id", "agent_id", "conflict_id", "decision_id"), 10**9)
-    return path.format(contact_id=NOBODY, revision=1, **numbers)
+    numbers: dict[str, Any] = dict.fromkeys(("person_id", "agent_id", "conflict_id", "decision_id"), 10**9)
+    if "/actions/decisions/" in path:
+        numbers["decision_id"] = NOBODY
+    return path.format(contact_id=NOBODY, revision=1, action="greet", **numbers)
 
 
 def document(rig: Rig) -> dict[str, Any]:

@@ -72,33 +72,32 @@ async def _made(
     """((first, last) person, what the store holds)."""
     async with database.transaction(tenant.tenant_id) as connection:
         source = await source_id(connection, tenant, "shop", datetime.now(UTC))
-    statement = "bench_journey"
     boss = await connect(rig.server.dsn(embedded.SUPERUSER))
     try:
         await boss.execute("set search_path to firstring")
-        for part in sql(statement, "pools").split(";"):
+        for part in sql("bench_journey", "pools").split(";"):
             await boss.execute(part)
         await boss.copy_records_to_table("pool_record", records=_records(tenant))
         await boss.copy_records_to_table("pool_event", records=_events(tenant, seed))
-        indexes = [row[0] for row in await boss.fetch(sql(statement, "indexes"))]
-        await boss.execute(sql(statement, "drop_indexes"))
+        indexes = [row[0] for row in await boss.fetch(sql("bench_journey", "indexes"))]
+        await boss.execute(sql("bench_journey", "drop_indexes"))
         persons = max(100, events // EVENTS_PER_PERSON)
-        await boss.execute(sql(statement, "persons"), tenant.tenant_id, persons, source, POOL, timeout=3_600)
-        await boss.execute(sql(statement, "record_keys"), tenant.tenant_id, timeout=3_600)
-        ids = await boss.fetchrow(sql(statement, "record_ids"), tenant.tenant_id)
+        await boss.execute(sql("bench_journey", "persons"), tenant.tenant_id, persons, source, POOL, timeout=3_600)
+        await boss.execute(sql("bench_journey", "record_keys"), tenant.tenant_id, timeout=3_600)
+        ids = await boss.fetchrow(sql("bench_journey", "record_ids"), tenant.tenant_id)
         assert ids is not None
         for low in range(1, events + 1, CHUNK):
             high = min(events, low + CHUNK - 1)
             arguments = (tenant.tenant_id, low, high, ids["low"], ids["high"], float(events), POOL)
-            await boss.execute(sql(statement, "events"), *arguments, timeout=3_600)
+            await boss.execute(sql("bench_journey", "events"), *arguments, timeout=3_600)
             err.print(f"{high:,} events", style="dim")
         for definition in indexes:
             await boss.execute(definition, timeout=3_600)
         err.print("indexes", style="dim")
         await boss.execute("vacuum (analyze) firstring.event", timeout=3_600)
         await boss.execute("vacuum (analyze) firstring.record", timeout=3_600)
-        sizes = await boss.fetchrow(sql(statement, "sizes"))
-        busiest = await boss.fetch(sql(statement, "busiest"), tenant.tenant_id, ids["low"] + 100, timeout=600)
+        sizes = await boss.fetchrow(sql("bench_journey", "sizes"))
+        busiest = await boss.fetch(sql("bench_journey", "busiest"), tenant.tenant_id, ids["low"] + 100, timeout=600)
         assert sizes is not None
     finally:
         await boss.close()
