@@ -8,7 +8,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import asyncpg
 
@@ -23,6 +23,9 @@ _TENANT_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 COMMAND_TIMEOUT_S = 60.0
 """No statement takes longer, unless it names its own; it also bounds the wait for a frozen server to cancel one."""
+
+STATEMENTS_KEPT: Final = 500
+"""Prepared on each connection, for as long as it lives: more than a server has, so that none is planned again and again."""
 
 Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy | asyncpg.Connection"
 
@@ -163,6 +166,8 @@ class Database:
                 reset=_keep,
                 init=warm,
                 command_timeout=COMMAND_TIMEOUT_S,
+                statement_cache_size=STATEMENTS_KEPT,
+                max_cached_statement_lifetime=0,
             )
         return cls(pool, master_key, arguments)
 
@@ -217,8 +222,14 @@ class Database:
         return self._open(row)
 
     @asynccontextmanager
-    async def transaction(self, tenant_id: int, *, timeout_s: float = 10.0) -> AsyncIterator[Connection]:
+    async def transaction(
+        self, tenant_id: int, *, timeout_s: float = 10.0, plans_kept: bool = False, waits_for_disk: bool = True
+    ) -> AsyncIterator[Connection]:
         """A transaction in which the tenant is set; committed at the end, rolled back on any error.
+
+        plans_kept: statements are planned once for each connection, for any values: for look-ups by keys, whose plans take
+        longer than they do. waits_for_disk False: a crash of PostgreSQL may undo it, and then all that was committed after
+        it; whoever commits durably afterwards makes it durable too.
 
         Raises Retryable not_committed where the caller swallowed an error that had ended the transaction.
         """
@@ -227,7 +238,12 @@ class Database:
         try:
             with translated(connecting=False):
                 try:
-                    await connection.execute(f"begin; set local app.tenant = '{int(tenant_id)}'")
+                    begin = f"begin; set local app.tenant = '{int(tenant_id)}'"
+                    if plans_kept:
+                        begin += "; set local plan_cache_mode = force_generic_plan"
+                    if not waits_for_disk:
+                        begin += "; set local synchronous_commit = off"
+                    await connection.execute(begin)
                     yield connection
                     status = await connection.execute("commit")
                 except BaseException:

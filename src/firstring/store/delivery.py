@@ -158,12 +158,9 @@ async def waiting_for(connection: Connection, tenant: Tenant, visitor: Visitor, 
 
 async def persons_of(connection: Connection, tenant: Tenant, visitor: Visitor) -> list[int]:
     """The persons before a page: at most two, the visitor and the user who is signed in."""
-    keys = {row["key"] for row in await connection.fetch(
-        sql("delivery", "visitor_keys"), tenant.tenant_id, _own_keys(tenant, visitor)
-    )}  # fmt: skip
     rows = await connection.fetch(
         sql("delivery", "visitor_persons"), tenant.tenant_id, visitor.source,
-        cookie_key(tenant, visitor.visitor_id), [*keys, *_own_keys(tenant, visitor)], limits.HOT_KEY_RECORDS,
+        cookie_key(tenant, visitor.visitor_id), _own_keys(tenant, visitor), limits.HOT_KEY_RECORDS,
     )  # fmt: skip
     return [row["person_id"] for row in rows]
 
@@ -338,8 +335,7 @@ async def happened(connection: Connection, tenant: Tenant, delivery_id: uuid.UUI
 async def _become(
     connection: Connection, tenant: Tenant, delivery_id: uuid.UUID, state: Happening, now: datetime, why: str | None = None
 ) -> None:
-    await connection.execute(sql("delivery", "set_state"), tenant.tenant_id, delivery_id, state, why, now)
-    await happened(connection, tenant, delivery_id, state, now)
+    await connection.execute(sql("delivery", "become"), tenant.tenant_id, delivery_id, state, why, now)
 
 
 def _opened(tenant: Tenant, row: Any) -> Delivery:

@@ -44,7 +44,7 @@ class WebChannel:
 
     async def show(self, tenant: Tenant, visitor: Visitor, delivery_id: uuid.UUID) -> dict[str, Any]:
         """May this page show it now? With its content where it may, else why not."""
-        async with self._database.transaction(tenant.tenant_id) as connection:
+        async with self._database.transaction(tenant.tenant_id, plans_kept=True) as connection:
             shown = await show(connection, tenant, visitor, delivery_id, self._clock.now(), self._still_allowed)
         if shown.delivery is None:
             return {"show": False, "why": shown.why}

@@ -82,7 +82,10 @@ class Acting:
         at_once = [action for action in waiting if not action.trigger.after_ms]
         moment = Moment(cause="pattern", fired=firing.pattern, fired_at=firing.at)
         why = _Why(firing.record_id, moment, firing.firing_id, 0, None, at_once)
-        async with self._database.transaction(tenant.tenant_id) as connection:
+        # Until the disk has it nothing of it is shown or sent: whoever does that commits durably first. A crash of PostgreSQL
+        # before that undoes the claim with the decision, and the firing is told again.
+        transaction = self._database.transaction(tenant.tenant_id, plans_kept=True, waits_for_disk=False)
+        async with transaction as connection:
             if not await claim_firings(connection, tenant, [firing.firing_id], now):
                 return None
             for after_ms in later:
@@ -149,10 +152,8 @@ class Acting:
         self, connection: Connection, tenant: Tenant, force: InForce, why: _Why, now: datetime
     ) -> tuple[Decided, Delivery | None] | None:
         """Reads, decides, writes. None where the record is gone."""
-        owner = await connection.fetchval(sql("actions", "owner"), tenant.tenant_id, why.record_id)
-        if owner is None:
+        if await connection.fetchval(sql("actions", "owner_locked"), tenant.tenant_id, why.record_id) is None:
             return None
-        await connection.execute(sql("actions", "lock_person"), tenant.tenant_id, owner)
         seen = await read_situation(connection, tenant, why.record_id, now=now, rules=self._rules)
         if seen is None:
             return None

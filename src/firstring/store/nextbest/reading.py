@@ -46,7 +46,7 @@ _MODEL: Final = "addressed"
 
 class Seen(NamedTuple):
     """A person's situation. own: all their records. touches: theirs, the newest first. zone: their time zone, as told by
-    their browser."""
+    their browser. patterns: that fired in the last ACTION_PATTERNS_DAYS, and still hold."""
 
     person_id: int
     record_id: int
@@ -59,6 +59,7 @@ class Seen(NamedTuple):
     touches: tuple[TouchRead, ...]
     zone: str | None
     agents: dict[str, int]
+    patterns: tuple[str, ...]
 
 
 async def read_situation(
@@ -68,6 +69,8 @@ async def read_situation(
     row = await connection.fetchrow(
         sql("actions", "situation"), tenant.tenant_id, record_id, limits.HOT_KEY_RECORDS, limits.CANDIDATES,
         limits.RECORDS_PER_CANDIDATE, limits.ACTION_TOUCHES_PER_RECORD, limits.ISSUE_EVENTS_PER_PERSON,
+        now + timedelta(seconds=limits.EVENT_AHEAD_S), OPENED, FACETS_READ, limits.ISSUE_EVENTS_PER_PERSON + 1,
+        now - timedelta(days=limits.ACTION_PATTERNS_DAYS),
     )  # fmt: skip
     if row is None:
         return None
@@ -77,17 +80,7 @@ async def read_situation(
     own = tuple(sorted(row["own"] or ()))
     person_id = next(record.person_id for record in records if record.record_id in own)
     people = sorted({record.person_id for record in records} - {person_id})
-    until = now + timedelta(seconds=limits.EVENT_AHEAD_S)
-    opened = await connection.fetch(
-        sql("profiles", "opened"),
-        tenant.tenant_id,
-        list(own),
-        until,
-        OPENED,
-        FACETS_READ,
-        limits.ISSUE_EVENTS_PER_PERSON + 1,
-    )
-    mine, zone, signals = opened_touches(tenant, person_id, opened)
+    mine, zone, signals = opened_touches(tenant, person_id, row["opened"] or ())
     mine.sort(key=lambda touch: (touch.occurred_at, touch.event_id), reverse=True)
     touches = (*mine, *(touch for touch in touches if touch.person_id != person_id))
     return Seen(
@@ -102,6 +95,7 @@ async def read_situation(
         tuple(mine),
         zone,
         {} if row["agents"] is None else msgspec.json.decode(row["agents"]),
+        tuple(row["patterns"] or ()),
     )
 
 
@@ -128,7 +122,7 @@ async def moment_of(
             offers |= {offer.offer_id: offer for offer in force.shop.ranked(of_interest, now, one.most, one.category)}
     return msgspec.structs.replace(
         base,
-        patterns=await _patterns(connection, tenant, seen, now),
+        patterns=seen.patterns,
         traits=traits_of(seen.touches, now, zone=own_zone).as_dict(),
         consents=_consents(seen.consents, force.catalogue),
         experience=experience(seen.touches, now).score,
@@ -141,14 +135,6 @@ async def moment_of(
         held_out=held_out(seen.own, holdout_key(tenant), policy.holdout) if force.loaded else False,
         offers=tuple(sorted(offers.values(), key=lambda offer: (-offer.score, offer.offer_id))),
     )
-
-
-async def _patterns(connection: Connection, tenant: Tenant, seen: Seen, now: datetime) -> tuple[str, ...]:
-    """The patterns that fired for the person in the last PATTERNS_DAYS, and still hold."""
-    rows = await connection.fetch(
-        sql("actions", "patterns_of"), tenant.tenant_id, seen.person_id, now - timedelta(days=limits.ACTION_PATTERNS_DAYS)
-    )
-    return tuple(row["pattern"] for row in rows)
 
 
 async def _before(

@@ -34,9 +34,11 @@ update action_learned set active = false where tenant_id = $1 and active and ver
 insert into action_learned (tenant_id, version, learned, settled, made_at, active) values ($1, $2, $3, $4, $5, true)
 on conflict (tenant_id, version) do update set active = true
 
--- name: lock_person
--- One decision at a time for a person, so that caps are kept; records of one person meet in the person's id.
-select pg_advisory_xact_lock(1179796034, hashint8($1::int::bigint * 1000003 + $2::bigint))
+-- name: owner_locked
+-- Whose record it is. One decision at a time for a person, so that caps are kept; records of one person meet in the
+-- person's id. What is read after it sees what those before have done.
+select r.person_id, pg_advisory_xact_lock(1179796034, hashint8($1::int::bigint * 1000003 + r.person_id))::text
+from record r where r.tenant_id = $1 and r.record_id = $2
 
 -- name: owner
 select r.person_id from record r where r.tenant_id = $1 and r.record_id = $2
@@ -49,14 +51,44 @@ select r.record_id from record r where r.tenant_id = $1 and r.person_id = $2
 order by r.last_seen desc nulls last, r.record_id limit 1
 
 -- name: situation
--- Who the carriers of a record's identifiers are, with the person's own records, their touches and issues; who could answer.
-select s.hits, s.records, s.touches, s.issues, s.candidates_cut,
-       (select array_agg(x.record_id) from record x where x.tenant_id = $1 and x.person_id = r.person_id) as own,
+-- Who the carriers of a record's identifiers are, with the person's own records, their touches and issues, the events that
+-- their profile is computed by (as `opened` of profiles), the patterns that fired since $12; who could answer.
+select s.hits, s.records, s.touches, s.issues, s.candidates_cut, o.own, p.opened,
+       (select array_agg(distinct f.pattern order by f.pattern) from pattern_fired f
+        where f.tenant_id = $1 and f.person_id = r.person_id and f.at > $12 and f.retracted_at is null) as patterns,
        (select jsonb_object_agg(a.channel, a.agents) from (
           select channel, count(distinct agent_id) as agents from agent_place
           where tenant_id = $1 and free_since is not null group by channel) a) as agents
 from record r
 cross join lateral ring_read($1, r.keys, array[r.person_id], null, $3, $4, $5, $6, $7, 1) s
+cross join lateral (
+  select array_agg(x.record_id) as own from record x where x.tenant_id = $1 and x.person_id = r.person_id
+) o
+cross join lateral (
+  with part as (
+    (select v.event_id from unnest(o.own) as m(record_id) cross join lateral (
+       select e.event_id, e.occurred_at from event e
+       where e.tenant_id = $1 and e.record_id = m.record_id and e.occurred_at <= $8
+       order by e.occurred_at desc, e.event_id desc limit $9) v
+     order by v.occurred_at desc, v.event_id desc limit $9)
+    union
+    (select v.event_id from unnest(o.own) as m(record_id), (values (1, $10::int), (2, $10::int), (3, 1)) as f(facet, most)
+     cross join lateral (
+       select e.event_id, e.occurred_at from event e
+       where e.tenant_id = $1 and e.record_id = m.record_id and e.facet = f.facet and e.occurred_at <= $8
+       order by e.occurred_at desc limit f.most) v
+     order by v.occurred_at desc, v.event_id desc limit 2 * $10::int)
+    union
+    (select v.event_id from unnest(o.own) as m(record_id) cross join lateral (
+       select e.event_id, e.occurred_at from event e
+       where e.tenant_id = $1 and e.record_id = m.record_id and e.issue_kind is not null and e.occurred_at <= $8
+       order by e.occurred_at desc limit $11) v
+     order by v.occurred_at desc, v.event_id desc limit $11)
+  )
+  select array_agg(row(e.event_id, e.record_id, e.channel, e.occurred_at, e.standing, e.facet, e.issue_kind, e.issue_effect,
+                       e.visitor, e.wrapped_key, e.sealed)::profile_event) as opened
+  from part join event e on e.tenant_id = $1 and e.event_id = part.event_id
+) p
 where r.tenant_id = $1 and r.record_id = $2
 
 -- name: decided_before
@@ -132,10 +164,6 @@ select (select version from action_policy where tenant_id = $1 and active) as po
        (select version from action_learned where tenant_id = $1 and active) as learned,
        (select max(loaded_at) from offer where tenant_id = $1) as offers,
        (select made_at from offer_model where tenant_id = $1) as model
-
--- name: patterns_of
-select distinct pattern from pattern_fired
-where tenant_id = $1 and person_id = $2 and at > $3 and retracted_at is null order by pattern
 
 -- name: firing_holds
 select true from pattern_fired where tenant_id = $1 and firing_id = $2 and retracted_at is null

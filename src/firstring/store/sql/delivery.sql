@@ -30,14 +30,18 @@ left join event_alias a on a.tenant_id = $1 and a.from_key = k.key
 
 -- name: visitor_persons
 -- Who is before a page: the persons of the records of its visitor and of its user, who is signed in there by what one's own
--- servers know, and whoever else carries the visitor's id, where that is one person alone.
+-- servers know (by whatever name they are known), and whoever else carries the visitor's id, where that is one person alone.
 with carrying as (
   select distinct r.person_id
   from (select x.record_id from record_key x where x.tenant_id = $1 and x.key = $3 limit $5) c
   join record r on r.tenant_id = $1 and r.record_id = c.record_id
 )
 select r.person_id from record r join source s on s.tenant_id = $1 and s.source_id = r.source_id
-where r.tenant_id = $1 and s.name = $2 and r.external_key = any ($4::bytea[])
+where r.tenant_id = $1 and s.name = $2 and r.external_key = any (array(
+  select k.key from unnest($4::bytea[]) as k(key)
+  union all
+  select a.to_key from event_alias a where a.tenant_id = $1 and a.from_key = any ($4::bytea[])
+))
 union
 select r.person_id from visitor_records($1, array[$3::bytea]) v join record r on r.tenant_id = $1 and r.record_id = v.record_id
 union
@@ -56,6 +60,14 @@ from delivery d left join record r on r.tenant_id = d.tenant_id and r.record_id 
 where d.tenant_id = $1 and d.delivery_id = $2 for update of d
 
 -- name: set_state
+update delivery set state = $3, reason = $4, state_at = $5 where tenant_id = $1 and delivery_id = $2
+
+-- name: become
+-- A state that is to be told of: both at once.
+with told as (
+  insert into delivery_happening (tenant_id, delivery_id, what, at) values ($1, $2, $3, $5)
+  on conflict (tenant_id, delivery_id, what) do nothing
+)
 update delivery set state = $3, reason = $4, state_at = $5 where tenant_id = $1 and delivery_id = $2
 
 -- name: happened
