@@ -106,6 +106,8 @@ def unpacked(comparisons: Sequence[Comparison], numbers: Patterns) -> NDArray[np
 
 def _measured(column: Column, left: NDArray[np.int32], right: NDArray[np.int32], measure: Measured) -> NDArray[np.uint8]:
     """`measure` of each pair of codes of a column; each distinct unordered pair is measured once."""
+    if not len(left):
+        return np.zeros(0, np.uint8)
     low, high = np.minimum(left, right).astype(np.int64), np.maximum(left, right)
     distinct, inverse = np.unique(low << 32 | high, return_inverse=True)
     values = column.values
@@ -390,8 +392,9 @@ def _shared(table: Table, name: str, exact: int, different: int, left: Rows, rig
     best = np.full(len(left), -1, np.int16)
     for one in range(ones.shape[1]):
         for other in range(others.shape[1]):
-            equal = (ones[:, one] == others[:, other]) & (ones[:, one] >= 0)
-            best[equal] = np.maximum(best[equal], table.bands_at(name, ones[equal, one]))
+            equal = np.flatnonzero((ones[:, one] == others[:, other]) & (ones[:, one] >= 0))
+            if len(equal):
+                best[equal] = np.maximum(best[equal], table.bands_at(name, ones[equal, one]))
     result = np.where(best >= 0, exact + best, np.where(there, different, MISSING)).astype(np.uint8)
     return result, there & (best < 0)
 
@@ -408,6 +411,8 @@ def _any_pair(
 ) -> None:
     """Gives pairs of `rest` the outcome where any two of their values pass the test. sums: for a test of one edit."""
     open_rows = np.flatnonzero(rest)
+    if not len(open_rows):
+        return
     ones, others = column.codes[left[open_rows]], column.codes[right[open_rows]]
     passed = np.zeros(len(open_rows), bool)
     for one in range(ones.shape[1]):
@@ -417,6 +422,8 @@ def _any_pair(
             if sums is not None:
                 may = may_be_one_edit(sums[its], sums[theirs])
                 there, its, theirs = there[may], its[may], theirs[may]
+            if not len(there):
+                continue
             passed[there] = _measured(column, its, theirs, test) > 0
     result[open_rows[passed]] = outcome
 

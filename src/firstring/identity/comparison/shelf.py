@@ -222,7 +222,12 @@ class _Selected(Table):
         named: Mapping[str, int],
         statistics: Statistics,
     ) -> None:
-        columns = {name: Column(codes[:, at[name]], texts[name].values, _NO_COUNTS) for name in at if texts[name].values}
+        used: list[bool] = np.asarray((codes >= 0).any(axis=0)).tolist()  # slots are filled from the first on
+        columns = {}
+        for name, slots in at.items():
+            if used[slots.start]:
+                width = slots.start + sum(used[slots])
+                columns[name] = Column(codes[:, slots.start : width], texts[name].values, _NO_COUNTS)
         super().__init__(len(codes), columns, statistics)
         self._texts = texts
         self._of_email = {name: codes[:, place] > 0 for name, place in named.items()}
