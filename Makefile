@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 
 .PHONY: demo test check setup setup-test clean
 
-demo: setup  ## sample customers, a server, real SIP calls; stays until Ctrl-C
+demo: setup  ## sample customers, a server, real SIP calls, visits to a shop; stays until Ctrl-C
 	@sh tools/debian-packages.sh voice
 	@$(BIN)/firstring demo $(DEMO)
 

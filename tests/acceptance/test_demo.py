@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,12 +19,12 @@ import pytest
 from tests.needs import need
 
 STORY_S = 60
-CONTACTS = 14
+CONTACTS = 15
 SCENES = [
     "known_caller", "open_refund", "household", "unknown_number", "anonymous", "switchboard", "vip", "spanish", "spoofed",
-    "busy_agent", "queue", "chat", "web_event",
+    "busy_agent", "queue", "chat", "web_event", "payment_error", "no_offer", "call_me",
 ]  # fmt: skip
-SETTING_UP = ["home", "database", "telephony", "customers", "agents", "server", "desks"]
+SETTING_UP = ["home", "database", "telephony", "customers", "actions", "agents", "server", "desks"]
 MakeHome = Callable[[], Path]
 
 
@@ -93,9 +94,16 @@ def test_the_story_without_kamailio_and_once_more(make_home: MakeHome) -> None:
     first = check_story(told(home, "redirect"), "redirect")
     assert first["customers"].startswith("324 new records of 324, 88 new events")
     assert "offers locked" in first["open_refund"]
+    error = "cart_payment_error (the payment failed at the checkout and no order followed within an hour)"
+    shown = r"-> payment_help_chat: Trouble with the payment.*\? shown \d+ ms after the event"
+    assert re.fullmatch(rf"a visitor; {re.escape(error)} {shown}, accepted", first["payment_error"])
+    removed = "pay_in_parts removed by open_refund"
+    assert re.fullmatch(rf"Daniel Brandt; {re.escape(error)} {shown}; {removed}", first["no_offer"])
+    assert "-> call_me_now: Shall we call you? shown " in first["call_me"]
     again = check_story(told(home, "redirect"), "redirect")
     assert again["database"] == "everything was there"
     assert again["customers"].startswith("0 new records of 324, ")
+    assert again["no_offer"].endswith(f"-> nothing is shown; {removed}")  # help in a chat goes out once a day
     check_nothing_left(home)
 
 
@@ -152,6 +160,8 @@ def test_it_stays_and_leaves_nothing_behind(make_home: MakeHome) -> None:
         until("Ctrl-C ends everything.")
         text = "".join(lines)
         assert "The desk: http://127.0.0.1:" in text
+        assert re.search(r"/live\n", text)
+        assert re.search(r"/person/\d+\n", text)
         assert "as an agent:      agent / " in text
         assert "as a supervisor:  supervisor / " in text
         os.killpg(program.pid, signal.SIGINT)  # as a terminal does

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 from firstring.demo.account import IDENTIFY_THRESHOLD, journey_of_best, name, offers_locked
 from firstring.demo.carrier import Carrier
 from firstring.demo.stage import Stage, Taken
+from firstring.demo.visits import call_me, open_refund, payment_error
 from firstring.demo.voice import SERVICE_NUMBER, Call
 from firstring.ports import Clock
 
@@ -184,6 +185,18 @@ async def _web_event(props: Props, title: str) -> str:
     return "" if "Payment Failed" in touches else f"the touches are {', '.join(touches)}"
 
 
+async def _payment_error(props: Props, _title: str) -> str:
+    return await payment_error(props, TEAM)
+
+
+async def _payment_error_and_refund(props: Props, _title: str) -> str:
+    return await open_refund(props, TEAM)
+
+
+async def _call_me(props: Props, title: str) -> str:
+    return await call_me(props, title, TEAM, GRACE)
+
+
 SCENES: Final = (
     Scene("known_caller", "a known customer, signed by the carrier", _one_call(GRACE, _known)),
     Scene("open_refund", "a caller with an open refund", _one_call(DANIEL, _refund)),
@@ -198,4 +211,7 @@ SCENES: Final = (
     Scene("queue", "everybody is busy: waits, then is put through", _queue),
     Scene("chat", "a chat, accepted at the desk", _chat),
     Scene("web_event", "their payment failed on the web a moment ago", _web_event),
+    Scene("payment_error", "on the web site, a payment that fails twice", _payment_error),
+    Scene("no_offer", "the same, for a customer with an open refund", _payment_error_and_refund),
+    Scene("call_me", "on the web site, a second chat: called back at once", _call_me),
 )

@@ -7,6 +7,7 @@ import contextlib
 import re
 import uuid
 from collections.abc import Awaitable, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, NamedTuple
 
 import httpx
@@ -14,8 +15,10 @@ import msgspec
 
 from firstring.api.contacts import ContactView, DecisionView
 from firstring.demo.account import Account, account
+from firstring.demo.asking import ask
 from firstring.demo.desks import Desk, Desks
 from firstring.demo.voice import Call, Telephony
+from firstring.demo.website import Visitor, visiting
 from firstring.demo.world import SOURCE, Tokens, World
 from firstring.errors import Retryable
 from firstring.store.contacts import ContactLine
@@ -24,8 +27,6 @@ POP_S: Final = 15.0
 """How long a pop is waited for; a contact that waits in the queue pops when an agent is free."""
 _SETTLED_S: Final = 5.0
 _POLL_S: Final = 0.02
-_AGAIN_S: Final = (0.2, 1.0, 3.0)
-"""How long is waited after a 503, before the same request is sent again: a machine may be busy for a moment."""
 _FIGURE = re.compile(r'^firstring_stage_seconds_(sum|count)\{stage="decide"\} (\S+)$', re.MULTILINE)
 
 
@@ -47,7 +48,10 @@ class Taken(NamedTuple):
 
 
 class Stage:
-    """What is running. `accounts` is what happened so far; `decide_ms` the time of each decision."""
+    """What is running. `accounts` is what happened so far; `decide_ms` the time of each decision.
+
+    said: lines about what was no contact. looked_at: a person worth looking at.
+    """
 
     def __init__(
         self,
@@ -63,6 +67,8 @@ class Stage:
         self.desks = desks
         self.accounts: list[Account] = []
         self.decide_ms: list[float] = []
+        self.said: list[str] = []
+        self.looked_at: int | None = None
         self._staff = staff
         self._client = client
         self._tokens = tokens
@@ -128,6 +134,22 @@ class Stage:
         line = await self._until(contact_id, lambda line: line.answered_at is not None)
         if not problem and line.answered_at is None:
             problem = "the chat was not accepted"
+        return await self._over(title, contact_id, before, await self._figures(), problem)
+
+    def on_the_site(self, user: str = "") -> AbstractAsyncContextManager[Visitor]:
+        """Somebody on the shop's web site; signed in where `user` is named."""
+        return visiting(self._client, self._tokens.pages, user)
+
+    async def call_back(self, title: str, asked: Awaitable[None]) -> Taken:
+        """A call that a customer asked for is offered to an agent, who makes it. asked: asks for it."""
+        before = await self._figures()
+        await asked
+        contact_id = await self._arrived()
+        login = self._logins.get((await self._view(contact_id)).agent_id or 0, "")
+        if login in self._staff:
+            await self._staff[login].accept(contact_id)
+        line = await self._until(contact_id, lambda line: line.answered_at is not None)
+        problem = "" if line.answered_at is not None else "nobody made the call"
         return await self._over(title, contact_id, before, await self._figures(), problem)
 
     async def event(self, name: str, user: str, properties: Mapping[str, Any]) -> bool:
@@ -218,16 +240,8 @@ class Stage:
         return Figures(int(float(found.get("count", 0))), 1000.0 * float(found.get("sum", 0.0)))
 
     async def _http(self, method: str, path: str, body: Any = None, *, token: str = "") -> bytes:
-        """Sends again what is answered by 503, as an adapter does: a contact has its id, so it is the same one."""
         headers = {"Authorization": f"Bearer {token or self._tokens.adapter}"}
-        for wait_s in _AGAIN_S:
-            response = await self._client.request(method, path, json=body, headers=headers)
-            if response.status_code != 503:
-                break
-            await asyncio.sleep(wait_s)
-        if response.status_code >= 400:
-            raise Retryable("api_refused", f"{method} {path} answers {response.status_code}: {response.text[:200]}")
-        return response.content
+        return await ask(self._client, method, path, body, headers)
 
 
 async def _cancelled(task: asyncio.Task[Any]) -> None:

@@ -1,4 +1,4 @@
-"""The demonstration: sample customers, a real server, real SIP calls, pops on real desks (`firstring demo`)."""
+"""The demonstration: sample customers, a real server, SIP calls, visits to a shop, pops on desks (`firstring demo`)."""
 
 from __future__ import annotations
 
@@ -132,6 +132,7 @@ class Story:
             stack.push_async_callback(opened.close)
             tenant = await opened.database.tenant_named(settings.tenant)
             world = World(settings, opened.database, tenant, self._clock)
+            await world.open_call_backs()
             step.detail = f"made: {', '.join(made)}" if made else "everything was there"
         async with show.step("telephony", "telephones") as step:
             signer = await stack.enter_async_context(carrier(folder, self._clock.now()))
@@ -147,6 +148,9 @@ class Story:
             )
             if records.rejected or events.rejected:
                 step.problem = f"rows were rejected: see {folder}"
+        async with show.step("actions", "what may be done when a pattern comes true") as step:
+            actions, patterns = await world.load_actions()
+            step.detail = f"{actions} actions, {patterns} patterns"
         async with show.step("agents", "agents with phones and sign-ins") as step:
             count = await world.add_agents(line.phones)
             tokens = await world.make_tokens()
@@ -202,9 +206,9 @@ class Story:
         stage = props.stage
         for scene in SCENES:
             async with self._show.step(scene.name, scene.title) as step:
-                before = len(stage.accounts)
+                before, said = len(stage.accounts), len(stage.said)
                 step.problem = await scene.play(props, scene.title)
-                step.detail = " | ".join(one.line() for one in stage.accounts[before:])
+                step.detail = " | ".join([*stage.said[said:], *(one.line() for one in stage.accounts[before:])])
                 if not before and stage.desks.pops:
                     after_s = stage.desks.pops[0].at_s - self._started_s
                     step.detail += f" (the first pop, {after_s:.1f} s after the start)"
@@ -233,7 +237,7 @@ class Story:
     async def _stay(self, world: World, server: Program, props: Props) -> None:
         """Lets a call arrive now and then: on the visitor's desk when they are ready, else on an agent's of ours."""
         home = demo_home(os.environ, is_root=os.geteuid() == 0)
-        for line in _invitation(self._address, world, home):
+        for line in _invitation(self._address, world, home, props.stage.looked_at):
             self._show.say(line)
         for number in islice(cycle(VISITS), VISITS_MAX):
             await asyncio.sleep(VISIT_EVERY_S)
@@ -289,13 +293,19 @@ async def _until_ready(client: httpx.AsyncClient, server: Program) -> None:
     raise failed(server)
 
 
-def _invitation(address: str, world: World, home: Path) -> Sequence[str]:
+def _invitation(address: str, world: World, home: Path, person_id: int | None) -> Sequence[str]:
     visitor, supervisor = world.sign_ins[VISITOR], world.sign_ins[SUPERVISOR]
     return (
         "",
         f"The desk: {address}",
         f"  as an agent:      {visitor.login} / {visitor.password}   (go ready, and the next call is yours)",
         f"  as a supervisor:  {supervisor.login} / {supervisor.password}",
+        f"Who is on the web site, and what they are going through: {address}/live",
+        *(
+            ()
+            if person_id is None
+            else (f"What a person has been through (as the supervisor): {address}/person/{person_id}",)
+        ),
         f"A call arrives every {VISIT_EVERY_S:.0f} s. Other commands see this world with",
         f"  FIRSTRING_CONFIG={settings_file(home)} firstring resolve phone=+12025550112",
         "Ctrl-C ends everything.",

@@ -12,6 +12,7 @@ import os
 import secrets
 import sys
 import tomllib
+import uuid
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -21,14 +22,25 @@ import msgspec
 
 from firstring.bulk.importing.events import EventsReport, import_events_file
 from firstring.bulk.importing.records import ImportReport, import_file
+from firstring.channels.callbacks.opening import FILE as CALLBACKS_FILE
 from firstring.contact import AgentProfile
+from firstring.demo.website import WriteKey
+from firstring.journey.patterns.library import sources as patterns
+from firstring.nextbest.decided import Decided
+from firstring.nextbest.hours import DAYS
+from firstring.nextbest.library import sources
 from firstring.ports import Clock
 from firstring.routing.agents import agent_profile
 from firstring.settings import CONFIG, PREFIX, Settings, default_home, load
-from firstring.store.access import Access, StaffRole
+from firstring.store import callbacks as call_backs
+from firstring.store.access import Access, StaffRole, signing_secret
 from firstring.store.contacts import ContactLine, Contacts
 from firstring.store.database import Database, Tenant
+from firstring.store.journey.declared import load as load_patterns
+from firstring.store.nextbest.decisions import decision, decisions
+from firstring.store.nextbest.policies import load_policy
 from firstring.store.notices import Notices
+from firstring.store.timers import cancel_timer
 
 TENANT: Final = "demo"
 SOURCE: Final = "shop"
@@ -40,6 +52,14 @@ DATA: Final = Path(__file__).with_name("data")
 WRAP_UP_S: Final = 20.0
 _TOKENS: Final = "demonstration"
 _RECENT: Final = 200
+_DECISIONS: Final = 5
+_DECIDED_S: Final = 10.0
+_POLL_S: Final = 0.02
+_CALL_BACKS: Final = """# Written by `firstring demo`: its agents call back at any hour.
+countries = ["US"]
+
+[hours]
+"""
 
 
 class SignIn(NamedTuple):
@@ -51,8 +71,11 @@ class SignIn(NamedTuple):
 
 
 class Tokens(NamedTuple):
+    """pages: the write key of the shop's pages."""
+
     adapter: str
     events: str
+    pages: WriteKey
 
 
 def demo_home(environment: Mapping[str, str], *, is_root: bool) -> Path:
@@ -106,6 +129,14 @@ class World:
         self.sign_ins: dict[str, SignIn] = {}
         self.names: dict[int, str] = {}
 
+    async def open_call_backs(self) -> None:
+        """Call-backs at any hour, in a home that says nothing of it and that nobody else works with."""
+        file = self._settings.home / CALLBACKS_FILE
+        others = [one for one in await self._database.tenants() if one.name != TENANT]
+        if not others and not file.exists():
+            days = "".join(f'{day} = ["00:00-24:00"]\n' for day in DAYS)
+            file.write_text(_CALL_BACKS + days, encoding="utf-8")
+
     async def load_customers(self) -> ImportReport:
         """The sample customers through the import."""
         folder = folder_of(self._settings.home)
@@ -137,6 +168,28 @@ class World:
             rejects_path=folder / "events.rejects.jsonl",
         )
 
+    async def load_actions(self) -> tuple[int, int]:
+        """Puts in force the actions that wait for patterns, and switches the patterns on; how many there are of each."""
+        now, by = self._clock.now(), "demo"
+        texts = patterns()
+        await load_patterns(self._database, self._tenant, texts, by=by, now=now, switch_on=True)
+        actions = [*sources("journey"), ("actions.yaml", (DATA / "actions.yaml").read_text("utf-8"))]
+        async with self._database.transaction(self._tenant.tenant_id) as connection:
+            found = await load_policy(connection, self._tenant, actions, by=by, now=now, origin=by)
+        return len(found.actions), len(texts)
+
+    async def acted_on(self, pattern: str, since: datetime) -> Decided | None:
+        """The newest decision about a pattern that fired, made since then; waits a moment for one."""
+        for _ in range(int(_DECIDED_S / _POLL_S)):
+            for line in await decisions(self._database, self._tenant, at_most=_DECISIONS):
+                if line.decided_at < since:
+                    break
+                found = (await decision(self._database, self._tenant, line.decision_id)).decided
+                if found.moment.fired == pattern:
+                    return found
+            await asyncio.sleep(_POLL_S)
+        return None
+
     async def add_agents(self, addresses: Mapping[str, str]) -> int:
         """The agents with the phones of this run, their sign-ins and a supervisor's; new passwords each time."""
         known = {state.profile.name: state.profile.agent_id for state in await self._contacts.agents(self._tenant)}
@@ -165,7 +218,8 @@ class World:
                 await self._access.revoke_token(self._tenant, token.token_id)
         adapter, _ = await self._access.create_token(self._tenant, "adapter", _TOKENS)
         events, _ = await self._access.create_token(self._tenant, "events", _TOKENS)
-        return Tokens(adapter, events)
+        pages, key = await self._access.create_token(self._tenant, "write_key", _TOKENS, SOURCE)
+        return Tokens(adapter, events, WriteKey(pages, signing_secret(self._tenant.keys, key.token_id)))
 
     async def tidy(self) -> int:
         """Ends the contacts that a run before left open when it was stopped."""
@@ -178,7 +232,17 @@ class World:
                 ended += 1
             if line.assignment_state == "wrap_up" or line.state == "answered":
                 await self._contacts.event(self._tenant, line.contact_id, "finished", outcome="no_outcome")
+        for promise in await call_backs.listed(self._database, self._tenant, _RECENT):
+            if promise.state in ("booked", "offered"):
+                await self._take_back(promise.callback_id)
         return ended
+
+    async def _take_back(self, callback_id: uuid.UUID) -> None:
+        """A call that was promised is not made any more."""
+        async with self._database.transaction(self._tenant.tenant_id) as connection:
+            await call_backs.booked(connection, self._tenant, callback_id)
+            await call_backs.become(connection, self._tenant, callback_id, "cancelled", self._clock.now())
+            await cancel_timer(connection, self._tenant, call_backs.TIMER, str(callback_id))
 
     async def recent(self) -> list[ContactLine]:
         """The newest contacts, newest first."""
