@@ -171,15 +171,27 @@ async def households(connection: Connection, tenant: Tenant, persons: Collection
     An identifier that more than limits.HOUSEHOLD_PERSONS people carry says nothing; where more than so many hang together,
     nobody there has a household. A function of the records alone.
     """
-    found: list[set[int]] = []
-    for person in sorted(persons):
-        if any(person in household for household in found):
-            continue
-        together, edge = {person}, {person}
-        while edge and len(together) <= limits.HOUSEHOLD_PERSONS:
+    sharers: dict[int, set[int]] = {}
+    together = {person: {person} for person in sorted(persons)}
+    edges = {person: {person} for person in together}
+    while edges:
+        unknown = set().union(*edges.values()) - sharers.keys()
+        if unknown:
+            sharers.update((person, set[int]()) for person in unknown)
             statement = sql("patterns", "sharers")
-            rows = await connection.fetch(statement, tenant.tenant_id, list(edge), limits.HOUSEHOLD_PERSONS)
-            edge = {row[0] for row in rows} - together
-            together |= edge
-        found.append(together if len(together) <= limits.HOUSEHOLD_PERSONS else {person})
+            rows = await connection.fetch(statement, tenant.tenant_id, list(unknown), limits.HOUSEHOLD_PERSONS)
+            sharers.update((row["person_id"], set(row["sharers"])) for row in rows)
+        reached: dict[int, set[int]] = {}
+        for person, edge in edges.items():
+            further = set().union(*(sharers[one] for one in edge)) - together[person]
+            together[person] |= further
+            if further and len(together[person]) <= limits.HOUSEHOLD_PERSONS:
+                reached[person] = further
+        edges = reached
+    found: list[set[int]] = []
+    placed: set[int] = set()
+    for person, household in together.items():
+        if person not in placed:
+            found.append(household if len(household) <= limits.HOUSEHOLD_PERSONS else {person})
+            placed |= found[-1]
     return found

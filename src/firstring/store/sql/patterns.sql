@@ -53,9 +53,13 @@ cross join lateral (
 ) x
 
 -- name: put_known
-update pattern_state p set last_ms = w.last_ms, next_due_ms = w.next_due_ms, content = w.content
+-- The rows are there and locked. By conflict and not as an update from unnest: of a table that was never analysed the planner
+-- takes it that a tenant has one state, and then reads all states of the tenant for each that is written.
+insert into pattern_state (tenant_id, kind, subject_id, last_ms, next_due_ms, content)
+select $1, $2, w.subject_id, w.last_ms, w.next_due_ms, w.content
 from unnest($3::bigint[], $4::bigint[], $5::bigint[], $6::bytea[]) as w(subject_id, last_ms, next_due_ms, content)
-where p.tenant_id = $1 and p.kind = $2 and p.subject_id = w.subject_id
+on conflict (tenant_id, kind, subject_id) do update
+set last_ms = excluded.last_ms, next_due_ms = excluded.next_due_ms, content = excluded.content
 
 -- name: put_new
 insert into pattern_state (tenant_id, kind, subject_id, last_ms, next_due_ms, content)
@@ -193,8 +197,8 @@ insert into pattern_home (tenant_id, person_id, subject_id) select $1, w.person_
 from unnest($2::bigint[], $3::bigint[]) as w(person_id, subject_id)
 
 -- name: sharers
--- Who carries an identifier of these persons that few people carry.
-select distinct f.person_id
+-- For each of these persons: who carries an identifier of theirs that few people carry.
+select r.person_id, array_agg(distinct f.person_id) as sharers
 from record r
 cross join lateral unnest(r.keys) as k(key)
 cross join lateral (
@@ -206,6 +210,7 @@ cross join lateral (
 ) c
 cross join lateral unnest(c.persons) as f(person_id)
 where r.tenant_id = $1 and r.person_id = any ($2::bigint[]) and c.records < 20 * $3::int and cardinality(c.persons) <= $3
+group by r.person_id
 
 -- name: try_turn
 -- One process at a time makes states anew.
