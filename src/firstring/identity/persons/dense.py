@@ -36,7 +36,6 @@ DENSE_PAIRS: Final = 90
 """No component of fewer pairs is dense."""
 _NEVER: Final = -np.inf
 _LOOKS_OF_A_ROW: Final = 20
-_FEW: Final = 16
 _AT_ONCE: Final = 4_096
 """Pairs that are looked through at once for those that are of two groups still."""
 
@@ -88,6 +87,9 @@ class _Descent:
         self._level: dict[int, Rows] = {}
         """Of the level that is looked at, the rows that each row is paired with; those of groups whose turn is to come."""
         self._best = 0.0
+        self._known_to = -1
+        self._known = np.zeros(size, np.bool_)
+        """The group whose pairs were offered last, and those that it has been offered with."""
         self._looks = _LOOKS_OF_A_ROW * size + 1_000
         self._contents: dict[int, set[object]] = {}
         if rules.content:
@@ -140,12 +142,18 @@ class _Descent:
         if not self._level:
             return
         mine = self._offered.setdefault(group, {})
+        if self._known_to != group:
+            self._known_to = group
+            self._known[:] = False
+            self._known[[group, *mine]] = True
         for row in rows:
             others = self._level.pop(row, None)
             if others is None:
                 continue
-            for third in (self._of[others] if len(others) < _FEW else np.unique(self._of[others])).tolist():
-                if third != group and third not in mine:
+            thirds = self._of[others]
+            for third in thirds[~self._known[thirds]].tolist():
+                if third not in mine:
+                    self._known[third] = True
                     mine[third] = self._offered.setdefault(third, {})[group] = self._best
                     heapq.heappush(self._heap, (-self._best, min(group, third), max(group, third)))
 
@@ -201,6 +209,8 @@ class _Descent:
             del thirds[other]
             if third != one:
                 mine[third] = thirds[one] = best = max(best, mine.get(third, best))
+                if self._known_to == one:
+                    self._known[third] = True
                 heapq.heappush(self._heap, (-best, min(one, third), max(one, third)))
         for third in self._refused.pop(one, set()) | self._refused.pop(other, set()):
             if third in mine:

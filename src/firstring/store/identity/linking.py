@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime
-from itertools import count
+from itertools import chain, count
 from typing import NamedTuple
 
 import numpy as np
@@ -60,9 +61,6 @@ class Decided(NamedTuple):
     must: set[tuple[int, int]]
     cannot: set[tuple[int, int]]
     names: set[bytes]
-
-
-_NOTHING_DECIDED = Decided(set(), set(), set())
 
 
 class Context(NamedTuple):
@@ -157,7 +155,8 @@ class _Relinking:
         """Records that begin to follow as copies, by content."""
         self._rekeyed: dict[int, tuple[Part, list[bytes], bool]] = {}
         self._ranks = Ranking({}, set(), set())
-        self._decided = _NOTHING_DECIDED
+        self._decided = Decided(set(), set(), set())
+        self._asked: set[bytes] = set()
         self._hot: set[bytes] = set()
         self._settled: set[bytes] = set()
         """Keys of which it is known whether they are hot."""
@@ -174,16 +173,22 @@ class _Relinking:
         self._alone -= {record for pair in self._decided.must for record in pair}
         region = await self._region(reached)
         if self._any_decision:
-            self._decided = await self._decisions({entry.order for entry in region.values()})
+            await self._ask_decisions({entry.order for entry in region.values()})
         await self._find_hot(region)
         must, cannot = self._decided.must, self._decided.cannot
         linked = link(region, self._hot, self._active, must=must, cannot=cannot, known=self._known)
         linked.persons.extend(frozenset((record,)) for record in self._alone)
         return await self._settle(region, linked, now)
 
-    async def _decisions(self, external_keys: Collection[bytes]) -> Decided:
-        arriving = {one.external_key: record for record, one in self._arrivals.items()}
-        return await decisions_about(self._connection, self._tenant, external_keys, arriving)
+    async def _ask_decisions(self, external_keys: AbstractSet[bytes]) -> None:
+        """What was decided about these records as well."""
+        new = external_keys - self._asked
+        if new:
+            self._asked |= new
+            arriving = {one.external_key: record for record, one in self._arrivals.items()}
+            found = await decisions_about(self._connection, self._tenant, new, arriving)
+            for known, more in zip(self._decided, found, strict=True):
+                known |= more  # type: ignore[operator]
 
     # --- who takes part ----------------------------------------------------------------------------------------
 
@@ -191,13 +196,18 @@ class _Relinking:
         """Ranks copies: which arrivals take part with their keys, which records of the store gain or lose theirs."""
         arriving = {record: one.state.copy_key for record, one in self._arrivals.items() if one.state.copy_key}
         leaving = {record: part.copy_key for record, part in self._before.items() if part.copy_key}
-        others = {part.copy_key[:LINK_KEY_BYTES] for part in self._also.values() if part.copy_key}
+        if self._any_decision:
+            await self._ask_decisions({part.external_key for part in self._also.values()})
+        # Who takes part and is named in a decision takes part whoever comes first.
+        names = self._decided.names
+        unsure = [part for part in self._also.values() if part.is_copy or part.external_key not in names]
+        others = {part.copy_key[:LINK_KEY_BYTES] for part in unsure if part.copy_key}
         self._ranks = ranks = await ranking(self._connection, self._tenant, arriving, leaving, others)
         parts = await parts_of(self._connection, self._tenant, ranks.promoted | ranks.demoted)
         parts |= {record: part for record, part in self._also.items() if record not in self._before}
         if self._any_decision:
             named = {one.external_key for one in self._arrivals.values()} | {one.external_key for one in parts.values()}
-            self._decided = await self._decisions(named)
+            await self._ask_decisions(named)
         first = {record for records in ranks.first.values() for record in records}
         for record, one in self._arrivals.items():
             if record in first or one.external_key in self._decided.names or not one.state.copy_key:
@@ -330,7 +340,7 @@ class _Relinking:
 
     async def _find_hot(self, region: Mapping[int, Entry]) -> None:
         """Of the keys that records of the region share and the change does not touch, whether they are hot."""
-        carried = Counter(key for entry in region.values() for key in entry.keys)
+        carried = Counter(chain.from_iterable([entry.keys for entry in region.values()]))
         unknown = [key for key, records in carried.items() if records > 1 and key not in self._settled]
         if unknown:
             most = max(self._most) + 1
