@@ -90,10 +90,18 @@ class Line(msgspec.Struct, frozen=True):
     state_at: datetime
 
 
-async def enqueue(connection: Connection, tenant: Tenant, delivery: Delivery, *, now: datetime) -> bool:
-    """Writes it into the outbox, in the transaction of its decision. False where it was there already.
+class Announced(NamedTuple):
+    """A delivery that was just committed, and the keys of the pages that may show it (none, where it is for no page)."""
 
-    `announce` it after the commit. Raises BadInput delivery_too_large, delivery_times_invalid.
+    delivery: Delivery
+    keys: frozenset[bytes]
+
+
+async def enqueue(connection: Connection, tenant: Tenant, delivery: Delivery, *, now: datetime) -> Announced | None:
+    """Writes it into the outbox, in the transaction of its decision. None where it was there already.
+
+    `hand_over` what is returned after the commit, or `announce` it. Raises BadInput delivery_too_large,
+    delivery_times_invalid.
     """
     if (
         delivery.not_before.tzinfo is None
@@ -114,11 +122,17 @@ async def enqueue(connection: Connection, tenant: Tenant, delivery: Delivery, *,
             hint="Shorten its texts, or the values that they are filled with.",
         )
     wrapped, sealed = tenant.keys.seal(msgspec.to_builtins(delivery))
-    added = await connection.fetchval(
+    row = await connection.fetchrow(
         sql("delivery", "enqueue"), tenant.tenant_id, delivery.delivery_id, delivery.decision_id, delivery.record_id,
         delivery.route, delivery.action, delivery.kind, delivery.not_before, delivery.expires_at, now, wrapped, sealed,
+        limits.PERSON_CONTENTS,
     )  # fmt: skip
-    return added is not None
+    return None if row is None else Announced(delivery, frozenset(row["keys"] or ()))
+
+
+def hand_over(notices: Notices, tenant: Tenant, announced: Announced) -> None:
+    """As `announce`; the pages of this process are given it as it is."""
+    notices.tell(Notice(tenant.tenant_id, "delivery", announced.delivery.delivery_id, carried=announced))
 
 
 def announce(notices: Notices, tenant: Tenant, deliveries: Iterable[uuid.UUID]) -> None:

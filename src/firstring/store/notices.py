@@ -32,12 +32,16 @@ UNSENT_MAX: Final = 10_000
 
 
 class Notice(NamedTuple):
-    """what: route, wait, keep, ringing, answered, busy, ..., finished, presence, picked; resync: notices may be missing."""
+    """what: route, wait, keep, ringing, answered, busy, ..., finished, presence, picked; resync: notices may be missing.
+
+    carried: what this process knows of it already, so that its subscribers need not read it; others are not told it.
+    """
 
     tenant_id: int
     what: str
     contact_id: uuid.UUID | None = None
     agent_id: int | None = None
+    carried: object | None = None
 
 
 class Notices:
@@ -70,7 +74,7 @@ class Notices:
             if len(self._unsent) == UNSENT_MAX:
                 self._unsent.clear()
                 self._unsent.append(Notice(0, "resync"))
-            self._unsent.append(notice)
+            self._unsent.append(notice._replace(carried=None))
             self._all_sent.clear()
             self._to_send.set()
         self.publish(notice)

@@ -71,6 +71,9 @@ class Carrier:
 
     def heard(self, notice: Notice) -> None:
         """Something may be there to be carried. Never blocks."""
+        told = notice.carried
+        if isinstance(told, store.Announced) and told.delivery.route not in store.SENT_ROUTES:
+            return
         if notice.what in ("delivery", "resync"):
             self.rounds.wake()
 

@@ -21,7 +21,7 @@ from firstring.errors import FirstringError, Retryable
 from firstring.nextbest.delivery import Delivery
 from firstring.ports import Clock
 from firstring.store.database import Database, Tenant
-from firstring.store.delivery import Visitor, addressees, known_by, waiting_for
+from firstring.store.delivery import Announced, Visitor, addressees, known_by, waiting_for
 from firstring.store.notices import Notice
 
 _log = structlog.get_logger("firstring.web")
@@ -108,6 +108,10 @@ class Pages:
         if notice.what == "resync":
             for page in tuple(page for pages in self._of_visitor.values() for page in pages):
                 page.look_again()
+        elif isinstance(notice.carried, Announced):
+            delivery, keys = notice.carried
+            if delivery.not_before <= self._clock.now():
+                self._put(notice.tenant_id, delivery, keys)
         elif notice.what == "delivery" and notice.contact_id is not None:
             task = asyncio.create_task(self._tell(notice.tenant_id, notice.contact_id))
             self._tasks.add(task)
@@ -123,7 +127,10 @@ class Pages:
             return
         if found is None:
             return
-        delivery, keys = found
+        self._put(tenant_id, *found)
+
+    def _put(self, tenant_id: int, delivery: Delivery, keys: frozenset[bytes]) -> None:
+        """Before every page that has one of the keys."""
         told: set[int] = set()
         for key in keys:
             for page in self._pages.get((tenant_id, key), ()):

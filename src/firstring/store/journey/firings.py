@@ -221,7 +221,8 @@ class Firings:
 
     async def _write(self, tenant: Tenant, statement: str, ids: list[int], at: datetime) -> None:
         try:
-            async with self._database.transaction(tenant.tenant_id) as connection:
+            # What a crash undoes of it is told again.
+            async with self._database.transaction(tenant.tenant_id, waits_for_disk=False) as connection:
                 await connection.execute(sql("patterns", statement), tenant.tenant_id, ids, at)
         except FirstringError as error:  # they are told again
             _log.warning("firings_not_noted", code=error.code, count=len(ids), tenant=tenant.tenant_id)

@@ -16,11 +16,10 @@ from firstring.identity.golden.rules import DEFAULT as DEFAULT_RULES
 from firstring.identity.golden.rules import Rules
 from firstring.nextbest.actions import Action, Catalogue
 from firstring.nextbest.decided import Decided, decide, delivery_of, settles_at, waits_until
-from firstring.nextbest.delivery import Delivery
 from firstring.nextbest.moment import Moment
 from firstring.ports import Clock, Ids, Random
 from firstring.store.database import Connection, Database, Tenant
-from firstring.store.delivery import announce, enqueue
+from firstring.store.delivery import Announced, enqueue, hand_over
 from firstring.store.journey.firings import Firing, claim_firings
 from firstring.store.nextbest.policies import InForce, in_force
 from firstring.store.nextbest.reading import moment_of, read_situation
@@ -82,8 +81,8 @@ class Acting:
         at_once = [action for action in waiting if not action.trigger.after_ms]
         moment = Moment(cause="pattern", fired=firing.pattern, fired_at=firing.at)
         why = _Why(firing.record_id, moment, firing.firing_id, 0, None, at_once)
-        # Until the disk has it nothing of it is shown or sent: whoever does that commits durably first. A crash of PostgreSQL
-        # before that undoes the claim with the decision, and the firing is told again.
+        # Until the disk has it nothing of it is shown or sent: whoever does that commits durably first. A crash of
+        # PostgreSQL before that undoes the claim with the decision, and the firing is told again.
         transaction = self._database.transaction(tenant.tenant_id, plans_kept=True, waits_for_disk=False)
         async with transaction as connection:
             if not await claim_firings(connection, tenant, [firing.firing_id], now):
@@ -150,7 +149,7 @@ class Acting:
 
     async def _decide(
         self, connection: Connection, tenant: Tenant, force: InForce, why: _Why, now: datetime
-    ) -> tuple[Decided, Delivery | None] | None:
+    ) -> tuple[Decided, Announced | None] | None:
         """Reads, decides, writes. None where the record is gone."""
         if await connection.fetchval(sql("actions", "owner_locked"), tenant.tenant_id, why.record_id) is None:
             return None
@@ -176,20 +175,19 @@ class Acting:
             # It is the hour alone: decided again when that is over, and not written before.
             await _set_timer(connection, tenant, why, waits)
             return None
-        delivery = None
+        announced = None
         if decided.outcome == "acted":
-            delivery = delivery_of(decided, catalogue, self._ids.new())
-            await enqueue(connection, tenant, delivery, now=now)
+            announced = await enqueue(connection, tenant, delivery_of(decided, catalogue, self._ids.new()), now=now)
         await _write(connection, tenant, decided, why, catalogue)
-        return decided, delivery
+        return decided, announced
 
-    def _told(self, tenant: Tenant, made: tuple[Decided, Delivery | None] | None) -> Decided | None:
+    def _told(self, tenant: Tenant, made: tuple[Decided, Announced | None] | None) -> Decided | None:
         """After the commit."""
         if made is None:
             return None
-        decided, delivery = made
-        if delivery is not None:
-            announce(self._notices, tenant, [delivery.delivery_id])
+        decided, announced = made
+        if announced is not None:
+            hand_over(self._notices, tenant, announced)
         _log.info(
             "action_decided", tenant=tenant.tenant_id, decision=str(decided.decision_id), action=decided.action,
             outcome=decided.outcome, cause=decided.moment.cause,

@@ -1,10 +1,18 @@
 -- Actions on their way to customers.
 
 -- name: enqueue
+-- keys: of the pages that may show it, as in `addressees`.
 insert into delivery (tenant_id, delivery_id, decision_id, record_id, route, action, kind, not_before, expires_at, next_at,
                       created_at, state_at, wrapped_key, sealed)
 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $8, $10, $10, $11, $12)
-on conflict (tenant_id, delivery_id) do nothing returning delivery_id
+on conflict (tenant_id, delivery_id) do nothing
+returning case when $5 = 'web' then (
+  select array_agg(distinct u.key)
+  from (select x.keys, x.external_key from record r
+        join record x on x.tenant_id = r.tenant_id and x.person_id = r.person_id
+        where r.tenant_id = $1 and r.record_id = $4 limit $13) y
+  cross join lateral unnest(y.keys || y.external_key) as u(key)
+) end as keys
 
 -- name: addressees
 -- A delivery that may be shown on a page, and by which keys its person's pages are known: the identifiers of the records
