@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import re
 import uuid
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
 from typing import Any, Final, NamedTuple
 
 import httpx
@@ -154,17 +155,22 @@ class Stage:
 
     async def event(self, name: str, user: str, properties: Mapping[str, Any]) -> bool:
         """Something that a customer does in the shop just now. Whether it was stored."""
-        event = {
-            "type": "track",
-            "messageId": str(uuid.uuid4()),
-            "userId": user,
-            "event": name,
-            "channel": "web",
-            "properties": dict(properties),
-        }
-        body = {"source": SOURCE, "batch": [event]}
+        track = {"type": "track", "userId": user, "event": name, "channel": "web", "properties": dict(properties)}
+        return await self._reported([track])
+
+    async def waits_for_refund(self, user: str, traits: Mapping[str, Any]) -> bool:
+        """A new customer, and what the shop tells of them: a refund was asked for two days ago. Whether it was stored."""
+        asked_at = self.world.now() - timedelta(days=2)
+        refund = {"order_id": "1088", "amount": 59.9, "currency": "USD"}
+        told = {"userId": user, "event": "Refund Requested", "timestamp": asked_at.isoformat(), "properties": refund}
+        identify = {"type": "identify", "userId": user, "traits": dict(traits), "timestamp": asked_at.isoformat()}
+        return await self._reported([identify, {"type": "track", **told}])
+
+    async def _reported(self, events: Sequence[Mapping[str, Any]]) -> bool:
+        """Events from the shop's own server. Whether they were stored."""
+        body = {"source": SOURCE, "batch": [{"messageId": str(uuid.uuid4()), **one} for one in events]}
         result = msgspec.json.decode(await self._http("POST", "/v1/events", body, token=self._tokens.events))
-        return bool(result["stored"] == 1)
+        return bool(result["stored"] == len(events))
 
     async def tell(self, contact_id: str, what: str) -> None:
         """A phone behind the redirect server says what became of a call."""

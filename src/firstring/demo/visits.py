@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import TYPE_CHECKING, Final
 
 from firstring.demo.account import IDENTIFY_THRESHOLD, name
@@ -18,8 +19,7 @@ SALE: Final = "pay_in_parts"
 """The sale that waits for the same pattern (data/actions.yaml)."""
 AGAIN: Final = "repeat_contact"
 CALL: Final = "call_me_now"
-DANIEL: Final = "C10002"
-"""He waits for a refund (data/events.jsonl)."""
+_ALICE: Final = {"firstName": "Alice", "lastName": "Novak"}
 _ORDER: Final = {"order_id": "1090", "total": 189.0, "currency": "USD"}
 
 
@@ -43,11 +43,17 @@ async def payment_error(props: Props, team: tuple[str, ...]) -> str:
 
 
 async def open_refund(props: Props, team: tuple[str, ...]) -> str:
-    """The same for a customer who waits for a refund: no offer is made."""
+    """The same for a customer who waits for a refund: no offer is made.
+
+    Another customer each time: help goes out once a day, and what came true for somebody does not come true again.
+    """
     stage = props.stage
+    alice = f"W{secrets.token_hex(4)}"
+    if not await stage.waits_for_refund(alice, _ALICE):
+        return "the refund was not stored"
     await stage.ready(*team)
     since = props.clock.now()
-    async with stage.on_the_site(DANIEL) as visitor:
+    async with stage.on_the_site(alice) as visitor:
         await visitor.does(*failing_payment(_ORDER))
         decided = await stage.world.acted_on(PAYMENT, since)
         if decided is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 import uuid
 from collections.abc import AsyncIterator, Mapping
@@ -14,9 +15,11 @@ import httpx
 import msgspec
 
 from firstring.demo.asking import ask
+from firstring.errors import Retryable
 from firstring.journey.events.reading import user_signature
 
 SHOWN_S: Final = 10.0
+_AGAIN_S: Final = 0.5
 
 
 class WriteKey(NamedTuple):
@@ -90,7 +93,13 @@ class Visitor:
             await self._open.wait()
 
     async def listen(self) -> None:
-        """Follows the stream until it ends."""
+        """Follows the stream for ever; connects again when it ends, as browsers do."""
+        while True:
+            with contextlib.suppress(httpx.HTTPError, Retryable):
+                await self._follow()
+            await asyncio.sleep(_AGAIN_S)
+
+    async def _follow(self) -> None:
         timeout = httpx.Timeout(SHOWN_S, read=None)
         async with self._client.stream("POST", "/web/stream", json=self._said, timeout=timeout) as response:
             response.raise_for_status()

@@ -129,6 +129,9 @@ class World:
         self.sign_ins: dict[str, SignIn] = {}
         self.names: dict[int, str] = {}
 
+    def now(self) -> datetime:
+        return self._clock.now()
+
     async def open_call_backs(self) -> None:
         """Call-backs at any hour, in a home that says nothing of it and that nobody else works with."""
         file = self._settings.home / CALLBACKS_FILE
