@@ -72,12 +72,12 @@ from firstring.store.journey.restitching import restitch
 from firstring.store.nextbest.acting import TIMER, Acting
 from firstring.store.nextbest.gating import still_allowed
 from firstring.store.nextbest.outcomes import Learning
-from firstring.store.nextbest.policies import PolicyWatcher, with_actions
+from firstring.store.nextbest.policies import policy_watcher, with_actions
 from firstring.store.notices import Notice, Notices
 from firstring.store.opening import OpenStore, open_database
 from firstring.store.ring import RingStore, warm
 from firstring.store.timers import Timers
-from firstring.store.weighing import WeightsWatcher, weights_of
+from firstring.store.weighing import weights_of, weights_watcher
 from firstring.trust.score import DEFAULT_PRIORS
 from firstring.trust.stir import load_roots
 
@@ -134,8 +134,8 @@ async def running(
         ring = RingStore(database, notices)
         contacts = Contacts(database, notices, clock, wrap_up_s=settings.wrap_up_s)
         decider = Decider(ring, models, clock, ids, metrics, weights_of, _with_own)
-        watcher = WeightsWatcher(database)
-        policies = PolicyWatcher(database)
+        watcher = weights_watcher(database)
+        policies = policy_watcher(database)
         tls = ssl.create_default_context()
         if settings.stir_https_roots_file is not None:
             with _readable(settings.stir_https_roots_file, "FIRSTRING_STIR_HTTPS_ROOTS_FILE"):

@@ -24,7 +24,7 @@ from firstring.store.database import Database, Tenant
 from firstring.store.identity.records import SourceRecord, apply_records
 from firstring.store.notices import Notices
 from firstring.store.ring import RingStore
-from firstring.store.weighing import WeightsWatcher, weights_named, weights_of
+from firstring.store.weighing import weights_named, weights_of, weights_watcher
 from firstring.trust.score import DEFAULT_PRIORS
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -86,7 +86,7 @@ async def test_priors_are_fitted_to_what_agents_said_and_used_by_whoever_runs(
     assert (shown.outcomes, shown.nobody, shown.fitted_to, shown.checked_on) == (60, 15, 42, 18)
     assert weights_of(tenant) is DEFAULT, "a report changes nothing"
 
-    watcher = WeightsWatcher(database)
+    watcher = weights_watcher(database)
     notices.subscribe(watcher.heard)
     await notices.start()
     await watcher.start()

@@ -23,7 +23,7 @@ from firstring.store.identity.models import add_model, set_state, statistics_key
 from firstring.store.identity.records import SourceRecord, apply_records
 from firstring.store.notices import Notice, Notices
 from firstring.store.ring import RingStore
-from firstring.store.weighing import CHANGED, WeightsWatcher, refresh, weights_named, weights_of
+from firstring.store.weighing import CHANGED, refresh, weights_named, weights_of, weights_watcher
 from firstring.trust.score import DEFAULT_PRIORS
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -91,7 +91,7 @@ async def test_decisions_of_every_version_derive_again(database: Database, tenan
 
 
 async def test_a_notice_wakes_the_watcher(database: Database, tenant: Tenant) -> None:
-    watcher = WeightsWatcher(database)
+    watcher = weights_watcher(database)
     await watcher.start()
     try:
         assert weights_of(tenant).fitted is None
@@ -102,7 +102,7 @@ async def test_a_notice_wakes_the_watcher(database: Database, tenant: Tenant) ->
         def is_known(weights: Weights) -> bool:
             return weights.version.startswith(model.version)
 
-        async with asyncio.timeout(5.0):
+        async with asyncio.timeout(30.0):
             while not is_known(weights_of(await database.tenant(tenant.tenant_id))):
                 await asyncio.sleep(0.02)
     finally:

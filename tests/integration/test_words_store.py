@@ -40,7 +40,7 @@ from firstring.store.journey.reasoning import (
 )
 from firstring.store.notices import Notice
 from firstring.store.ring import RingStore
-from firstring.store.weighing import CHANGED, WeightsWatcher
+from firstring.store.weighing import CHANGED, weights_watcher
 from firstring.trust.score import DEFAULT_PRIORS
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -216,7 +216,7 @@ async def test_a_model_is_kept_sealed_and_every_decision_derives_again_with_its_
 
 
 async def test_running_programs_hear_of_a_model(database: Database, tenant: Tenant) -> None:
-    watcher = WeightsWatcher(database)
+    watcher = weights_watcher(database)
     await watcher.start()
     try:
         assert reasons_of(tenant) is None

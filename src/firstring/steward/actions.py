@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import csv
 import getpass
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,11 +16,11 @@ from rich.table import Table
 
 from firstring.errors import BadInput
 from firstring.ports import SystemClock
+from firstring.steward.opened import run, store
 
 if TYPE_CHECKING:
     from firstring.contact import ActionVerdict
     from firstring.nextbest.actions import Catalogue
-    from firstring.store.database import Database, Tenant
     from firstring.store.nextbest.decisions import Stored
 
 actions_app = typer.Typer(no_args_is_help=True, help="The next best action: what is declared, decided, learned.")
@@ -40,24 +39,8 @@ def register(app: typer.Typer) -> None:
     app.add_typer(offers_app, name="offers")
 
 
-def _run(work: Coroutine[Any, Any, Any]) -> Any:
-    import uvloop
-
-    return uvloop.run(work)
-
-
 def _line(text: str) -> None:
     out.print(text, markup=False, highlight=False, soft_wrap=True)
-
-
-@asynccontextmanager
-async def _store() -> AsyncIterator[tuple[Database, Tenant]]:
-    from firstring.bootstrap import database_only
-    from firstring.settings import load
-
-    settings = load()
-    async with database_only(settings, lambda text: err.print(text, style="dim", highlight=False)) as database:
-        yield database, await database.tenant_named(settings.tenant)
 
 
 def texts_of(files: list[Path]) -> list[tuple[str, str]]:
@@ -115,13 +98,13 @@ def load(
     texts = [(Path(name).name, text) for name, text in texts_of(files)]
 
     async def work() -> tuple[Catalogue, list[str]]:
-        async with _store() as (database, tenant), database.transaction(tenant.tenant_id) as connection:
+        async with store() as (database, tenant, _), database.transaction(tenant.tenant_id) as connection:
             loaded = await load_policy(
                 connection, tenant, texts, by=by or getpass.getuser(), now=SystemClock().now(), origin="actions"
             )
             return loaded, await unknown_patterns(connection, tenant, loaded)
 
-    found, unknown = _run(work())
+    found, unknown = run(work())
     _line(f"in force: {len(found.actions)} actions, version {found.version}")
     for pattern in unknown:
         waiting = ", ".join(action.name for action in found.by_pattern[pattern])
@@ -138,12 +121,12 @@ def list_actions(
     from firstring.store.nextbest import policies
 
     async def work() -> tuple[Any, Any]:
-        async with _store() as (database, tenant), database.transaction(tenant.tenant_id) as connection:
+        async with store() as (database, tenant, _), database.transaction(tenant.tenant_id) as connection:
             if back_to:
                 await policies.back_to(connection, tenant, back_to, origin="actions")
             return await policies.policies(connection, tenant), await policies.read_in_force(connection, tenant)
 
-    lines, force = _run(work())
+    lines, force = run(work())
     if versions:
         if as_json:
             typer.echo(msgspec.json.encode(lines).decode())
@@ -180,10 +163,10 @@ def list_decisions(
     from firstring.store.nextbest.decisions import decisions
 
     async def work() -> Any:
-        async with _store() as (database, tenant):
+        async with store() as (database, tenant, _):
             return await decisions(database, tenant, person_id=person, at_most=at_most)
 
-    lines = _run(work())
+    lines = run(work())
     if as_json:
         typer.echo(msgspec.json.encode(lines).decode())
         return
@@ -204,10 +187,10 @@ def explain(
     from firstring.store.nextbest.decisions import decision_uuid
 
     async def work() -> Any:
-        async with _store() as (database, tenant):
+        async with store() as (database, tenant, _):
             return await stored(database, tenant, decision_uuid(decision))
 
-    found = _run(work())
+    found = run(work())
     if as_json:
         typer.echo(msgspec.json.encode(found).decode())
         return
@@ -258,14 +241,14 @@ def load_offers(
     found, rejected = offers.read_rows(rows)
 
     async def work() -> offers.Loaded:
-        async with _store() as (database, tenant):
+        async with store() as (database, tenant, _):
             now = SystemClock().now()
             async with database.transaction(tenant.tenant_id) as connection:
                 loaded = await offers.load_offers(connection, tenant, file.name, found, rejected, now=now, origin="offers")
             await offers.rebuild(database, tenant, now=now, origin="offers")
             return loaded
 
-    loaded = _run(work())
+    loaded = run(work())
     _line(f"{loaded.offers:,} offers, {loaded.rejected:,} rows rejected, {loaded.gone:,} offers are no more")
     for one in rejected[:5]:
         _line(f"row {one.number}: {one.message}")
@@ -280,11 +263,11 @@ def list_offers(
     from firstring.store.queries import sql
 
     async def work() -> tuple[Any, Any]:
-        async with _store() as (database, tenant), database.transaction(tenant.tenant_id) as connection:
+        async with store() as (database, tenant, _), database.transaction(tenant.tenant_id) as connection:
             counts = await connection.fetchrow(sql("offers", "counts"), tenant.tenant_id)
             return counts, await connection.fetch(sql("offers", "rejected"), tenant.tenant_id, at_most)
 
-    counts, rows = _run(work())
+    counts, rows = run(work())
     if rejected:
         for row in rows:
             _line(f"{row['file']} row {row['row_number']}: {row['message']} {row['line']}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import getpass
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
@@ -15,9 +15,10 @@ from rich.console import Console
 
 from firstring.errors import BadInput
 from firstring.ports import SystemClock, SystemRandom
+from firstring.steward.opened import run, store
 
 if TYPE_CHECKING:
-    from firstring.store.database import Connection, Database, Tenant
+    from firstring.store.database import Connection, Tenant
     from firstring.store.deciding import Made
 
 review_app = typer.Typer(invoke_without_command=True, help="Clerical review: people say which pairs are one person.")
@@ -42,12 +43,6 @@ def register(app: typer.Typer) -> None:
     app.add_typer(decision_app, name="decision")
 
 
-def _run(work: Coroutine[Any, Any, Any]) -> Any:
-    import uvloop
-
-    return uvloop.run(work)
-
-
 def _say(text: str) -> None:
     err.print(text, style="dim", highlight=False)
 
@@ -61,18 +56,8 @@ def _json(value: Any) -> None:
 
 
 @asynccontextmanager
-async def _store() -> AsyncIterator[tuple[Database, Tenant]]:
-    from firstring.bootstrap import database_only
-    from firstring.settings import load
-
-    settings = load()
-    async with database_only(settings, _say) as database:
-        yield database, await database.tenant_named(settings.tenant)
-
-
-@asynccontextmanager
 async def _reading() -> AsyncIterator[tuple[Connection, Tenant]]:
-    async with _store() as (database, tenant):
+    async with store() as (database, tenant, _):
         async with database.transaction(tenant.tenant_id) as connection:
             yield connection, tenant
 
@@ -123,7 +108,7 @@ def explain(
                 person = await why_person(connection, tenant, await person_named(connection, tenant, one))
                 _json(person) if as_json else show_person(out, person)
 
-    _run(work())
+    run(work())
 
 
 def guards(
@@ -140,7 +125,7 @@ def guards(
             found = await hot_keys(connection, tenant, random=SystemRandom(1), at_most=at_most, show_values=values)
             _json(found) if as_json else show_hot_keys(out, found)
 
-    _run(work())
+    run(work())
 
 
 # --- clerical review -------------------------------------------------------------------------------------------------
@@ -154,14 +139,14 @@ def review(context: typer.Context, by: By = "", decide: Decide = False) -> None:
     from firstring.steward.asking import key_of_terminal, review_at_terminal
 
     async def work() -> None:
-        async with _store() as (database, tenant):
+        async with store() as (database, tenant, _):
             answers = await review_at_terminal(
                 database, tenant, by=_who(by), decide=decide, console=out, key=key_of_terminal, clock=SystemClock(),
                 random=SystemRandom(),
             )  # fmt: skip
             out.print(f"{answers:,} answers; firstring train --store learns from them", highlight=False)
 
-    _run(work())
+    run(work())
 
 
 @review_app.command("next")
@@ -171,7 +156,7 @@ def review_next(by: By = "", as_json: AsJson = False) -> None:
     from firstring.store.identity.review import next_question
 
     async def work() -> None:
-        async with _store() as (database, tenant):
+        async with store() as (database, tenant, _):
             found = await next_question(database, tenant, _who(by), random=SystemRandom(), now=SystemClock().now())
             if as_json:
                 _json(found)
@@ -181,7 +166,7 @@ def review_next(by: By = "", as_json: AsJson = False) -> None:
                 show_question(out, found)
                 out.print(f"firstring review answer {found.question_id} same|household|different|unknown", highlight=False)
 
-    _run(work())
+    run(work())
 
 
 @review_app.command("answer")
@@ -200,13 +185,13 @@ def review_answer(
         raise BadInput("answer_invalid", f"There is no answer {said[:20]}.", hint=f"One of {', '.join(get_args(Answer))}.")
 
     async def work() -> None:
-        async with _store() as (database, tenant):
+        async with store() as (database, tenant, _):
             given = await answer(
                 database, tenant, question, said, by=_who(by), now=SystemClock().now(), decide=decide,  # type: ignore[arg-type]
             )  # fmt: skip
             _json(given) if as_json else out.print(f"answer {given.answer_id}: {given.answer}", highlight=False)
 
-    _run(work())
+    run(work())
 
 
 @review_app.command("undo")
@@ -218,11 +203,11 @@ def review_undo(
     from firstring.store.deciding import undo
 
     async def work() -> None:
-        async with _store() as (database, tenant):
+        async with store() as (database, tenant, _):
             undone = await undo(database, tenant, number, by=_who(by), now=SystemClock().now())
             out.print(f"answer {undone.answer_id} taken back", highlight=False)
 
-    _run(work())
+    run(work())
 
 
 @review_app.command("effect")
@@ -236,7 +221,7 @@ def review_effect(as_json: AsJson = False) -> None:
             found = await effect(connection, tenant)
             _json(found) if as_json else show_effect(out, found)
 
-    _run(work())
+    run(work())
 
 
 @review_app.command("labels")
@@ -257,7 +242,7 @@ def review_labels(output: Annotated[Path, typer.Option("--out", help="CSV, one a
             raise BadInput("output_unwritable", f"The file cannot be written: {error.strerror}.", where=where) from error
         out.print(f"{len(found):,} answers", highlight=False)
 
-    _run(work())
+    run(work())
 
 
 # --- held merges -----------------------------------------------------------------------------------------------------
@@ -274,19 +259,19 @@ def held_list(as_json: AsJson = False) -> None:
             found = await held_merges(connection, tenant)
             _json(found) if as_json else show_held(out, found)
 
-    _run(work())
+    run(work())
 
 
 def _settle(left: int, right: int, accept: bool, because: str, by: str) -> None:
     from firstring.store.deciding import settle_held
 
     async def work() -> None:
-        async with _store() as (database, tenant):
+        async with store() as (database, tenant, _):
             now = SystemClock().now()
             made = await settle_held(database, tenant, left, right, accept=accept, by=_who(by), because=because, now=now)
             _say_made(made)
 
-    _run(work())
+    run(work())
 
 
 @held_app.command("accept")
@@ -318,12 +303,12 @@ def _decide(kind: str, one: str, other: str, because: str, by: str) -> None:
     from firstring.store.deciding import decide_pair
 
     async def work() -> None:
-        async with _store() as (database, tenant):
+        async with store() as (database, tenant, _):
             now = SystemClock().now()
             made = await decide_pair(database, tenant, kind, one, other, by=_who(by), because=because, now=now)  # type: ignore[arg-type]
             _say_made(made)
 
-    _run(work())
+    run(work())
 
 
 @decision_app.command("must")
@@ -359,11 +344,11 @@ def decision_unmerge(
     from firstring.store.deciding import take_out
 
     async def work() -> None:
-        async with _store() as (database, tenant):
+        async with store() as (database, tenant, _):
             now = SystemClock().now()
             _say_made(await take_out(database, tenant, person, record, by=_who(by), because=because, now=now))
 
-    _run(work())
+    run(work())
 
 
 @decision_app.command("list")
@@ -381,7 +366,7 @@ def decision_list(
             found = await all_decisions(connection, tenant, revoked=revoked, at_most=at_most)
             _json(found) if as_json else show_decisions(out, found)
 
-    _run(work())
+    run(work())
 
 
 @decision_app.command("revoke")
@@ -392,8 +377,8 @@ def decision_revoke(
     from firstring.store.deciding import revoke
 
     async def work() -> None:
-        async with _store() as (database, tenant):
+        async with store() as (database, tenant, _):
             made = await revoke(database, tenant, number, by=_who(by), because=because, now=SystemClock().now())
             out.print(f"decision {number} revoked{_came_to(made)}", highlight=False)
 
-    _run(work())
+    run(work())

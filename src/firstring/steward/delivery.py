@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
@@ -13,10 +11,10 @@ from rich.table import Table
 
 from firstring.errors import BadInput
 from firstring.ports import SystemClock
+from firstring.steward.opened import run, store
 
 if TYPE_CHECKING:
-    from firstring.settings import Settings
-    from firstring.store.database import Database, Tenant
+    pass
 
 feeds_app = typer.Typer(no_args_is_help=True, help="Who is told of changes by webhook.")
 delivery_app = typer.Typer(no_args_is_help=True, help="Actions on their way to customers.")
@@ -35,22 +33,6 @@ def register(app: typer.Typer) -> None:
     app.add_typer(web_app, name="web")
 
 
-def _run(work: Coroutine[Any, Any, Any]) -> Any:
-    import uvloop
-
-    return uvloop.run(work)
-
-
-@asynccontextmanager
-async def _store() -> AsyncIterator[tuple[Database, Tenant, Settings]]:
-    from firstring.bootstrap import database_only
-    from firstring.settings import load
-
-    settings = load()
-    async with database_only(settings, lambda text: err.print(text, style="dim", highlight=False)) as database:
-        yield database, await database.tenant_named(settings.tenant), settings
-
-
 # --- feeds -------------------------------------------------------------------------------------------------------
 
 
@@ -66,62 +48,62 @@ def feeds_add(
     from firstring.channels.outbound.feeds import secret_name
     from firstring.channels.outbound.guarded import checked_address
     from firstring.channels.outbound.signing import webhook_secret
-    from firstring.store import changes as store
+    from firstring.store import changes
 
-    unknown = [one for one in kind or () if one not in store.KINDS]
+    unknown = [one for one in kind or () if one not in changes.KINDS]
     if unknown:
-        raise BadInput("kind_unknown", f"There is no kind {unknown[0]}.", hint=f"One of {', '.join(store.KINDS)}.")
+        raise BadInput("kind_unknown", f"There is no kind {unknown[0]}.", hint=f"One of {', '.join(changes.KINDS)}.")
 
     async def work() -> None:
-        async with _store() as (database, tenant, settings):
+        async with store() as (database, tenant, settings):
             checked_address(url, frozenset(settings.outbound_private_hosts))
             now = SystemClock().now()
-            await store.begin(database, tenant, now)
+            await changes.begin(database, tenant, now)
             async with database.transaction(tenant.tenant_id) as connection:
-                found = await store.read(connection, tenant, after, 1)
+                found = await changes.read(connection, tenant, after, 1)
                 assert found is not None
                 position = found.last if after is None else after
-                wanted: Any = kind or store.KINDS
-                await store.add_feed(connection, tenant, name, url, wanted, profiles=profiles, position=position, now=now)
+                wanted: Any = kind or changes.KINDS
+                await changes.add_feed(connection, tenant, name, url, wanted, profiles=profiles, position=position, now=now)
             out.print(webhook_secret(tenant.keys, secret_name(name)), soft_wrap=True, highlight=False)
 
-    _run(work())
+    run(work())
 
 
 @feeds_app.command("list")
 def feeds_list() -> None:
     """Lists who is told, how far they are, and what keeps them from going on."""
-    from firstring.store import changes as store
+    from firstring.store import changes
 
     async def work() -> None:
-        async with _store() as (database, tenant, _):
+        async with store() as (database, tenant, _):
             async with database.transaction(tenant.tenant_id) as connection:
-                found = await store.feeds(connection, tenant)
+                found = await changes.feeds(connection, tenant)
         table = Table("name", "address", "kinds", "profiles", "position", "told", "failures", "why")
         for one in found:
-            kinds = "all" if len(one.kinds) == len(store.KINDS) else ", ".join(one.kinds)
+            kinds = "all" if len(one.kinds) == len(changes.KINDS) else ", ".join(one.kinds)
             sent = one.sent_at.isoformat(timespec="seconds") if one.sent_at else ""
             words = (kinds, "yes" if one.profiles else "no", str(one.position), sent, str(one.failures), one.last_code or "")
             table.add_row(one.name, one.url, *words)
         out.print(table if found else "nobody is told of changes")
 
-    _run(work())
+    run(work())
 
 
 @feeds_app.command("remove")
 def feeds_remove(name: Annotated[str, typer.Argument(help="Its name.")]) -> None:
     """Tells somebody no more."""
-    from firstring.store import changes as store
+    from firstring.store import changes
 
     async def work() -> None:
-        async with _store() as (database, tenant, _):
+        async with store() as (database, tenant, _):
             async with database.transaction(tenant.tenant_id) as connection:
-                done = await store.end_feed(connection, tenant, name)
+                done = await changes.end_feed(connection, tenant, name)
         if not done:
             raise BadInput("unknown_feed", "There is no feed of this name.", where={"feed": name}, http_status=404)
         out.print(f"{name} is told no more")
 
-    _run(work())
+    run(work())
 
 
 # --- actions on their way ----------------------------------------------------------------------------------------
@@ -139,7 +121,7 @@ def delivery_list(
         raise BadInput("state_unknown", f"There is no state {state}.", hint=f"One of {', '.join(get_args(State))}.")
 
     async def work() -> None:
-        async with _store() as (database, tenant, _):
+        async with store() as (database, tenant, _):
             found = await listed(database, tenant, state, at_most)  # type: ignore[arg-type]
         table = Table("delivery", "action", "route", "state", "why", "tries", "made", "ends")
         for one in found:
@@ -148,7 +130,7 @@ def delivery_list(
             table.add_row(str(one.delivery_id), *words, *times)
         out.print(table if found else "nothing is on its way")
 
-    _run(work())
+    run(work())
 
 
 @delivery_app.command("retry")
@@ -157,12 +139,12 @@ def delivery_retry(delivery: Annotated[str, typer.Argument(help="Its id.")]) -> 
     from firstring.store.delivery import try_again
 
     async def work() -> None:
-        async with _store() as (database, tenant, _):
+        async with store() as (database, tenant, _):
             async with database.transaction(tenant.tenant_id) as connection:
                 await try_again(connection, tenant, _uuid(delivery), SystemClock().now())
         out.print(f"{delivery} is on its way again")
 
-    _run(work())
+    run(work())
 
 
 @delivery_app.command("secret")
@@ -172,10 +154,10 @@ def delivery_secret() -> None:
     from firstring.channels.outbound.webhook import NAME
 
     async def work() -> None:
-        async with _store() as (_, tenant, _settings):
+        async with store() as (_, tenant, _settings):
             out.print(webhook_secret(tenant.keys, NAME), soft_wrap=True, highlight=False)
 
-    _run(work())
+    run(work())
 
 
 # --- promised calls ----------------------------------------------------------------------------------------------
@@ -187,7 +169,7 @@ def callbacks_list(at_most: Annotated[int, typer.Option(help="How many.", min=1,
     from firstring.store.callbacks import listed
 
     async def work() -> None:
-        async with _store() as (database, tenant, _):
+        async with store() as (database, tenant, _):
             found = await listed(database, tenant, at_most)
         table = Table("call-back", "due", "state", "tries", "contact")
         for one in found:
@@ -195,7 +177,7 @@ def callbacks_list(at_most: Annotated[int, typer.Option(help="How many.", min=1,
             table.add_row(str(one.callback_id), due, one.state, str(one.attempts), str(one.contact_id or ""))
         out.print(table if found else "no call was promised")
 
-    _run(work())
+    run(work())
 
 
 @callbacks_app.command("cancel")
@@ -204,12 +186,12 @@ def callbacks_cancel(callback: Annotated[str, typer.Argument(help="Its id.")]) -
     from firstring.store.callbacks import cancel
 
     async def work() -> None:
-        async with _store() as (database, tenant, _):
+        async with store() as (database, tenant, _):
             async with database.transaction(tenant.tenant_id) as connection:
                 await cancel(connection, tenant, _uuid(callback), SystemClock().now())
         out.print(f"{callback} is cancelled")
 
-    _run(work())
+    run(work())
 
 
 # --- web ---------------------------------------------------------------------------------------------------------

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,10 +12,9 @@ from rich.table import Table
 
 from firstring.errors import BadInput
 from firstring.ports import SystemClock
+from firstring.steward.opened import run, store
 
 if TYPE_CHECKING:
-    from firstring.settings import Settings
-    from firstring.store.database import Database, Tenant
     from firstring.store.journey.rejected import RejectedEvent
 
 events_app = typer.Typer(no_args_is_help=True, help="Events that were refused.")
@@ -30,22 +27,6 @@ err = Console(stderr=True)
 def register(app: typer.Typer) -> None:
     """Adds the commands to the program."""
     app.add_typer(events_app, name="events")
-
-
-def _run(work: Coroutine[Any, Any, Any]) -> Any:
-    import uvloop
-
-    return uvloop.run(work)
-
-
-@asynccontextmanager
-async def _store() -> AsyncIterator[tuple[Database, Tenant, Settings]]:
-    from firstring.bootstrap import database_only
-    from firstring.settings import load
-
-    settings = load()
-    async with database_only(settings, lambda text: err.print(text, style="dim", highlight=False)) as database:
-        yield database, await database.tenant_named(settings.tenant), settings
 
 
 @events_app.command("rejected")
@@ -61,7 +42,7 @@ def rejected(
     from firstring.store.journey.rejected import rejected_codes, rejected_events
 
     async def work() -> None:
-        async with _store() as (database, tenant, _):
+        async with store() as (database, tenant, _):
             found: list[RejectedEvent] = []
             last = after
             while len(found) < at_most:
@@ -84,7 +65,7 @@ def rejected(
             codes = await rejected_codes(database, tenant)
             out.print(", ".join(f"{one.code}: {one.events:,}" for one in codes) or "no event was refused", highlight=False)
 
-    _run(work())
+    run(work())
 
 
 @events_app.command("resend")
@@ -107,7 +88,7 @@ def resend(
 
     async def work() -> None:
         taken = forgotten = 0
-        async with _store() as (database, tenant, settings):
+        async with store() as (database, tenant, settings):
             now = SystemClock().now()
 
             async def some(ids: list[int]) -> Resent:
@@ -132,7 +113,7 @@ def resend(
                 taken, forgotten = taken + done.taken, forgotten + done.forgotten
         out.print(f"{forgotten:,} given up" if forget else f"{taken:,} taken", highlight=False)
 
-    _run(work())
+    run(work())
 
 
 def _mended(file: Path) -> dict[int, Any]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import AsyncIterator, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,9 +14,9 @@ from rich.table import Table
 
 from firstring.errors import BadInput
 from firstring.ports import SystemClock
+from firstring.steward.opened import run, store
 
 if TYPE_CHECKING:
-    from firstring.store.database import Database, Tenant
     from firstring.store.journey.declared import PatternReport
 
 _out = Console()
@@ -31,22 +30,6 @@ def register(app: typer.Typer) -> None:
     app.command("on")(switch_on)
     app.command("off")(switch_off)
     app.command("fired")(fired)
-
-
-def _run(work: Coroutine[Any, Any, Any]) -> Any:
-    import uvloop
-
-    return uvloop.run(work)
-
-
-@asynccontextmanager
-async def _store() -> AsyncIterator[tuple[Database, Tenant]]:
-    from firstring.bootstrap import database_only
-    from firstring.settings import load
-
-    settings = load()
-    async with database_only(settings, lambda text: _err.print(text, style="dim", highlight=False)) as database:
-        yield database, await database.tenant_named(settings.tenant)
 
 
 def load_patterns(
@@ -69,7 +52,7 @@ def load_patterns(
     texts = [(str(file), file.read_text("utf-8")) for file in files] if files else sources()
 
     async def work() -> Loaded:
-        async with _store() as (database, tenant):
+        async with store() as (database, tenant, _):
             now = SystemClock().now()
             reports = await report(database, tenant, patterns, now, told=_progress)
             done = Loaded()
@@ -77,7 +60,7 @@ def load_patterns(
                 done = await load(database, tenant, texts, by=getpass.getuser(), now=now, switch_on=on)
             return msgspec.structs.replace(done, reports=tuple(reports))
 
-    done: Loaded = _run(work())
+    done: Loaded = run(work())
     if as_json:
         typer.echo(msgspec.json.encode(done).decode())
         return
@@ -104,10 +87,10 @@ def list_patterns(as_json: Annotated[bool, typer.Option("--json", help="Prints t
     from firstring.store.journey.declared import PatternShown, listed
 
     async def work() -> list[PatternShown]:
-        async with _store() as (database, tenant):
+        async with store() as (database, tenant, _):
             return await listed(database, tenant, SystemClock().now())
 
-    found: list[PatternShown] = _run(work())
+    found: list[PatternShown] = run(work())
     if as_json:
         typer.echo(msgspec.json.encode(found).decode())
         return
@@ -142,12 +125,12 @@ def _switch(patterns: list[str] | None, *, every: bool, on: bool) -> None:
         raise BadInput("patterns_not_named", "Which patterns?", hint="Name some, or give --all.")
 
     async def work() -> list[str]:
-        async with _store() as (database, tenant):
+        async with store() as (database, tenant, _):
             now = SystemClock().now()
             names = [one.id for one in await listed(database, tenant, now)] if every else patterns or []
             return await switch(database, tenant, names, on=on, now=now)
 
-    switched: list[str] = _run(work())
+    switched: list[str] = run(work())
     _out.print(", ".join(switched) or "nothing was changed", highlight=False, markup=False, soft_wrap=True)
 
 
@@ -162,22 +145,22 @@ def fired(
     from firstring.store.queries import sql
 
     async def of_person(number: int) -> PersonPatterns:
-        async with _store() as (database, tenant), database.transaction(tenant.tenant_id) as connection:
+        async with store() as (database, tenant, _), database.transaction(tenant.tenant_id) as connection:
             return await patterns_of(connection, tenant, number, SystemClock().now())
 
     async def of_all() -> list[dict[str, Any]]:
-        async with _store() as (database, tenant), database.transaction(tenant.tenant_id) as connection:
+        async with store() as (database, tenant, _), database.transaction(tenant.tenant_id) as connection:
             rows = await connection.fetch(sql("patterns", "fired_list"), tenant.tenant_id, pattern, 2**63 - 1, at_most)
             return [dict(row) for row in rows]
 
     if person is not None:
-        shown: PersonPatterns = _run(of_person(person))
+        shown: PersonPatterns = run(of_person(person))
         if as_json:
             typer.echo(msgspec.json.encode(shown).decode())
         else:
             _show_person(shown, pattern)
         return
-    rows: list[dict[str, Any]] = _run(of_all())
+    rows: list[dict[str, Any]] = run(of_all())
     if as_json:
         typer.echo(msgspec.json.encode(rows).decode())
         return

@@ -1,14 +1,11 @@
 """What contacts are weighed with, by tenant: the active model version and the priors fitted to its contacts, kept in memory
 so that no ring waits for them.
 
-A watcher asks which are in force: when the program starts, when a notice says that a model changed or that notices
-may be missing, and every POLL_S. What is being decided meanwhile is weighed with the version before.
+A watcher asks which are in force (store/watching.py). What is being decided meanwhile is weighed with the version before.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from datetime import datetime
 from typing import Any, Final
 
@@ -16,18 +13,15 @@ import asyncpg
 import structlog
 from msgspec.json import decode, encode
 
-from firstring.errors import FirstringError
 from firstring.identity.caller.fitted import Fitted
 from firstring.identity.caller.weights import DEFAULT, JOINED, TABLE, Weights
 from firstring.store.database import Connection, Database, Tenant
 from firstring.store.identity.models import ActiveModel, active_model, model_of
 from firstring.store.journey import reasoning
-from firstring.store.notices import Notice
 from firstring.store.queries import sql
+from firstring.store.watching import Watcher
 
 _log = structlog.get_logger("firstring.weighing")
-POLL_S: Final = 10.0
-"""How often it is asked, whatever was or was not told."""
 CHANGED: Final = "model"
 """What a notice says when a tenant's active version changes."""
 _KEPT: Final = "weights"
@@ -94,43 +88,6 @@ def _weights(version: ActiveModel | None, priors: asyncpg.Record | None) -> Weig
     return Weights({**DEFAULT.values, **known}, fitted, priors["basis"])
 
 
-class WeightsWatcher:
+def weights_watcher(database: Database) -> Watcher:
     """Keeps the weights, and the text model, of every tenant current in this process."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        """Reads the active versions once, so that the first ring has them, and watches from then on."""
-        await self._refresh()
-        self._task = asyncio.create_task(self._watch(), name="weights")
-
-    async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
-
-    def heard(self, notice: Notice) -> None:
-        """A notice that a model changed, or that notices may be missing. Never blocks."""
-        if notice.what in (CHANGED, "resync"):
-            self._wake.set()
-
-    async def _watch(self) -> None:
-        while True:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), POLL_S)
-            self._wake.clear()
-            await self._refresh()
-
-    async def _refresh(self) -> None:
-        """A version that cannot be read leaves the weights as they are: a ring is never failed by it."""
-        try:
-            for tenant in await self._database.tenants():
-                await refresh(self._database, tenant)
-                await reasoning.refresh(self._database, tenant)
-        except (FirstringError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-            code = error.code if isinstance(error, FirstringError) else type(error).__name__
-            _log.warning("weights_not_read", code=code)
+    return Watcher(database, CHANGED, (refresh, reasoning.refresh))

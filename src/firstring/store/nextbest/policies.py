@@ -1,25 +1,21 @@
 """What is in force for a tenant: the declared actions, what was learned of their chances, the offers; kept in memory.
 
-A watcher asks when the program starts, when a notice says that something changed or that notices may be missing, and every
-POLL_S; so a policy is exchanged under a running server. Where a tenant has loaded nothing, the built-in actions are in
-force as they are declared: nothing is drawn by chance and nobody is held out.
+A watcher asks for what changed (store/watching.py), so a policy is exchanged under a running server. Where a tenant has
+loaded nothing, the built-in actions are in force as they are declared: nothing is drawn by chance and nobody is held out.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-import asyncpg
 import msgspec
 import structlog
 
 from firstring.decide import Models
-from firstring.errors import BadInput, FirstringError
+from firstring.errors import BadInput
 from firstring.nextbest.actions import Catalogue
 from firstring.nextbest.declared import together
 from firstring.nextbest.learning.posterior import UNLEARNED, Learned
@@ -27,11 +23,10 @@ from firstring.nextbest.library import BUILT_IN
 from firstring.nextbest.offers.affinity import Shop
 from firstring.store.database import Connection, Database, Tenant
 from firstring.store.nextbest.offers import offers_in_force
-from firstring.store.notices import Notice
 from firstring.store.queries import sql
+from firstring.store.watching import Watcher
 
 _log = structlog.get_logger("firstring.actions")
-POLL_S: Final = 10.0
 CHANGED: Final = "actions"
 JOINED: Final = "+"
 _KEPT: Final = "actions"
@@ -167,45 +162,9 @@ def _catalogue(texts: str) -> Catalogue:
     return together(msgspec.json.decode(texts, type=list[tuple[str, str]]), BUILT_IN)
 
 
-class PolicyWatcher:
+def policy_watcher(database: Database) -> Watcher:
     """Keeps what is in force for every tenant current in this process."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        """Reads once, and watches from then on."""
-        await self.refresh()
-        self._task = asyncio.create_task(self._watch(), name="actions")
-
-    async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
-
-    def heard(self, notice: Notice) -> None:
-        """A notice that something changed, or that notices may be missing. Never blocks."""
-        if notice.what in (CHANGED, "resync"):
-            self._wake.set()
-
-    async def _watch(self) -> None:
-        while True:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), POLL_S)
-            self._wake.clear()
-            await self.refresh()
-
-    async def refresh(self) -> None:
-        """What cannot be read leaves everything as it is: a decision is never failed by it."""
-        try:
-            for tenant in await self._database.tenants():
-                await refresh(self._database, tenant)
-        except (FirstringError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-            code = error.code if isinstance(error, FirstringError) else type(error).__name__
-            _log.warning("actions_not_read", code=code)
+    return Watcher(database, CHANGED, (refresh,))
 
 
 def with_actions(tenant: Any, models: Models) -> Models:
