@@ -69,7 +69,7 @@ async def replay(
     found = await _replayed(connection, tenant, live.of_person, PERSON, of_person, persons, kept, now)
     firings = await settle_firings(connection, tenant, PERSON, persons, found, live.by_id, now, since)
     if live.of_household.patterns:
-        firings += await replay_households(connection, tenant, live, persons, now, since=since)
+        firings += await replay_households(connection, tenant, live, persons, now, since=since, logs=of_person)
     if marks:
         await connection.execute(sql("patterns", "drop_marks"), tenant.tenant_id, [row["stale_id"] for row in marks])
     return firings
@@ -137,8 +137,12 @@ async def replay_households(
     now: datetime,
     *,
     since: datetime | None = None,
+    logs: Mapping[int, list[Logged]] | None = None,
 ) -> list[Firing]:
-    """Makes the states of the households of persons anew, of those that they left too. Under `lock_shared`."""
+    """Makes the states of the households of persons anew, of those that they left too. Under `lock_shared`.
+
+    logs: those that this transaction has read already, when it had locked the states of their persons.
+    """
     members: dict[int, list[int]] = {}
     left: set[int] = set()
     todo, done = set(persons), set[int]()
@@ -152,9 +156,13 @@ async def replay_households(
         todo = {row["person_id"] for row in homes} - done
     subjects = sorted(left | members.keys())
     kept = await states(connection, tenant, HOUSEHOLD, subjects)
-    logs = await read_log(connection, tenant, [person for each in members.values() for person in each])
+    known = dict(logs or {})
+    unread = [person for each in members.values() for person in each if person not in known]
+    if unread:
+        known.update(await read_log(connection, tenant, unread))
     together = {
-        subject: sorted((one for person in each for one in logs[person]), key=_in_order) for subject, each in members.items()
+        subject: sorted((one for person in each for one in known[person]), key=_in_order)
+        for subject, each in members.items()
     }
     found = await _replayed(connection, tenant, live.of_household, HOUSEHOLD, together, subjects, kept, now)
     homes = [(person, subject) for subject, each in members.items() for person in each if together[subject]]

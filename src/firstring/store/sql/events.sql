@@ -1,7 +1,12 @@
 -- Events of customers: what they have been through.
 
 -- name: known_messages
-select message_key, wrapped_key, sealed from event where tenant_id = $1 and message_key = any ($2::bytea[])
+-- One by one: of a table that was never analysed the planner would rather read all events of the tenant.
+select e.message_key, e.wrapped_key, e.sealed
+from unnest($2::bytea[]) as k(key)
+cross join lateral (
+  select x.message_key, x.wrapped_key, x.sealed from event x where x.tenant_id = $1 and x.message_key = k.key limit 1
+) e
 
 -- name: records_of_users
 -- For each user the record that events go to: that of the name that an alias leads to, else that of the id itself.
