@@ -123,12 +123,13 @@ async def ingest_all(
 ) -> list[IngestResult]:
     """As `ingest` for the events of several calls, in one transaction, with what is refused of them."""
     with turn_of(tenant) as turn:
-        if sum(len(one.events) for one in incoming) >= _THREAD_FROM_EVENTS or _wordy(incoming):
+        is_small = sum(len(one.events) for one in incoming) < _THREAD_FROM_EVENTS
+        if not is_small or _wordy(incoming):
             calls = await asyncio.to_thread(_planned, tenant, incoming, country)
         else:
             calls = _planned(tenant, incoming, country)
         if any(call.plans or call.refused or call.incoming.refused for call in calls):
-            async with database.transaction(tenant.tenant_id) as connection:
+            async with database.transaction(tenant.tenant_id, plans_kept=is_small) as connection:
                 firings = await _ingest(connection, tenant, calls, now, country, on_records or {}, turn)
             if told is not None:
                 told(tenant, firings)

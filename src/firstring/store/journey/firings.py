@@ -27,6 +27,8 @@ _log = structlog.get_logger("firstring.patterns")
 _TOLD_WITHIN: Final = timedelta(seconds=15)
 """By then the process that saw a firing has told of it; others look after that."""
 _TURN: Final = timedelta(seconds=60)
+_NOTED_AFTER_S: Final = 0.05
+"""What is to be shown goes first. Whoever acted has claimed the firing; nothing waits for this note."""
 _AT_ONCE: Final = 100
 _ATTEMPTS: Final = 10
 
@@ -217,6 +219,7 @@ class Firings:
             again = self._clock.now() + timedelta(seconds=min(600.0, 2.0**attempts))
             await self._write(tenant, "put_off", ids, again)
             return
+        await asyncio.sleep(_NOTED_AFTER_S)
         await self._write(tenant, "acted", ids, self._clock.now())
 
     async def _write(self, tenant: Tenant, statement: str, ids: list[int], at: datetime) -> None:
