@@ -51,7 +51,7 @@ class Taken(NamedTuple):
 class Stage:
     """What is running. `accounts` is what happened so far; `decide_ms` the time of each decision.
 
-    said: lines about what was no contact. looked_at: a person worth looking at.
+    said: lines about what was no contact. looked_at: the first person who was recognised.
     """
 
     def __init__(
@@ -222,6 +222,9 @@ class Stage:
         times = [(after.total_ms - before.total_ms) / count] * count if count > 0 else []
         agent = self.world.names.get(view.decision.agent_id or view.agent_id or 0, "the queue")
         made = account(title, first, view.decision, agent, popped=self.desks.popped(contact_id, login), decide_ms=times)
+        best = view.decision.resolution.best
+        if self.looked_at is None and best is not None:
+            self.looked_at = best.person_id
         self.accounts.append(made)
         self.decide_ms += times
         return Taken(view, first, login, made, problem)

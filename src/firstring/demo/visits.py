@@ -59,7 +59,6 @@ async def open_refund(props: Props, team: tuple[str, ...]) -> str:
         if decided is None:
             return f"{PAYMENT} did not fire"
         shown = await visitor.shown() if decided.outcome == "acted" else None
-    stage.looked_at = decided.person_id
     locked = _gates(decided, SALE)
     best = decided.resolution.best
     who = name(best) if best is not None and best.probability >= IDENTIFY_THRESHOLD else "a customer"
