@@ -73,6 +73,7 @@ from firstring.store.nextbest.acting import TIMER, Acting
 from firstring.store.nextbest.gating import still_allowed
 from firstring.store.nextbest.outcomes import Learning
 from firstring.store.nextbest.policies import policy_watcher, with_actions
+from firstring.store.nextbest.segmentwork import SegmentWork
 from firstring.store.notices import Notice, Notices
 from firstring.store.opening import OpenStore, open_database
 from firstring.store.ring import RingStore, warm
@@ -189,6 +190,7 @@ async def running(
         pattern_work = PatternWork(database, clock, firings.tell, metrics.patterns_behind)
         for due in (pattern_work.replays, pattern_work.absences, firings.catch_up, pattern_work.evict):
             timers.also(due)
+        timers.also(SegmentWork(database, clock, models.survivorship, metrics.segment_failed).look)
         delivery_log = DeliveryLog(database, clock, country=settings.country)
         stack.push_async_callback(delivery_log.stop)
         callbacks = CallBacks(

@@ -155,6 +155,13 @@ ACTION_PATTERNS_DAYS: Final = 30
 ACTIONS_REMEMBERED: Final = 1_000
 """Actions that went out to a person, counted for caps."""
 
+# --- segments ----------------------------------------------------------------------------------------------------
+SEGMENTS: Final = 200
+"""Segments of one tenant that are on."""
+SEGMENT_TITLE_CHARS: Final = 200
+SEGMENT_MEMBERS: Final = 1_000
+"""Members of a segment in one answer."""
+
 # --- expressions (CEL) -------------------------------------------------------------------------------------------
 EXPRESSION_CHARS: Final = 2_000
 """One expression, in characters."""

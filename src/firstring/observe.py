@@ -80,6 +80,12 @@ class Metrics:
             ["tenant"],
             registry=self.registry,
         )
+        self._segment_errors = Counter(
+            "firstring_segment_errors_total",
+            "Persons for whom the condition of a segment came to an error, which counts as not being in it, by segment.",
+            ["segment"],
+            registry=self.registry,
+        )
         self.desks = Gauge("firstring_desks", "Desks that listen for pops.", registry=self.registry)
         self.adapters = Gauge(
             "firstring_adapter_connected", "1 while the voice adapter is connected.", ["adapter"], registry=self.registry
@@ -117,6 +123,9 @@ class Metrics:
 
     def patterns_behind(self, tenant: str, *, behind: bool) -> None:
         self._patterns_behind.labels(tenant).set(1 if behind else 0)
+
+    def segment_failed(self, segment: str) -> None:
+        self._segment_errors.labels(segment).inc()
 
     def drift(self, tenant: str, state: int, measures: int) -> None:
         """state: 0 steady, 1 watch, 2 alarm; measures: how many are over their bound."""

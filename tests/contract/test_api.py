@@ -36,6 +36,9 @@ ROUTES: dict[tuple[str, str], set[str]] = {
     ("post", "/v1/patterns"): {"steward"},
     ("post", "/v1/patterns/switch"): {"steward"},
     ("get", "/v1/patterns/fired"): {"read", "steward"},
+    ("get", "/v1/segments"): {"read", "steward"},
+    ("post", "/v1/segments"): {"steward"},
+    ("get", "/v1/segments/{segment}/members"): {"read", "steward"},
     ("get", "/v1/actions"): {"read", "steward"},
     ("get", "/v1/actions/decisions"): {"read", "steward"},
     ("get", "/v1/actions/decisions/{decision_id}"): {"read", "steward"},
@@ -83,7 +86,7 @@ def filled(path: str) -> str:
     numbers: dict[str, Any] = dict.fromkeys(("person_id", "agent_id", "conflict_id", "decision_id"), 10**9)
     if "/actions/decisions/" in path:
         numbers["decision_id"] = NOBODY
-    return path.format(contact_id=NOBODY, revision=1, action="greet", **numbers)
+    return path.format(contact_id=NOBODY, revision=1, action="greet", segment="none", **numbers)
 
 
 def document(rig: Rig) -> dict[str, Any]:

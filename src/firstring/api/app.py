@@ -29,6 +29,7 @@ from firstring.api.people import PeopleController
 from firstring.api.persons import PersonsController
 from firstring.api.profiles import ProfilesController
 from firstring.api.review import ReviewController
+from firstring.api.segments import SegmentsController
 from firstring.api.services import Services
 from firstring.api.voice import ROUTE_WAIT_MAX_MS, VoiceController
 from firstring.api.web import WebDoor
@@ -63,6 +64,7 @@ def create_app(
             ProfilesController,
             ActionsController,
             PatternsController,
+            SegmentsController,
             ReviewController,
             AgentsController,
             *pages,

@@ -43,6 +43,7 @@ _ERRORS: Final = {
     403: "The token's role may not do that.",
     404: "There is nothing of this id.",
     409: "It cannot be done in the present state.",
+    410: "It is not there any more.",
     413: "The body is too large.",
     429: "More events than may be sent at a time: come again after Retry-After.",
     500: "Something failed here: an operator has to look.",
@@ -85,6 +86,16 @@ _EXAMPLES: Final[dict[tuple[str, str], Any]] = {
     ("/v1/review/answers", "post"): {"question_id": 17, "answer": "household", "by": "Eve Fox"},
     ("/v1/review/answers/undo", "post"): {"by": "Eve Fox"},
     ("/v1/persons/{person_id}/actions/{action}", "post"): {"by": "Eve Fox"},
+    ("/v1/patterns", "post"): {
+        "declarations": "{id: two_calls, title: Two calls, within: 7d, match: {event: Call Started, count: 2}}",
+        "by": "Eve Fox",
+        "dry": True,
+    },
+    ("/v1/patterns/switch", "post"): {"patterns": ["two_calls"], "on": True, "by": "Eve Fox"},
+    ("/v1/segments", "post"): {
+        "declarations": "{id: leeds, title: In Leeds, where: has(person.city) && person.city == 'Leeds'}",
+        "by": "Eve Fox",
+    },
     ("/v1/held", "post"): {"left_person": 4, "right_person": 9, "accept": False, "by": "Eve Fox", "because": "a namesake"},
     ("/v1/decisions/links", "post"): {
         "kind": "cannot",
@@ -183,6 +194,8 @@ def _errors(path: str, operation: Operation) -> None:
         possible.append(409)
     if path == "/v1/decide" or operation.request_body is not None:
         possible.append(413)
+    if path == "/v1/changes":
+        possible.append(410)
     if path == "/v1/events":
         possible.append(429)
     media = {"schema": _ref("ErrorBody"), "example": _ERROR_EXAMPLE}

@@ -29,15 +29,16 @@ def documents_in(text: str, file: str) -> Iterator[Marked]:
 class Values:
     """Reads values of one file."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, code: str = CODE) -> None:
         self.file = file
+        self._code = code
 
     def wrong(self, at: Marked, message: str, hint: str = "", name: str = "") -> BadInput:
         """The mistake at this place."""
         where: dict[str, object] = {"file": self.file, "line": at.line}
         if name:
             where["field"] = name
-        return BadInput(CODE, message, where=where, hint=hint)
+        return BadInput(self._code, message, where=where, hint=hint)
 
     def fields(self, marked: Marked, known: Sequence[str], what: str) -> dict[str, Marked]:
         """A mapping whose names are all known."""
