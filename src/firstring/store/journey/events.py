@@ -24,6 +24,7 @@ from firstring.store.journey import stitching, typed
 from firstring.store.journey.aliases import join_names
 from firstring.store.journey.firings import Firing, Told
 from firstring.store.journey.following import NewEvent, follow
+from firstring.store.journey.live import seen_live
 from firstring.store.journey.planned import OF_THE_VISITOR, Planned, contradicts, plan, record_of
 from firstring.store.journey.reasoning import reasons_of
 from firstring.store.journey.rejected import Letter, Refused, keep
@@ -129,6 +130,8 @@ async def ingest_all(
         else:
             calls = _planned(tenant, incoming, country)
         if any(call.plans or call.refused or call.incoming.refused for call in calls):
+            if seen_live(tenant) and any(one.visitor is not None for call in calls for one in call.plans):
+                await turn.come_to_ask()
             async with database.transaction(tenant.tenant_id, plans_kept=is_small) as connection:
                 firings = await _ingest(connection, tenant, calls, now, country, on_records or {}, turn)
             if told is not None:
@@ -164,6 +167,7 @@ async def _ingest(
     turn: Turn,
 ) -> list[Firing]:
     visitors = {one.visitor for call in calls for one in call.plans if one.visitor is not None}
+    turn.asks()
     await stitching.lock_visitors(connection, tenant, visitors)
     new = await _new(connection, tenant, calls)
     news: list[NewEvent] = []

@@ -23,6 +23,7 @@ class Turn:
     def __init__(self, line: dict[Turn, None]) -> None:
         self._line = line
         self._over = asyncio.Event()
+        self._asked = asyncio.Event()
         line[self] = None
 
     async def come(self) -> None:
@@ -32,12 +33,30 @@ class Turn:
                 while (first := next(iter(self._line), self)) is not self:
                     await first.over()
 
+    async def come_to_ask(self) -> None:
+        """Waits for a moment until those before have asked for the visitors they work on: who asks first is first served.
+        Called when nothing is held that they may need."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LONGEST_S):
+                for other in list(self._line):
+                    if other is self:
+                        return
+                    await other.has_asked()
+
+    def asks(self) -> None:
+        """The visitors are asked for now, or there are none."""
+        self._asked.set()
+
+    async def has_asked(self) -> None:
+        await self._asked.wait()
+
     async def over(self) -> None:
         await self._over.wait()
 
     def end(self) -> None:
         self._line.pop(self, None)
         self._over.set()
+        self._asked.set()
 
 
 @contextmanager
