@@ -89,7 +89,7 @@ class _Reader(Values):
         try:
             return list(documents(text, self.file))
         except BadInput as error:
-            raise BadInput(CODE, error.message, where=error.where, hint=error.hint) from error
+            raise BadInput("segment_invalid", error.message, where=error.where, hint=error.hint) from error
 
     def segment(self, marked: Marked) -> Segment:
         of = self.fields(marked, _FIELDS, "A segment")
