@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
@@ -16,9 +14,10 @@ from rich.table import Table
 from firstring import limits
 from firstring.errors import BadInput
 from firstring.ports import SystemClock
+from firstring.steward.opened import run, store
 
 if TYPE_CHECKING:
-    from firstring.store.database import Database, Tenant
+    pass
 
 segments_app = typer.Typer(no_args_is_help=True, help="Groups of persons by a condition over their profile.")
 
@@ -32,22 +31,6 @@ def register(app: typer.Typer) -> None:
     app.add_typer(segments_app, name="segments")
 
 
-def _run(work: Coroutine[Any, Any, Any]) -> Any:
-    import uvloop
-
-    return uvloop.run(work)
-
-
-@asynccontextmanager
-async def _store() -> AsyncIterator[tuple[Database, Tenant]]:
-    from firstring.bootstrap import database_only
-    from firstring.settings import load
-
-    settings = load()
-    async with database_only(settings, lambda text: _err.print(text, style="dim", highlight=False)) as database:
-        yield database, await database.tenant_named(settings.tenant)
-
-
 @segments_app.command("load")
 def load_segments(
     files: Annotated[list[Path], typer.Argument(help="YAML files of segments.")],
@@ -59,10 +42,10 @@ def load_segments(
     texts = [(str(file), _text(file)) for file in files]
 
     async def work() -> SegmentsLoaded:
-        async with _store() as (database, tenant):
+        async with store() as (database, tenant, _):
             return await load(database, tenant, texts, by=getpass.getuser(), now=SystemClock().now())
 
-    done: SegmentsLoaded = _run(work())
+    done: SegmentsLoaded = run(work())
     if as_json:
         typer.echo(msgspec.json.encode(done).decode())
         return
@@ -88,10 +71,10 @@ def list_segments(as_json: _Json = False) -> None:
     from firstring.store.nextbest.segments import SegmentsView, listed
 
     async def work() -> SegmentsView:
-        async with _store() as (database, tenant):
+        async with store() as (database, tenant, _):
             return await listed(database, tenant)
 
-    found: SegmentsView = _run(work())
+    found: SegmentsView = run(work())
     if as_json:
         typer.echo(msgspec.json.encode(found).decode())
         return
@@ -113,10 +96,10 @@ def switch_segment_off(segment: Annotated[str, typer.Argument(help="The segment'
     from firstring.store.nextbest.segments import switch_off
 
     async def work() -> bool:
-        async with _store() as (database, tenant):
+        async with store() as (database, tenant, _):
             return await switch_off(database, tenant, segment, now=SystemClock().now())
 
-    switched: bool = _run(work())
+    switched: bool = run(work())
     _out.print(f"{segment} is off" if switched else "nothing was changed", highlight=False, markup=False)
 
 
@@ -131,10 +114,10 @@ def list_members(
     from firstring.store.nextbest.segments import Members, members
 
     async def work() -> Members:
-        async with _store() as (database, tenant):
+        async with store() as (database, tenant, _):
             return await members(database, tenant, segment, after=after, at_most=limit)
 
-    found: Members = _run(work())
+    found: Members = run(work())
     if as_json:
         typer.echo(msgspec.json.encode(found).decode())
         return
