@@ -191,7 +191,7 @@ async def running(
         for due in (pattern_work.replays, pattern_work.absences, firings.catch_up, pattern_work.evict):
             timers.also(due)
         timers.also(SegmentWork(database, clock, models.survivorship, metrics.segment_failed).look)
-        delivery_log = DeliveryLog(database, clock, country=settings.country)
+        delivery_log = DeliveryLog(database, clock, country=settings.country, told=firings.tell)
         stack.push_async_callback(delivery_log.stop)
         callbacks = CallBacks(
             database, decider, contacts, notices, clock, ids, opening_from_file(settings.home / CALLBACKS_FILE), routed,

@@ -126,6 +126,8 @@ DELIVERY_ATTEMPTS: Final = 8
 """Tries of an action that does not leave; then it is a dead letter."""
 DELIVERY_DAYS: Final = 90
 """How long it is kept what was shown or sent."""
+LINK_SCANNED_S: Final = 10.0
+"""A link that is opened sooner after its mail left was opened by a program on the way, not by whom it was sent to."""
 DELIVERIES_OFFERED: Final = 5
 """Actions that are offered to one page at once; it shows one at a time."""
 DELIVERIES_SWEPT: Final = 1_000

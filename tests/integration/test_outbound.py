@@ -9,7 +9,7 @@ import hmac
 import json
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
 from pathlib import Path
@@ -36,6 +36,8 @@ from firstring.ports import SystemClock
 from firstring.store import delivery as store
 from firstring.store.database import Tenant
 from firstring.store.identity.records import apply_records
+from firstring.store.journey.declared import load as load_patterns
+from firstring.store.journey.firings import Firing
 from firstring.store.nextbest.policies import load_policy, refresh
 from firstring.store.opening import initialise
 
@@ -54,6 +56,7 @@ content:
 """
 
 
+BROWSER = {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"}
 PEOPLE = (
     {"record_id": "c-1", "full_name": "Ann Lee", "email": "ann@example.org", "phone": "+44 7700 900123"},
     {"record_id": "c-2", "full_name": "Bob Lee", "account": "7"},
@@ -196,6 +199,13 @@ async def decide(rig: Rig, route: Route, own_id: str = "c-1", **changes: Any) ->
     return delivery
 
 
+async def at_rest(rig: Rig, delivery: Delivery) -> None:
+    """As if it had left some time ago."""
+    async with rig.server.services.database.transaction(rig.tenant.tenant_id) as connection:
+        ago = "update delivery set state_at = state_at - interval '1 minute' where delivery_id = $1"
+        await connection.execute(ago, delivery.delivery_id)
+
+
 async def become(rig: Rig, delivery: Delivery, *states: str) -> store.Line:
     """The delivery, once it is in one of these states; tries that were put off are made at once."""
     services = rig.server.services
@@ -249,6 +259,46 @@ async def test_the_signature_is_that_of_the_standard() -> None:
     assert headers["webhook-signature"] == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
 
+async def test_programs_that_open_links_sign_nobody_in(rig: Rig) -> None:
+    """A scanner opens what is in a mail before anybody reads it; browsers fetch ahead; messengers show previews."""
+    delivery = await decide(rig, "email")
+    await become(rig, delivery, "shown")
+    text = message_from_bytes(rig.mailbox.mails[-1], policy=policy.default).get_content()
+    link = next(word for word in text.split() if "/web/go/" in word).removeprefix("http://shop.test")
+    async with httpx.AsyncClient(base_url=rig.url, headers=BROWSER) as client:
+        too_soon = await client.get(link)
+        await at_rest(rig, delivery)
+        asked = await client.head(link)
+        by_name = await client.get(link, headers={"User-Agent": "Mozilla/5.0 (compatible; SlackBot-LinkExpanding 1.0)"})
+        unnamed = await client.get(link, headers={"User-Agent": ""})
+        for one in (too_soon, asked, by_name, unnamed):
+            assert (one.status_code, one.headers["location"]) == (303, "https://shop.test/parcel?n=1"), "no token"
+        ahead = await client.get(link, headers={"Sec-Purpose": "prefetch;prerender"})
+        assert (ahead.status_code, "location" in ahead.headers) == (503, False)
+        assert (await become(rig, delivery, "shown")).state == "shown", "nobody has accepted anything"
+        assert "fs_click=" in (await client.get(link)).headers["location"], "then the receiver comes"
+        assert (await become(rig, delivery, "accepted")).state == "accepted"
+        assert "fs_click=" in (await client.get(link)).headers["location"], "and comes again"
+
+
+async def test_patterns_hear_at_once_what_became_of_an_action(rig: Rig) -> None:
+    """Without being told they would wait for the look at what was missed, every 15 seconds."""
+    services = rig.server.services
+    yaml = "{id: reached, within: 1d, match: {event: Action Shown}}"
+    now = services.clock.now()
+    await load_patterns(services.database, rig.tenant, [("", yaml)], by="test", now=now, switch_on=True)
+    heard: list[str] = []
+
+    async def hook(tenant: Tenant, firings: Sequence[Firing]) -> None:
+        heard.extend(one.pattern for one in firings)
+
+    services.firings.hooks.append(hook)
+    await become(rig, await decide(rig, "webhook"), "shown")
+    async with asyncio.timeout(5):
+        while "reached" not in heard:
+            await asyncio.sleep(0.02)
+
+
 async def test_a_mail_leaves_by_tls_with_a_way_out_of_it(rig: Rig) -> None:
     delivery = await decide(rig, "email")
     await become(rig, delivery, "shown")
@@ -269,7 +319,8 @@ async def test_a_mail_leaves_by_tls_with_a_way_out_of_it(rig: Rig) -> None:
     )
     way_out = mail["List-Unsubscribe"].strip("<>").removeprefix("http://shop.test")
     link = next(word for word in text.split() if "/web/go/" in word).removeprefix("http://shop.test")
-    async with httpx.AsyncClient(base_url=rig.url) as client:
+    async with httpx.AsyncClient(base_url=rig.url, headers=BROWSER) as client:
+        await at_rest(rig, delivery)
         gone = await client.get(link)
         assert gone.status_code == 303
         assert gone.headers["location"].startswith("https://shop.test/parcel?n=1&fs_click=")

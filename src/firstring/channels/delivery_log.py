@@ -17,6 +17,7 @@ from firstring.ports import Clock
 from firstring.store.database import Database, Tenant
 from firstring.store.delivery import Untold, forget, told, untold
 from firstring.store.journey.events import ingest
+from firstring.store.journey.firings import Told
 
 _log = structlog.get_logger("firstring.delivery")
 SOURCE: Final = "firstring"
@@ -31,10 +32,12 @@ CHANNELS: Final = {
 class DeliveryLog:
     """Writes what became of deliveries into the event log: soon after (`soon`), and whatever was missed (`write`)."""
 
-    def __init__(self, database: Database, clock: Clock, *, country: str) -> None:
+    def __init__(self, database: Database, clock: Clock, *, country: str, told: Told) -> None:
+        """told: is told of the patterns that came true by it."""
         self._database = database
         self._clock = clock
         self._country = country
+        self._told = told
         self._soon: dict[int, asyncio.Task[None]] = {}
         self._again: set[int] = set()
         self._forgotten_s: dict[int, float] = {}
@@ -77,7 +80,10 @@ class DeliveryLog:
                 events.append(event)
                 on_records[event.message_id] = one.record_id
             now = self._clock.now()
-            await ingest(self._database, tenant, SOURCE, events, now=now, country=self._country, on_records=on_records)
+            await ingest(
+                self._database, tenant, SOURCE, events, now=now, country=self._country, on_records=on_records,
+                told=self._told,
+            )  # fmt: skip
             async with self._database.transaction(tenant.tenant_id) as connection:
                 await told(connection, tenant, those, now)
             written += len(events)

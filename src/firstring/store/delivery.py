@@ -275,14 +275,26 @@ async def person_of(connection: Connection, tenant: Tenant, record_id: int) -> i
     return found
 
 
-async def clicked(connection: Connection, tenant: Tenant, delivery_id: uuid.UUID, now: datetime) -> Delivery | None:
-    """A link of something sent was opened: it counts as accepted. None for what is not there, or was not sent."""
+class Clicked(NamedTuple):
+    """A link that was opened. counts: by the customer, as far as can be told, not by a program that looks into mails."""
+
+    delivery: Delivery
+    counts: bool
+
+
+async def clicked(
+    connection: Connection, tenant: Tenant, delivery_id: uuid.UUID, now: datetime, *, by_program: bool
+) -> Clicked | None:
+    """A link of something sent was opened: it counts as accepted, unless a program opened it, or it was opened sooner after
+    it left than anybody reads (limits.LINK_SCANNED_S). None for what is not there, or was not sent."""
     row = await connection.fetchrow(sql("delivery", "locked"), tenant.tenant_id, delivery_id)
     if row is None or row["state"] not in ("shown", "accepted", "ignored"):
         return None
-    if row["state"] != "accepted":
+    too_soon = row["state"] == "shown" and now - row["state_at"] < timedelta(seconds=limits.LINK_SCANNED_S)
+    counts = not by_program and not too_soon
+    if counts and row["state"] != "accepted":
         await _become(connection, tenant, delivery_id, "accepted", now)
-    return _opened(tenant, row)
+    return Clicked(_opened(tenant, row), counts)
 
 
 async def try_again(connection: Connection, tenant: Tenant, delivery_id: uuid.UUID, now: datetime) -> None:

@@ -63,7 +63,7 @@ where r.tenant_id = $1 and r.person_id = any ($2::bigint[]) and d.state = 'pendi
 order by d.created_at limit $4
 
 -- name: locked
-select d.state, d.route, d.not_before, d.expires_at, d.wrapped_key, d.sealed, d.attempts, r.person_id
+select d.state, d.state_at, d.route, d.not_before, d.expires_at, d.wrapped_key, d.sealed, d.attempts, r.person_id
 from delivery d left join record r on r.tenant_id = d.tenant_id and r.record_id = d.record_id
 where d.tenant_id = $1 and d.delivery_id = $2 for update of d
 
