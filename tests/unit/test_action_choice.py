@@ -12,7 +12,6 @@ import pytest
 
 from firstring.errors import BadInput
 from firstring.nextbest.declared import together
-from firstring.nextbest.evaluation.offpolicy import Logged, evaluated
 from firstring.nextbest.evaluation.policy import choices_of
 from firstring.nextbest.holdout import held_out
 from firstring.nextbest.hours import Hours, Span, is_zone, opens
@@ -20,6 +19,7 @@ from firstring.nextbest.learning.logistic import Logistic, better, fit
 from firstring.nextbest.learning.posterior import Beta, Learned, Tally, base_of, chance_of, key_of
 from firstring.nextbest.learning.thompson import ATOMS, Arm, drawn, draws_of, quantiles
 from firstring.nextbest.reach import country_of, routes_of, zones_of
+from firstring.proof.offpolicy import Logged, evaluated
 
 NIGHT = Hours(quiet=(Span(21 * 60, 8 * 60),))
 

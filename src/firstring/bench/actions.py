@@ -27,12 +27,12 @@ from firstring.contact import Assurance, Candidate, Journey, Resolution, StepUp,
 from firstring.nextbest.actions import Catalogue
 from firstring.nextbest.arbitrate import choose
 from firstring.nextbest.declared import together
-from firstring.nextbest.evaluation.offpolicy import Evaluation, Logged, evaluated
 from firstring.nextbest.learning.logistic import better
 from firstring.nextbest.learning.posterior import Learned, Tally
 from firstring.nextbest.moment import Before, Moment
 from firstring.nextbest.offers.affinity import Affinity, Offer, Shop, fitted
 from firstring.nextbest.offers.interest import BOUGHT, Interest
+from firstring.proof.offpolicy import Evaluation, Logged, evaluated
 
 NOW: Final = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 WARM_UP: Final = 500

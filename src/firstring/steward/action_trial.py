@@ -17,7 +17,7 @@ from firstring.errors import BadInput
 from firstring.steward.actions import texts_of
 
 if TYPE_CHECKING:
-    from firstring.nextbest.evaluation.offpolicy import Estimate, Evaluation, Logged
+    from firstring.proof.offpolicy import Estimate, Evaluation, Logged
 
 out = Console()
 _KNOWN: Final = ("action", "propensity", "reward")
@@ -30,8 +30,8 @@ def try_policy(
 ) -> None:
     """What would it have brought? By inverse propensities (IPS), normalised (SNIPS), doubly robust (DR), with intervals."""
     from firstring.nextbest.declared import together
-    from firstring.nextbest.evaluation.offpolicy import evaluated
     from firstring.nextbest.evaluation.policy import choices_of
+    from firstring.proof.offpolicy import evaluated
 
     actions = together(texts_of([policy]))
     log = list(logged(on))
@@ -67,7 +67,7 @@ def _show(found: Evaluation) -> None:
 def logged(path: Path) -> Iterator[Logged]:
     """The decisions of a log. Raises BadInput log_invalid with file, line and field, and as bulk.files.examine."""
     from firstring.bulk.files.formats import examine
-    from firstring.nextbest.evaluation.offpolicy import Logged
+    from firstring.proof.offpolicy import Logged
 
     source = examine(path)
     if source.format == "parquet":

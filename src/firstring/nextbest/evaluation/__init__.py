@@ -1,1 +1,1 @@
-"""What another policy would have brought, out of decisions that were logged with their propensities."""
+"""What another policy would have brought, out of decisions that were logged with their propensities (firstring.proof)."""
