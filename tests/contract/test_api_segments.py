@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 from tests.server_rig import Home, ServerProcess, error_of, serving, until
 
+from firstring.errors import BadInput
+from firstring.nextbest.segments import together
+
 LEEDS = "{id: leeds, title: In Leeds, where: person.city == 'Leeds'}"
 
 
@@ -35,7 +38,10 @@ def test_loaded_entered_left_and_switched_off(home: Home, server: ServerProcess,
         put(client, "1", city="Leeds")
         put(client, "2")
         loaded = client.post("/v1/segments", json={"declarations": LEEDS, "by": "ann"})
-        assert (loaded.status_code, loaded.json()) == (200, {"added": ["leeds"], "changed": [], "unchanged": []})
+        assert (loaded.status_code, loaded.json()) == (
+            200,
+            {"added": ["leeds"], "changed": [], "unchanged": [], "warnings": []},
+        )
 
         def members() -> list[int]:
             page = client.get("/v1/segments/leeds/members").json()
@@ -62,6 +68,13 @@ def test_loaded_entered_left_and_switched_off(home: Home, server: ServerProcess,
         file.write_text("id: all\nwhere: 'true'")
         assert "1 new" in home.run("segments", "load", str(file)).stdout
         until(lambda: len(client.get("/v1/segments/all/members").json()["members"]) == 2, "a command's load is seen")
+        file.write_text("id: all\ntitle: Everybody\nwhere: 'true || has(person.attributes.shoe_size)'")
+        warned = home.run("segments", "load", str(file))
+        assert "1 changed" in warned.stdout
+        assert "none of the newest 2 records has the attribute shoe_size" in " ".join(warned.stderr.split())
+        put(client, "2", city="Leeds", shoe_size="43")
+        file.write_text("id: all\ntitle: All\nwhere: 'true || has(person.attributes.shoe_size)'")
+        assert "warning" not in home.run("segments", "load", str(file)).stderr
         file.write_text("id: all\nwhere: now.x")
         refused = home.run("segments", "load", str(file))
         assert refused.returncode == 2
@@ -73,6 +86,31 @@ def test_loaded_entered_left_and_switched_off(home: Home, server: ServerProcess,
         assert home.run("segments", "off", "all").stdout == "all is off\n"
         assert home.run("segments", "off", "all").stdout == "nothing was changed\n"
         until(lambda: not client.get("/v1/segments/all/members").json()["members"], "everybody leaves")
+
+
+@pytest.mark.parametrize(
+    ("where", "says", "meant"),
+    [
+        ("has(person.citty)", "person has no citty", "Did you mean city?"),
+        ("traits['order'] > 1", "traits has no order", "Did you mean orders?"),
+        ("has(person.shoe_size)", "person has no shoe_size", "person.attributes.shoe_size"),
+    ],
+)
+def test_a_field_that_there_is_not_is_a_mistake(where: str, says: str, meant: str) -> None:
+    """It would be false for everybody, and nobody would be told."""
+    text = f"id: fine\nwhere: true\n---\nid: a\ntitle: A\nwhere: {where}\n"
+    with pytest.raises(BadInput) as refused:
+        together([("mine.yaml", text)])
+    assert says in refused.value.message
+    assert meant in refused.value.hint
+    assert (refused.value.code, refused.value.where["file"], refused.value.where["line"]) == (
+        "expression_invalid", "mine.yaml", 6,
+    )  # fmt: skip
+
+
+def test_what_a_macro_names_is_its_own() -> None:
+    [one] = together([("", "id: a\nwhere: \"[{'a': 1}].exists(person, person.a == 1)\"")])
+    assert one.attributes == frozenset()
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from firstring.cel.asks import Asked, asks
 from firstring.cel.build import ERRORS, Code, build
 from firstring.cel.check import check
 from firstring.cel.parse import parse
@@ -45,15 +46,18 @@ class EvaluationError(Exception):
 class Program:
     """An expression ready to run.
 
-    type: what it gives. Values go in and come out as None, bool, int, Uint, float, str, bytes, list, dict, aware
-    datetime and timedelta.
+    type: what it gives. asks: the fields and keys that it names. Values go in and come out as None, bool, int, Uint, float,
+    str, bytes, list, dict, aware datetime and timedelta.
     """
 
-    __slots__ = ("_code", "_names", "_own", "source", "type")
+    __slots__ = ("_code", "_names", "_own", "asks", "source", "type")
 
-    def __init__(self, source: str, type_: Type, code: Code, names: tuple[str, ...], places: int) -> None:
+    def __init__(
+        self, source: str, type_: Type, code: Code, names: tuple[str, ...], places: int, asked: tuple[Asked, ...]
+    ) -> None:
         self.source = source
         self.type = type_
+        self.asks = asked
         self._code = code
         self._names = names
         self._own: list[Any] = [None] * (places - len(names))  # the places of macros' variables
@@ -99,4 +103,4 @@ def compiled(source: str, variables: Mapping[str, Type], *, wanted: Type | Seque
         )
     names = tuple(variables)
     code, places = build(tree, names)
-    return Program(source, type_, code, names, places)
+    return Program(source, type_, code, names, places, tuple(asks(tree)))

@@ -38,6 +38,13 @@ _OUT: Final = ("Email Sent", "Action Shown", "Action Ignored", "Action Failed", 
 _MOST: Final = Decimal(10) ** 12
 
 
+NAMES: Final = (
+    "recency_s", "first_event_at", "visits_30d", "visits_365d", "orders", "value", "last_order_at", "last_intent",
+    "preferred_channel", "preferred_hour",
+)  # fmt: skip
+"""The traits that there are."""
+
+
 class Trait(msgspec.Struct, frozen=True):
     """A computed value. event_ids: what it rests on, the newest, at most SOURCES_NAMED. at: of the newest of them.
 

@@ -13,7 +13,10 @@ from typing import Final
 from firstring import limits
 from firstring.cel import BOOL, EvaluationError, Program, Type, compiled
 from firstring.errors import BadInput
+from firstring.identity.canonical.fields import FIELDS
+from firstring.identity.golden.survivorship import ATTRIBUTES, SOURCES
 from firstring.journey.patterns.document import Marked, documents
+from firstring.journey.traits import NAMES as TRAITS
 from firstring.nextbest.declared.values import Values
 from firstring.nextbest.situation import VARIABLES as OF_ACTIONS
 
@@ -21,6 +24,8 @@ CODE: Final = "segment_invalid"
 NAMES: Final = ("person", "traits", "consents", "issues", "patterns", "experience", "now")
 VARIABLES: Final[dict[str, Type]] = {name: OF_ACTIONS[name] for name in NAMES}
 """What a condition may ask, with the types that it has for actions."""
+_OF: Final = {"person": (*FIELDS, ATTRIBUTES, SOURCES), "traits": TRAITS}
+"""What there is behind a variable; a name beside it is a mistake, which would be false for everybody and say nothing."""
 _FIELDS: Final = ("id", "title", "where")
 _HINT: Final = "Write {id: loyal, title: Loyal customers, where: traits.orders >= 3}."
 
@@ -35,6 +40,11 @@ class Segment:
     where: Program
     file: str = ""
     line: int = 0
+
+    @property
+    def attributes(self) -> frozenset[str]:
+        """The attributes of persons that it asks for: those of records, beside the vocabulary."""
+        return frozenset(one.path[2] for one in self.where.asks if one.path[:2] == ("person", ATTRIBUTES) and one.path[2:])
 
     def holds(self, facts: Sequence[object]) -> bool | None:
         """Whether somebody is in it, by the values of VARIABLES in their order; None where the condition is an error."""
@@ -102,5 +112,5 @@ class _Reader(Values):
             raise self.wrong(
                 of["title"], f"title has at most {limits.SEGMENT_TITLE_CHARS} characters.", "Shorten it.", "title"
             )
-        where = self.expression(of["where"], "where", VARIABLES, BOOL)
+        where = self.expression(of["where"], "where", VARIABLES, BOOL, known=_OF)
         return Segment(id_, title, where.source, where, self.file, marked.line)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import msgspec
 import typer
@@ -15,9 +15,6 @@ from firstring import limits
 from firstring.errors import BadInput
 from firstring.ports import SystemClock
 from firstring.steward.opened import run, store
-
-if TYPE_CHECKING:
-    pass
 
 segments_app = typer.Typer(no_args_is_help=True, help="Groups of persons by a condition over their profile.")
 
@@ -51,6 +48,8 @@ def load_segments(
         return
     said = ((done.added, "new"), (done.changed, "changed"), (done.unchanged, "as before"))
     _out.print(", ".join(f"{len(ids)} {what}" for ids, what in said if ids), highlight=False)
+    for warning in done.warnings:
+        _err.print(f"warning: {warning}", style="yellow", highlight=False, markup=False)
 
 
 def _text(file: Path) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, cast
 
 from firstring import limits
 from firstring.cel import Program, Type, compiled
-from firstring.cel.syntax import near
+from firstring.cel.syntax import near, wrong
 from firstring.errors import BadInput
 from firstring.journey.names import spec_name
 from firstring.journey.patterns.document import Marked, documents
@@ -139,12 +140,26 @@ class Values:
         return Span(start_minute, end_minute, of_days)
 
     def expression(
-        self, marked: Marked, name: str, variables: Mapping[str, Type], wanted: Type | Sequence[Type] = ()
+        self,
+        marked: Marked,
+        name: str,
+        variables: Mapping[str, Type],
+        wanted: Type | Sequence[Type] = (),
+        *,
+        known: Mapping[str, Sequence[str]] = MappingProxyType({}),
     ) -> Program:
-        """A CEL expression. Its mistakes carry the line of the file."""
+        """A CEL expression. Its mistakes carry the line of the file. known: variable -> all that there is behind it."""
         source = self.text(marked, name) if not marked.block else marked.value
         try:
-            return compiled(source, variables, wanted=wanted)
+            made = compiled(source, variables, wanted=wanted)
+            for path, at in made.asks:
+                if path[0] in known and len(path) > 1 and path[1] not in known[path[0]]:
+                    names = known[path[0]]
+                    hint = f"{near(path[1], names)}There are: {', '.join(names)}."
+                    if "attributes" in names:
+                        hint += f" An attribute of records is {path[0]}.attributes.{path[1][:64]}."
+                    raise wrong(source, at, f"{path[0]} has no {path[1][:64]}.", hint)
+            return made
         except BadInput as error:
             line = marked.line + int(error.where["line"]) - 1 + marked.block
             error.where = {"file": self.file, "line": line, "column": error.where["column"], "field": name}

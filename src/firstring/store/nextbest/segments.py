@@ -8,22 +8,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
 
 import msgspec
 
 from firstring import limits
 from firstring.errors import BadInput
-from firstring.nextbest.segments import together
-from firstring.store.database import Database, Tenant
+from firstring.identity.golden.survivorship import ATTRIBUTES
+from firstring.nextbest.segments import Segment, together
+from firstring.store.database import Connection, Database, Tenant
 from firstring.store.queries import sql
+
+RECORDS_LOOKED_AT: Final = 1_000
+"""The newest records, among which an attribute that a condition asks for is looked for."""
 
 
 class SegmentsLoaded(msgspec.Struct, frozen=True):
-    """What a file came to: ids of segments by what was done. added: also those that were off."""
+    """What a file came to: ids of segments by what was done. added: also those that were off. warnings: what looks like a
+    mistake and may be none."""
 
     added: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
     unchanged: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 class SegmentShown(msgspec.Struct, frozen=True):
@@ -90,7 +97,26 @@ async def load(
             await connection.execute(statement, tenant.tenant_id, one.id, one.title, one.condition, now, by)
         if added or changed:
             await connection.execute(sql("segments", "new_version"), tenant.tenant_id, now, afresh)
-    return SegmentsLoaded(tuple(added), tuple(changed), tuple(unchanged))
+        warnings = await _of_nobody(connection, tenant, declared)
+    return SegmentsLoaded(tuple(added), tuple(changed), tuple(unchanged), warnings)
+
+
+async def _of_nobody(connection: Connection, tenant: Tenant, declared: Sequence[Segment]) -> tuple[str, ...]:
+    """Warnings of attributes that a condition asks for and no record has, as far as records are looked at."""
+    asked = {name for one in declared for name in one.attributes}
+    if not asked:
+        return ()
+    rows = await connection.fetch(sql("segments", "newest_records"), tenant.tenant_id, RECORDS_LOOKED_AT)
+    for row in rows:
+        if not asked:
+            break
+        fields = tenant.keys.open(row["wrapped_key"], row["sealed"]) or {}
+        asked -= set(fields.get(ATTRIBUTES) or ())
+    return tuple(
+        f"{one.id}: none of the newest {len(rows):,} records has the attribute {name}."
+        for one in declared
+        for name in sorted(one.attributes & asked)
+    )
 
 
 async def switch_off(database: Database, tenant: Tenant, segment_id: str, *, now: datetime) -> bool:

@@ -11,6 +11,9 @@ select pg_try_advisory_xact_lock(1179796048, $1::int)
 -- name: declared
 select segment, title, condition, is_on from segment where tenant_id = $1 order by segment
 
+-- name: newest_records
+select wrapped_key, sealed from record where tenant_id = $1 order by record_id desc limit $2
+
 -- name: put_segment
 insert into segment (tenant_id, segment, title, condition, is_on, emptied, loaded_at, loaded_by)
 values ($1, $2, $3, $4, true, false, $5, $6)
