@@ -11,15 +11,17 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
 import structlog
 
+from firstring.bench.http import Client
 from firstring.channels.voice.config import render_config
-from firstring.errors import Unrecoverable
+from firstring.errors import FirstringError, Unrecoverable
 from firstring.store.server import embedded
 
 _START_S: Final = 60.0
@@ -102,7 +104,7 @@ async def serving(of: Rig, settings: Mapping[str, str]) -> AsyncIterator[tuple[a
     port = free_port()
     process = await of.start("serve", settings={"FIRSTRING_LISTEN_PORT": str(port), **settings})
     try:
-        await _answers(port, process, lambda: of.log_of("serve"), "firstring serve")
+        await _ready(port, process, lambda: of.log_of("serve"))
         yield process, port
     finally:
         await ended(process)
@@ -151,7 +153,7 @@ async def ended(process: asyncio.subprocess.Process) -> None:
     await process.wait()
 
 
-async def _answers(port: int, process: asyncio.subprocess.Process, log: object, name: str) -> None:
+async def _answers(port: int, process: asyncio.subprocess.Process, log: Callable[[], str], name: str) -> None:
     loop = asyncio.get_running_loop()
     until = loop.time() + _START_S
     while loop.time() < until and process.returncode is None:
@@ -163,7 +165,21 @@ async def _answers(port: int, process: asyncio.subprocess.Process, log: object, 
         writer.close()
         await writer.wait_closed()
         return
-    raise _failed(name, str(log() if callable(log) else log))
+    raise _failed(name, log())
+
+
+async def _ready(port: int, process: asyncio.subprocess.Process, log: Callable[[], str]) -> None:
+    """Until /readyz says so: the system takes connections to the port before the server has opened everything."""
+    await _answers(port, process, log, "firstring serve")
+    client = Client(port, "")
+    try:
+        async with asyncio.timeout(_START_S):
+            while (await client.get("/readyz")).status != HTTPStatus.OK:  # noqa: ASYNC110 - another process has no event
+                await asyncio.sleep(0.05)
+    except (TimeoutError, FirstringError):
+        raise _failed("firstring serve", log()) from None
+    finally:
+        client.close()
 
 
 def _failed(name: str, told: str) -> Unrecoverable:

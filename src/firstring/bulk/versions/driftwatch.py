@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import timedelta
+from importlib import import_module
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import structlog
 
+from firstring.bulk.versions.listing import find_version
 from firstring.identity.model.drift import STATES
 from firstring.ports import Clock
 from firstring.store.database import Database, Tenant
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
 _log = structlog.get_logger("firstring.drift")
 
 EVERY: Final = timedelta(days=1)
+_DRIFTING: Final = "firstring.bulk.versions.drifting"
+"""Imported when it is needed: a server without a model does not pay for what training takes."""
 _LOOK_S: Final = 1_800.0
 """How often it is looked whether a day is over."""
 
@@ -45,15 +50,13 @@ class DriftWatch:
             number = await connection.fetchval(sql("linking", "active_model"), tenant.tenant_id)
             if number is None:
                 return
-            from firstring.bulk.versions.drifting import last_found, look_for_drift  # a server without a model does not pay
-            from firstring.bulk.versions.listing import find_version
-
+            drifting = await asyncio.to_thread(import_module, _DRIFTING)  # calls are answered meanwhile
             version = await find_version(connection, tenant, str(number))
         if "profile" not in version.report:
             return
-        found = last_found(version)
+        found = drifting.last_found(version)
         if found is None or self._clock.now() - found.at >= EVERY:
-            found = await look_for_drift(self._database, tenant, now=self._clock.now())
+            found = await drifting.look_for_drift(self._database, tenant, now=self._clock.now())
             self._say(tenant, found)
         self._tell(tenant.name, STATES.index(found.state), _over(found))
 
