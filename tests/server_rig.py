@@ -19,7 +19,6 @@ from typing import Any
 
 import httpx
 
-from firstring.bootstrap import database_only
 from firstring.ports import SystemClock
 from firstring.routing.agents import agent_profile
 from firstring.settings import Settings
@@ -27,7 +26,7 @@ from firstring.store.access import Access, TokenRole
 from firstring.store.contacts import Contacts
 from firstring.store.database import Database, Tenant
 from firstring.store.notices import Notices
-from firstring.store.opening import initialise
+from firstring.store.opening import database_only, initialise
 
 START_S = 30.0
 

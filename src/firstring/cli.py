@@ -122,8 +122,8 @@ def token(
     revoke: Annotated[int | None, typer.Option(help="Ends the token of this number instead.")] = None,
 ) -> None:
     """Makes an API token or a write key; it is shown once."""
-    from firstring.bootstrap import database_only
     from firstring.store.access import Access, TokenRole, signing_secret
+    from firstring.store.opening import database_only
 
     if role not in get_args(TokenRole):
         raise BadInput("role_invalid", f"There is no role {role}.", hint=f"One of: {', '.join(get_args(TokenRole))}.")
@@ -163,8 +163,8 @@ def staff_add(
     ] = "",
 ) -> None:
     """Lets somebody sign in at the desk."""
-    from firstring.bootstrap import database_only
     from firstring.store.access import Access
+    from firstring.store.opening import database_only
 
     async def work() -> None:
         settings = load()
@@ -190,10 +190,10 @@ def agent_add(
     """Adds an agent, or a new version of one."""
     import tomllib
 
-    from firstring.bootstrap import database_only
     from firstring.routing.agents import agent_profile
     from firstring.store.contacts import Contacts
     from firstring.store.notices import Notices
+    from firstring.store.opening import database_only
 
     try:
         raw = tomllib.loads(file.read_text("utf-8"))
@@ -224,9 +224,9 @@ def import_records(
     ] = "",
 ) -> None:
     """Loads customer records, or the events of customers. Interrupted and run again, it goes on where it stopped."""
-    from firstring.bootstrap import database_only
     from firstring.bulk.importing.enriching import enrich_file
     from firstring.bulk.importing.load import run_events_import, run_import
+    from firstring.store.opening import database_only
 
     async def work() -> None:
         settings = load()
@@ -250,8 +250,8 @@ def import_records(
 @app.command()
 def withdraw(source: Annotated[str, typer.Argument(help="Name of the system whose records go.")]) -> None:
     """Deletes all records of a source, and their events; what only they held together comes apart. Safe to repeat."""
-    from firstring.bootstrap import database_only
     from firstring.store.identity.records import withdraw_source
+    from firstring.store.opening import database_only
 
     async def work() -> Any:
         settings = load()
@@ -335,11 +335,11 @@ def resolve(
     as_json: Annotated[bool, typer.Option("--json", help="The Resolution as JSON.")] = False,
 ) -> None:
     """Who is this? Candidates with their probabilities and reasons."""
-    from firstring.bootstrap import database_only
     from firstring.decide import looked_up, who
     from firstring.identity.caller.evidence import gather
     from firstring.identity.golden.rules import RULES_FILE, rules_from_file
     from firstring.store.notices import Notices
+    from firstring.store.opening import database_only
     from firstring.store.ring import RingStore
     from firstring.store.weighing import refresh
 

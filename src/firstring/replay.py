@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from firstring.bootstrap import database_only, models_of
+from firstring.bootstrap import models_of
 from firstring.decide import Models, differences, rederive
 from firstring.errors import BadInput
 from firstring.identity.caller.weights import JOINED
@@ -18,6 +18,7 @@ from firstring.store.database import Database, Tenant
 from firstring.store.journey.reasoning import with_reasons_named
 from firstring.store.nextbest.policies import with_actions_named
 from firstring.store.notices import Notices
+from firstring.store.opening import database_only
 from firstring.store.queries import sql
 from firstring.store.ring import RingStore, opened_decision
 from firstring.store.weighing import weights_named

@@ -20,7 +20,7 @@ _PROGRAM = """
 import asyncio, os, signal, sys
 from datetime import timedelta
 from pathlib import Path
-from firstring.bootstrap import database_only
+from firstring.store.opening import database_only
 from firstring.journey.events import parse_event
 from firstring.ports import SystemClock
 from firstring.settings import Settings

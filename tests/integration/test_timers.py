@@ -227,7 +227,7 @@ _PROGRAM = """
 import asyncio, sys
 from datetime import timedelta
 from pathlib import Path
-from firstring.bootstrap import database_only
+from firstring.store.opening import database_only
 from firstring.ports import SystemClock
 from firstring.settings import Settings
 from firstring.store.timers import Timers, set_timer

@@ -32,9 +32,9 @@ def run(work: Coroutine[Any, Any, Any]) -> Any:
 
 @asynccontextmanager
 async def store() -> AsyncIterator[Opened]:
-    """The store of the settings, until the block ends. Raises as `bootstrap.database_only`, and BadInput unknown_tenant."""
-    from firstring.bootstrap import database_only
+    """The store of the settings, until the block ends. Raises as `opening.database_only`, and BadInput unknown_tenant."""
     from firstring.settings import load
+    from firstring.store.opening import database_only
 
     settings = load()
     async with database_only(settings, lambda text: _err.print(text, style="dim", highlight=False)) as database:

@@ -44,7 +44,7 @@ def run(work: Coroutine[Any, Any, Any]) -> Any:
 
 @asynccontextmanager
 async def opened() -> AsyncIterator[tuple[Database, Tenant, Rules, Settings]]:
-    from firstring.bootstrap import database_only
+    from firstring.store.opening import database_only
 
     settings = load()
     rules = rules_from_file(settings.home / RULES_FILE)

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from typing import NamedTuple
 
 import asyncpg
 
-from firstring.errors import Unrecoverable
+from firstring.errors import FirstringError, Unrecoverable
 from firstring.journey.patterns.library import sources
 from firstring.ports import Clock
 from firstring.settings import Settings
@@ -55,6 +56,17 @@ class OpenStore(NamedTuple):
             await self.database.close()
         finally:
             self.server.release()
+
+
+@asynccontextmanager
+async def database_only(settings: Settings, progress: Progress = _quiet) -> AsyncIterator[Database]:
+    """The store alone, for commands, which would wait for a second until all of a server is imported."""
+    opened = await open_database(settings, progress)
+    try:
+        yield opened.database
+    finally:
+        with suppress(FirstringError):
+            await opened.close()
 
 
 class Initialised(NamedTuple):
