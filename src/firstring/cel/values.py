@@ -132,6 +132,8 @@ NOTHING: Final = _NONE
 def within(element: Any, container: Any) -> bool:
     """element in container."""
     if type(container) is list:
+        if type(element) is str:
+            return element in container  # text equals nothing but text, in Python too
         return any(equal(element, one) for one in container)
     if type(container) is dict:
         return lookup(container, element) is not _NONE

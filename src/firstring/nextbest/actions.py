@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from firstring.contact import Reason
 from firstring.nextbest.delivery import Route
@@ -172,8 +172,8 @@ class Plan:
     """What the gates ask of an action, worked out once.
 
     is_reached: whether there is anything but the locks. purpose, consent: what consent is asked for. hours, caps: its own
-    and the policy's; equal hours are one object. counted: for each cap, of what and in which time (ms) it is counted.
-    good_for: after its pattern.
+    and the policy's; equal hours are one object. capped: each cap with what is counted for it: of what, in which time (ms).
+    good_for: after its pattern. alike: equal for actions that everything but caps and offers is asked alike of.
     """
 
     is_reached: bool
@@ -181,8 +181,9 @@ class Plan:
     consent: str
     hours: tuple[Hours, ...]
     caps: tuple[Cap, ...]
-    counted: tuple[tuple[Of, str, int], ...]
+    capped: tuple[tuple[Cap, tuple[Of, str, int]], ...]
     good_for: timedelta
+    alike: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,19 +211,23 @@ def caps_of(action: Action, policy: Policy) -> tuple[Cap, ...]:
     return (*action.caps, *own)
 
 
-def _plan(action: Action, policy: Policy, one_of: dict[Hours, Hours]) -> Plan:
+def _plan(action: Action, policy: Policy, one_of: dict[Hours, Hours], alike: dict[tuple[Any, ...], int]) -> Plan:
     both = (action.hours, policy.hours.get(action.route, ALWAYS))
     caps = caps_of(action, policy)
     named = {"action": action.name, "route": str(action.route)}
     purpose = action.purpose or ("marketing" if action.is_sale else "service")
+    hours = () if action.kind == "safety" else tuple(one_of.setdefault(each, each) for each in both if each != ALWAYS)
+    good_for = timedelta(milliseconds=action.trigger.after_ms + action.expires_ms)
+    asked = (action.route, action.kind == "safety", action.is_sale, purpose, hours, action.answered_on, good_for)
     return Plan(
         is_reached=action.route != DESK or bool(action.answered_on or caps or action.offers or action.hours != ALWAYS),
         purpose=purpose,
         consent=f"{purpose}/{action.route}",
-        hours=() if action.kind == "safety" else tuple(one_of.setdefault(hours, hours) for hours in both if hours != ALWAYS),
+        hours=hours,
         caps=caps,
-        counted=tuple((cap.of, named.get(cap.of, action.kind), cap.per_ms) for cap in caps),
-        good_for=timedelta(milliseconds=action.trigger.after_ms + action.expires_ms),
+        capped=tuple((cap, (cap.of, named.get(cap.of, action.kind), cap.per_ms)) for cap in caps),
+        good_for=good_for,
+        alike=alike.setdefault(asked, len(alike)),
     )
 
 
@@ -242,6 +247,7 @@ def catalogue(actions: Sequence[Action], policy: Policy | None = None) -> Catalo
     ]
     digest = hashlib.sha256(repr((VERSION, policy.digest, content)).encode()).hexdigest()[:12]
     one_of: dict[Hours, Hours] = {}
+    alike: dict[tuple[Any, ...], int] = {}
     by_pattern: dict[str, list[Action]] = {}
     for action in ordered:
         for pattern in action.trigger.patterns:
@@ -253,5 +259,5 @@ def catalogue(actions: Sequence[Action], policy: Policy | None = None) -> Catalo
         by_name,
         tuple(action for action in ordered if action.trigger.contact),
         {pattern: tuple(found) for pattern, found in by_pattern.items()},
-        {action.name: _plan(action, policy, one_of) for action in ordered},
+        {action.name: _plan(action, policy, one_of, alike) for action in ordered},
     )

@@ -77,7 +77,7 @@ def choose(
     winner = _winner([entry for entry in entries if not entry.gated_by], moment, actions.policy.explored)
     withheld = _withheld(entries, moment, actions.policy.explored) if moment.held_out else None
     said = words(at)
-    considered = tuple(_verdict(entry, said) for entry in entries)
+    considered = tuple([_verdict(entry, said) for entry in entries])
     of_withheld = ("", 0.0) if withheld is None else (withheld.action.name, withheld.propensity)
     if winner is None:
         reasons: tuple[Reason, ...] = (Reason("nothing_allowed", "Every action is gated."),)
@@ -110,19 +110,21 @@ def _weighed(action: Action, at: Situation, gates: Gates, learned: Learned) -> _
     posterior: Beta | None = None
     chance = fit.probability
     base = action.base
+    name = action.name
     if action.kind in EXPLORED:
-        model = learned.models.get(action.name) if learned.models and at.moment.traits else None
+        model = learned.models.get(name) if learned.models and at.moment.traits else None
         if model is None:
-            posterior = chance_of(learned, action.name, fit.context, fit.probability)
+            posterior = chance_of(learned, name, fit.context, fit.probability)
         else:
             posterior = modelled(model, facts_of(at.moment.traits, fit.context, at.moment.experience))
         if learned is not UNLEARNED:
             chance = posterior.mean
-        base = base_of(learned, action.name, action.base)
-    score = action.score(fit, chance)
-    gated_by = gates.of(action, fit, score, action.score(fit, chance - base))
+        base = base_of(learned, name, base)
     value = action.value if fit.value is None else fit.value
-    factors = Factors(chance, base, fit.weight, value, action.lever, action.cost, fit.context)
+    lever = action.lever
+    score = chance * fit.weight * value * lever
+    gated_by = gates.of(action, fit, score, (chance - base) * fit.weight * value * lever)
+    factors = Factors(chance, base, fit.weight, value, lever, action.cost, fit.context)
     return _Entry(action, fit, posterior, score, gated_by, factors)
 
 
@@ -165,13 +167,8 @@ def _with_touch(said: dict[str, str], entry: _Entry) -> dict[str, str]:
 
 def _verdict(entry: _Entry, said: dict[str, str]) -> ActionVerdict:
     action = entry.action
+    text = filled(action.text, _with_touch(said, entry)) if "{" in action.text else action.text
+    gated_by = entry.gated_by
     return ActionVerdict(
-        action=action.name,
-        kind=action.kind,
-        text=filled(action.text, _with_touch(said, entry)),
-        allowed=not entry.gated_by,
-        score=entry.score,
-        gated_by=entry.gated_by,
-        factors=entry.factors,
-        propensity=entry.propensity,
+        action.name, action.kind, text, not gated_by, entry.score, gated_by, entry.factors, entry.propensity
     )

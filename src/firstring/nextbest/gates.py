@@ -114,6 +114,8 @@ class Gates:
         self._local = local_times(at.now, zones)
         self._closed: dict[int, str] = {}  # by the id of the hours, of which equal ones are one object
         self._counts: dict[tuple[Of, str, int], int] = {}
+        self._counted_ms: set[int] = set()
+        self._asked: dict[int, tuple[list[Reason], list[Reason]]] = {}  # by Plan.alike
 
     def of(self, action: Action, fit: Fit, score: float, uplift: float) -> tuple[Reason, ...]:
         """Why `action` may not be proposed; () when it may. Locks come first, "not_applicable" and money last.
@@ -156,18 +158,32 @@ class Gates:
 
     def _reach(self, action: Action, plan: Plan, reasons: list[Reason]) -> None:
         """Whether it can and may reach this person now."""
-        moment = self._moment
-        if action.route not in moment.routes:
-            reasons.append(Reason("route_unavailable", f"They cannot be reached by {action.route} now."))
-        self._consent(action, plan, reasons)
-        self._hours(plan, reasons)
-        if plan.caps:
+        asked = self._asked.get(plan.alike)
+        if asked is None:
+            asked = self._asked[plan.alike] = self._of_all_alike(action, plan)
+        before, behind = asked
+        if before:
+            reasons += before
+        if plan.capped:
             self._caps(action, plan, reasons)
-        self._agents(action, reasons)
-        if moment.fired_at is not None and self._at.now - moment.fired_at > plan.good_for:
-            reasons.append(_EXPIRED)
-        if action.offers is not None and not offers_of(action, moment):
+        if behind:
+            reasons += behind
+        if action.offers is not None and not offers_of(action, self._moment):
             reasons.append(_NO_OFFER)
+
+    def _of_all_alike(self, action: Action, plan: Plan) -> tuple[list[Reason], list[Reason]]:
+        """What holds for every action of which the same is asked: the reasons before those of its caps, and behind them."""
+        moment = self._moment
+        before: list[Reason] = []
+        if action.route not in moment.routes:
+            before.append(Reason("route_unavailable", f"They cannot be reached by {action.route} now."))
+        self._consent(action, plan, before)
+        self._hours(plan, before)
+        behind: list[Reason] = []
+        self._agents(action, behind)
+        if moment.fired_at is not None and self._at.now - moment.fired_at > plan.good_for:
+            behind.append(_EXPIRED)
+        return before, behind
 
     def _consent(self, action: Action, plan: Plan, reasons: list[Reason]) -> None:
         """A sale over a route that reaches somebody who is not there needs a consent that was given; any other action is
@@ -197,31 +213,33 @@ class Gates:
             reasons.append(Reason("no_agent", f"Nobody is free to answer on {action.answered_on}."))
 
     def _caps(self, action: Action, plan: Plan, reasons: list[Reason]) -> None:
-        everyone = self._moment.everyone.get(action.name, ())
+        counts, has_before = self._counts, bool(self._moment.before)
         place = 0
-        for cap, counted in zip(plan.caps, plan.counted, strict=True):
+        for cap, counted in plan.capped:
             if cap.of == "everyone":
+                everyone = self._moment.everyone.get(action.name, ())
                 count = everyone[place] if place < len(everyone) else 0
                 place += 1
-            elif not self._moment.before:
-                continue
+            elif has_before:
+                if cap.per_ms not in self._counted_ms:
+                    self._count(cap.per_ms)
+                count = counts.get(counted, 0)
             else:
-                count = self._counts.get(counted, -1)
-                if count < 0:
-                    count = self._counts[counted] = self._count(*counted)
+                continue
             if count >= cap.most:
                 text = _CAP_TEXT[cap.of].format(most=cap.most, route=action.route, span=_span(cap.per_ms))
                 reasons.append(Reason(f"cap_{cap.of}", text))
 
-    def _count(self, of: Of, what: str, per_ms: int) -> int:
-        """How often what a cap is of went out to the person in its time."""
+    def _count(self, per_ms: int) -> None:
+        """How often each action, route and kind went out to the person in such a time: for all caps of it at once."""
+        self._counted_ms.add(per_ms)
         since = self._at.now - timedelta(milliseconds=per_ms)
-        lately = [one for one in self._moment.before if one.at > since]
-        if of == "action":
-            return sum(one.action == what for one in lately)
-        if of == "route":
-            return sum(one.route == what for one in lately)
-        return sum(one.kind == what for one in lately)
+        counts = self._counts
+        for one in self._moment.before:
+            if one.at > since:
+                kinds: tuple[tuple[Of, str], ...] = (("action", one.action), ("route", one.route), ("kind", one.kind))
+                for of, what in kinds:
+                    counts[of, what, per_ms] = counts.get((of, what, per_ms), 0) + 1
 
 
 def offers_of(action: Action, moment: Moment) -> tuple[Shown, ...]:

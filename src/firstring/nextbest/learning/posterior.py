@@ -74,7 +74,8 @@ def chance_of(learned: Learned, action: str, context: str, declared: float) -> B
     of_action = learned.actions.get(action)
     if of_action is None:
         return _posterior(declared, _NONE, _NONE)
-    return _posterior(declared, of_action, learned.contexts.get(key_of(action, context), _NONE))
+    of_context = learned.contexts.get(key_of(action, context), _NONE) if learned.contexts else _NONE
+    return _posterior(declared, of_action, of_context)
 
 
 def modelled(model: Logistic, facts: Mapping[str, Any]) -> Beta:
@@ -85,14 +86,15 @@ def modelled(model: Logistic, facts: Mapping[str, Any]) -> Beta:
 
 def base_of(learned: Learned, action: str, declared: float) -> float:
     """The mean of the rate at which it happens to those who were held out."""
-    tally = learned.held_out.get(action, _NONE)
+    tally = learned.held_out.get(action, _NONE) if learned.held_out else _NONE
     return (DECLARED_STRENGTH * declared + tally.worked) / (DECLARED_STRENGTH + tally.tried)
 
 
 def _posterior(declared: float, of_action: Tally, of_context: Tally) -> Beta:
     known = DECLARED_STRENGTH + of_action.tried
     mean = (DECLARED_STRENGTH * declared + of_action.worked) / known
-    mean = min(max(mean, 1e-4), 1.0 - 1e-4)
+    if not 1e-4 <= mean <= 1.0 - 1e-4:
+        mean = 1e-4 if mean < 0.5 else 1.0 - 1e-4
     # The action's rate is itself uncertain: the fewer its outcomes, the less it says about a context.
     strength = 1.0 / (1.0 / CONTEXT_STRENGTH + 1.0 / known)
     alpha = strength * mean + of_context.worked

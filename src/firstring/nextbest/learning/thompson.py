@@ -40,10 +40,18 @@ class Drawn(NamedTuple):
 
 def drawn(arms: Sequence[Arm], draws: Sequence[float]) -> Drawn:
     """One draw among arms (one at least). draws: uniform in [0, 1), one for each arm. Of equal values the first arm wins."""
-    values = np.stack([quantiles(arm.posterior) * arm.worth for arm in arms])
-    places = [min(int(draw * ATOMS), ATOMS - 1) for draw in draws[: len(arms)]]
-    winner = int(np.argmax(values[np.arange(len(arms)), places]))
-    return Drawn(winner, _propensities(values))
+    shown = tuple(arms)
+    of_draws = [
+        quantiles(arm.posterior).item(min(int(draw * ATOMS), ATOMS - 1)) * arm.worth
+        for arm, draw in zip(shown, draws, strict=False)
+    ]
+    return Drawn(of_draws.index(max(of_draws)), _propensities_of(shown))
+
+
+@lru_cache(maxsize=4096)
+def _propensities_of(arms: tuple[Arm, ...]) -> tuple[float, ...]:
+    """They do not depend on the draws, and the best few are mostly the same few."""
+    return _propensities(np.stack([quantiles(arm.posterior) * arm.worth for arm in arms]))
 
 
 def _propensities(values: NDArray[np.float64]) -> tuple[float, ...]:
@@ -53,15 +61,26 @@ def _propensities(values: NDArray[np.float64]) -> tuple[float, ...]:
     the draws of all other rows come before it: the product of how many of their atoms do.
     """
     count = len(values)
-    rows = np.repeat(np.arange(count - 1, -1, -1), ATOMS)
-    order = np.argsort(values[::-1].ravel(), kind="stable")
-    mine = rows[order, np.newaxis] == np.arange(count)
-    before = np.cumsum(mine, axis=0)
-    before[mine] = 1
-    wins = np.bincount(rows[order], before.prod(axis=1, dtype=np.float64), minlength=count)
+    rows, each = _rows(count)
+    mine = rows[values[::-1].ravel().argsort(kind="stable")]
+    before = (each == mine).cumsum(axis=1)
+    product = np.ones(len(mine))
+    for row, came in enumerate(before):
+        came[mine == row] = 1
+        product *= came
+    wins = np.bincount(mine, product, minlength=count)
     return tuple((wins / float(ATOMS) ** count).tolist())
 
 
+@lru_cache(maxsize=64)
+def _rows(count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Of which row each atom is, the last row first; the rows as a column."""
+    rows = np.repeat(np.arange(count - 1, -1, -1), ATOMS)
+    rows.flags.writeable = False
+    return rows, np.arange(count)[:, np.newaxis]
+
+
+@lru_cache(maxsize=8192)
 def quantiles(posterior: Beta) -> NDArray[np.float64]:
     """ATOMS equally probable values of a Beta distribution, ascending. Error below 1e-3 of the standard deviation."""
     found: NDArray[np.float64] = _quantiles(_rounded(posterior.alpha), _rounded(posterior.beta))
