@@ -57,11 +57,11 @@ from firstring.journey.words.reading import warm as ready_words
 from firstring.nextbest.library import BUILT_IN
 from firstring.observe import Metrics
 from firstring.ports import Clock, Ids, SystemClock, SystemIds, SystemRandom
-from firstring.routing.policy import RoutingPolicy, policy_from_toml
+from firstring.routing.policy import policy_from_file
 from firstring.settings import Settings
 from firstring.store.callbacks import TIMER as CALLBACK_TIMER
 from firstring.store.contacts import Contacts
-from firstring.store.database import Database, Tenant
+from firstring.store.database import Tenant
 from firstring.store.identity.arrivals import Arrivals
 from firstring.store.identity.hygiene import Hygiene
 from firstring.store.journey.firings import Firings
@@ -100,8 +100,7 @@ def models_of(settings: Settings) -> Models:
 
     The routing policy is routing.toml in the home directory, where there is one.
     """
-    path = settings.home / "routing.toml"
-    policy = policy_from_toml(path.read_text("utf-8")) if path.exists() else RoutingPolicy()
+    policy = policy_from_file(settings.home / "routing.toml")
     return Models(
         weights=Weights(),
         trust=DEFAULT_PRIORS,
@@ -454,14 +453,3 @@ def public_url(settings: Settings) -> str:
 def application(server: Server) -> object:
     """The ASGI application of a running server."""
     return create_app(server.services, desk_pages(server.services, server.pops), page_handlers(server.pops.rendering))
-
-
-@asynccontextmanager
-async def database_only(settings: Settings, progress: Callable[[str], None] = lambda _: None) -> AsyncIterator[Database]:
-    """The store alone, for commands."""
-    opened = await open_database(settings, progress)
-    try:
-        yield opened.database
-    finally:
-        with contextlib.suppress(FirstringError):
-            await opened.close()

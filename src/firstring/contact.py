@@ -56,6 +56,20 @@ class SignatureCheck(Value, frozen=True):
     origid: str | None = None
 
 
+class Directions(Value, frozen=True):
+    """What supervisors and agents said should be done with a contact.
+
+    points: of priority, on top of its own (they may be negative). to_agent: who is to get it, since `to_agent_at`. skills:
+    what the next agent must bring, with levels. notes: whispered to whoever gets it, the newest last: (login, text).
+    """
+
+    points: int = 0
+    to_agent: int | None = None
+    to_agent_at: datetime | None = None
+    skills: dict[str, int] = {}
+    notes: tuple[tuple[str, str], ...] = ()
+
+
 class Evidence(Value, frozen=True):
     """Canonical identifiers and claims out of the raw fields of a contact.
 
@@ -72,6 +86,8 @@ class Evidence(Value, frozen=True):
     intent: str | None = None
     words: str | None = None
     """What they said or wrote, as it was: at most limits.WORDS_CHARS, the newest counts."""
+    directions: Directions | None = None
+    """What people of the house said should be done with the contact."""
     confirmed_person: int | None = None
     ruled_out: tuple[int, ...] = ()
     rejected: tuple[Reason, ...] = ()
@@ -374,12 +390,19 @@ class NextAction(Value, frozen=True):
 
 
 class Requirement(Value, frozen=True):
-    """What an agent must bring now. Levels are 1 (basic) to 5 (expert); tier names the team (vip) or None."""
+    """What an agent must bring now. Levels are 1 (basic) to 5 (expert); tier names the team (vip) or None.
+
+    licences: all of them, valid on the day. rules: conditions on the agent (docs/routing.md), all of which hold. agents:
+    these alone (somebody sent the contact there).
+    """
 
     skills: dict[str, int] = {}
     language: str | None = None
     language_level: int = 1
     tier: str | None = None
+    licences: tuple[str, ...] = ()
+    rules: tuple[str, ...] = ()
+    agents: tuple[int, ...] = ()
 
 
 class RelaxingStep(Value, frozen=True):
@@ -390,17 +413,41 @@ class RelaxingStep(Value, frozen=True):
 
 
 class RoutingNeed(Value, frozen=True):
-    """What the contact needs: a priority (higher first) and requirements that relax as it waits (first step at 0 s)."""
+    """What the contact needs: a priority (higher first) and requirements that relax as it waits (first step at 0 s).
+
+    excluded: agents who did not take it just now. barred: agents whom it never reaches (the customer complained about them).
+    last_agent: who had this customer last, and for how many seconds of idle time that counts. intent: why they are in
+    contact, where that is probable enough; agents who refuse it are not asked.
+    """
 
     channel: Channel
     priority: int
     steps: tuple[RelaxingStep, ...]
     preferred: tuple[int, ...] = ()
     excluded: tuple[int, ...] = ()
+    barred: tuple[int, ...] = ()
+    last_agent: int | None = None
+    continuity_s: float = 0.0
+    intent: str | None = None
+    ahead_s: float = 0.0
+    """By how many seconds the priority puts the contact ahead of one without, in the queue."""
+
+
+class WorkingHours(Value, frozen=True):
+    """When an agent works: for each day of the week, Monday first, (from, until) in minutes since midnight in `zone`."""
+
+    zone: str
+    week: tuple[tuple[tuple[int, int], ...], ...]
 
 
 class AgentProfile(Value, frozen=True):
-    """One version of an agent's profile. skills and languages map to levels 1-5; capacity maps channel to places."""
+    """One version of an agent's profile. skills and languages map to levels 1-5; capacity maps channel to places.
+
+    mix: what may be had at once, as channel to contacts; any of these (none: everything that capacity allows). at_once:
+    contacts of all channels together (0: no such limit). licences: name to the last day on which it is valid ("": no
+    end). hours: None: always. refuses: reasons for a contact that the agent does not take. wants, learns: skills that the
+    agent likes to use, or wants to learn: they count in the choice and never decide who may.
+    """
 
     agent_id: int
     version: int
@@ -411,6 +458,13 @@ class AgentProfile(Value, frozen=True):
     tiers: tuple[str, ...] = ()
     channels: tuple[str, ...] = ("voice",)
     capacity: dict[str, int] = msgspec.field(default_factory=lambda: {"voice": 1})
+    mix: tuple[dict[str, int], ...] = ()
+    at_once: int = 0
+    licences: dict[str, str] = {}
+    hours: WorkingHours | None = None
+    refuses: tuple[str, ...] = ()
+    wants: tuple[str, ...] = ()
+    learns: tuple[str, ...] = ()
 
 
 class AgentVerdict(Value, frozen=True):

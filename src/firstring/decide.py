@@ -157,7 +157,18 @@ def derive(
     )
 
     # whom: what the contact needs, and who of those that are free can give it
-    need = needed(contact, resolution, journeys, policy=models.routing, intent=evidence.intent, excluded=excluded)
+    need = needed(
+        contact,
+        resolution,
+        journeys,
+        policy=models.routing,
+        intent=evidence.intent,
+        excluded=excluded,
+        touches=touches,
+        directions=evidence.directions,
+        now=now,
+        waited_s=waited_s,
+    )
     routing = rank(
         need.need,
         read.agents,

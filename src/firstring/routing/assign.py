@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from firstring import limits
 from firstring.contact import AgentFree, AgentProfile, AgentVerdict, Reason, Requirement, Routing, RoutingNeed
 from firstring.routing.eligibility import Obstacle, eligible, requirement_at, team_of
 from firstring.routing.memo import (
     FIRST_OBSTACLE,
+    OFF_HOURS,
     OTHER_TEAM,
     OWN_TEAM,
     PROFILE_UNKNOWN,
@@ -26,6 +28,7 @@ from firstring.routing.memo import (
     EligibilityMemo,
     Profiles,
     codes,
+    resting,
     team_class,
     verdicts,
 )
@@ -34,6 +37,7 @@ from firstring.routing.packed import Columns, columns, moment, pair
 POLICY: Final = "longest-idle"
 
 _EXCLUDED: Final[Obstacle] = ("agent_excluded", None)
+_BARRED: Final[Obstacle] = ("agent_barred", None)
 _OBSTACLES: Final = {
     "agent_excluded": "excluded for this contact",
     "profile_unknown": "without a known profile",
@@ -44,6 +48,12 @@ _OBSTACLES: Final = {
     "skill_missing": "lacking {}",
     "skill_level": "having {} below the level asked for",
     "tier_missing": "not in the team {}",
+    "agent_barred": "about whom the customer complained",
+    "agent_other": "to whom the contact was not sent",
+    "off_hours": "outside their working hours",
+    "intent_refused": "not taking {}",
+    "licence_missing": "without a valid licence {}",
+    "rule_unmet": "not meeting {}",
 }
 
 
@@ -63,16 +73,17 @@ def rank(
 
     `agents` have a free place on the contact's channel; beyond limits.AGENTS_CONSIDERED only the longest idle are
     considered, with a reason. Order: preferred agents as listed, then class (see above), then longest idle, then
-    agent id. `ranked` holds eligible agents only; score is their idle time in seconds (0 where the clock went back).
+    agent id; whoever had the customer last counts as idle for longer. `ranked` holds eligible agents only; score is their
+    idle time in seconds (0 where the clock went back), with what continuity adds.
     `reasons` are put before those of the routing itself. Deterministic (propensity 1.0), and independent of the order
     of `agents`. `memo` makes it quicker and changes nothing.
     """
     requirement = requirement_at(need, waited_s)
     all_reasons = list(reasons)
     if isinstance(agents, bytes):
-        line = _line_of_packed(need, requirement, columns(agents), profiles, memo, limit)
+        line = _line_of_packed(need, requirement, columns(agents), profiles, memo, limit, now)
     else:
-        line = _line(need, requirement, agents, profiles, memo, limit)
+        line = _line(need, requirement, agents, profiles, memo, limit, now)
     cut = line.free - line.considered
     if cut:
         all_reasons.append(Reason("agents_cut", f"{cut} agents with the shortest idle time were not considered"))
@@ -94,7 +105,15 @@ def rank(
 def explain(need: RoutingNeed, agent: AgentFree, profile: AgentProfile, *, now: datetime, waited_s: float) -> AgentVerdict:
     """Why this agent, or why not: every reason, not only the first obstacle."""
     requirement = requirement_at(need, waited_s)
-    fits, reasons = eligible(profile, requirement, need.channel, excluded=need.excluded)
+    fits, reasons = eligible(
+        profile,
+        requirement,
+        need.channel,
+        excluded=need.excluded,
+        barred=need.barred,
+        intent=need.intent,
+        now=now,
+    )
     if not fits:
         return AgentVerdict(agent.agent_id, agent.version, eligible=False, reasons=reasons)
     return _verdict(profile, need, requirement, agent.idle_since, now, place=None)
@@ -122,16 +141,22 @@ def _line(
     profiles: Profiles,
     memo: EligibilityMemo | None,
     limit: int,
+    now: datetime,
 ) -> _Line:
     considered = agents
     if len(agents) > limits.AGENTS_CONSIDERED:
         considered = heapq.nsmallest(limits.AGENTS_CONSIDERED, agents, key=_longest_idle)
-    fit, obstacles = _sift(need, requirement, considered, profiles, memo)
+    fit, obstacles = _sift(need, requirement, considered, profiles, memo, now)
     preference = _preference(need.preferred)
     if preference:
         key_of = preference.get
         fit = [(key_of(entry[2], len(preference)) * 4 + entry[0], *entry[1:]) for entry in fit]
-    first = [entry[1:] for entry in heapq.nsmallest(limit, fit)]
+    if need.last_agent is not None and need.continuity_s:
+        ahead = timedelta(seconds=need.continuity_s)
+        weighed = [(one[0], one[1] - ahead * (one[2] == need.last_agent), *one[2:], one[1]) for one in fit]
+        first = [(entry[4], *entry[2:4]) for entry in heapq.nsmallest(limit, weighed)]
+    else:
+        first = [entry[1:] for entry in heapq.nsmallest(limit, fit)]
     return _Line(first, len(fit), len(agents), len(considered), obstacles)
 
 
@@ -142,6 +167,7 @@ def _line_of_packed(
     profiles: Profiles,
     memo: EligibilityMemo | None,
     limit: int,
+    now: datetime,
 ) -> _Line:
     """The same, column by column."""
     keys, idle_us = agents
@@ -150,16 +176,26 @@ def _line_of_packed(
         longest = np.lexsort((keys, idle_us))[: limits.AGENTS_CONSIDERED]
         keys, idle_us = keys[longest], idle_us[longest]
     agents = Columns(keys, idle_us)
-    classes, known_obstacles = codes(need, requirement, keys, profiles, memo)
+    classes, known_obstacles = codes(need, requirement, keys, profiles, memo, now=now)
     obstacles: dict[Obstacle, int] = {}
     is_fit = (classes >= 0) & (classes < FIRST_OBSTACLE)
     counted = classes
-    if need.excluded:
-        is_excluded = np.isin(agents.agent_ids, need.excluded)
-        if is_excluded.any():
-            obstacles[_EXCLUDED] = int(is_excluded.sum())
-            is_fit &= ~is_excluded
-            counted = classes[~is_excluded]
+    out: npt.NDArray[np.bool_] | None = None
+    for who, obstacle in ((need.barred, _BARRED), (need.excluded, _EXCLUDED)):
+        if who:
+            left_out = np.isin(agents.agent_ids, who)
+            if out is not None:
+                left_out &= ~out
+            if left_out.any():
+                obstacles[obstacle] = int(left_out.sum())
+                out = left_out if out is None else out | left_out
+    if out is not None:
+        is_fit &= ~out
+        counted = classes[~out]
+    off = resting(keys, profiles, memo, now=now)
+    if off is not None and (off & is_fit).any():
+        obstacles[OFF_HOURS] = int((off & is_fit).sum())
+        is_fit &= ~off
     for code, count in enumerate(np.bincount(counted - UNKNOWN).tolist(), UNKNOWN):
         if count and not 0 <= code < FIRST_OBSTACLE:
             obstacles[PROFILE_UNKNOWN if code == UNKNOWN else known_obstacles[code - FIRST_OBSTACLE]] = count
@@ -172,7 +208,10 @@ def _line_of_packed(
         for agent_id, place in preference.items():
             place_of[ids == agent_id] = place
         in_class += 4 * place_of
-    order = fit[np.lexsort((keys[fit], idle_us[fit], in_class))[:limit]]
+    idle_from = idle_us[fit]
+    if need.last_agent is not None and need.continuity_s:
+        idle_from = idle_from - (agents.agent_ids[fit] == need.last_agent) * round(need.continuity_s * 1e6)
+    order = fit[np.lexsort((keys[fit], idle_from, in_class))[:limit]]
     first = [(moment(since), *pair(key)) for key, since in zip(keys[order].tolist(), idle_us[order].tolist(), strict=True)]
     return _Line(first, len(fit), free, len(keys), obstacles)
 
@@ -183,14 +222,17 @@ def _sift(
     agents: Sequence[AgentFree],
     profiles: Profiles,
     memo: EligibilityMemo | None,
+    now: datetime,
 ) -> tuple[list[Entry], dict[Obstacle, int]]:
     """The eligible agents, and how many others there are by their first obstacle."""
-    excluded = frozenset(need.excluded)
+    excluded, barred = frozenset(need.excluded), frozenset(need.barred)
     fit: list[Entry] = []
     obstacles: dict[Obstacle, int] = {}
-    for agent, verdict in zip(agents, verdicts(need, requirement, agents, profiles, memo), strict=True):
+    for agent, verdict in zip(agents, verdicts(need, requirement, agents, profiles, memo, now=now), strict=True):
         agent_id = agent.agent_id
-        if agent_id in excluded:
+        if agent_id in barred:
+            verdict = _BARRED
+        elif agent_id in excluded:
             verdict = _EXCLUDED
         if isinstance(verdict, int):
             fit.append((verdict, agent.idle_since, agent_id, agent.version))
@@ -233,11 +275,20 @@ def _verdict(
     if spoken is not None:
         text = f"Speaks {spoken} at {profile.languages[spoken]}, {requirement.language_level} is asked for"
         reasons.append(Reason("language", text, field=spoken))
+    for licence in requirement.licences:
+        reasons.append(Reason("licence", f"Has the licence {licence}", field=licence))
+    for rule in requirement.rules:
+        reasons.append(Reason("rule", f"Meets {rule}", field=rule))
+    score = idle_s
+    if profile.agent_id == need.last_agent and need.continuity_s:
+        score += need.continuity_s
+        text = f"Had this customer last: counts as {need.continuity_s:.0f} s of idle time"
+        reasons.append(Reason("continuity", text, weight=need.continuity_s))
     idle_text = f"Idle for {idle_s:.0f} s"
     if place is not None:
         idle_text += f", number {place + 1} in order"
     reasons.append(Reason("idle", idle_text, weight=idle_s))
-    return AgentVerdict(profile.agent_id, profile.version, eligible=True, score=idle_s, reasons=tuple(reasons))
+    return AgentVerdict(profile.agent_id, profile.version, eligible=True, score=score, reasons=tuple(reasons))
 
 
 def _summary(fit: int, free: int, obstacles: Mapping[Obstacle, int]) -> list[Reason]:

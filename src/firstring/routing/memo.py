@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from firstring.contact import AgentFree, AgentProfile, Requirement, RoutingNeed
-from firstring.routing.eligibility import Obstacle, obstacle_check, team_of
+from firstring.contact import AgentFree, AgentProfile, Requirement, RoutingNeed, WorkingHours
+from firstring.routing.eligibility import Obstacle, day_of, obstacle_check, team_of
+from firstring.routing.hours import at_work
 from firstring.routing.packed import Integers, found_in, pair
 
 OWN_TEAM: Final = 0
@@ -27,12 +29,30 @@ Profiles = Mapping[tuple[int, int], AgentProfile]
 Verdict = int | Obstacle
 """The class of an eligible agent (OWN_TEAM, NO_TEAM, OTHER_TEAM), or what stands in the way."""
 
-Signature = tuple[str, tuple[tuple[str, int], ...], str | None, int, str | None, str | None]
-"""All that a verdict depends on besides the profile: channel, skills, language, its level, team asked for, own team."""
 
+class Signature(NamedTuple):
+    """All that a verdict depends on besides the profile. day: where licences or rules are asked for, the ISO date."""
+
+    channel: str
+    skills: tuple[tuple[str, int], ...]
+    language: str | None
+    language_level: int
+    tier: str | None
+    team: str | None
+    intent: str | None
+    licences: tuple[str, ...]
+    rules: tuple[str, ...]
+    agents: tuple[int, ...]
+    day: str
+
+
+OFF_HOURS: Final[Obstacle] = ("off_hours", None)
 PROFILE_UNKNOWN: Final[Obstacle] = ("profile_unknown", None)
 
 Table = dict[tuple[int, int], Verdict]
+
+SHIFTS_KEPT: Final = 100_000
+"""Beyond it all are forgotten, those of profiles that are gone among them."""
 
 UNKNOWN: Final = -1
 """The code of an agent whose profile is not known."""
@@ -51,16 +71,21 @@ class Codes(NamedTuple):
 NO_CODES: Final = Codes(np.empty(0, np.int64), np.empty(0, np.int16), ())
 
 
-def signature_of(need: RoutingNeed, requirement: Requirement) -> Signature:
-    """The signature of `requirement` for this need; excluded and preferred agents are not part of it."""
-    skills = tuple(sorted(requirement.skills.items()))
-    return (
+def signature_of(need: RoutingNeed, requirement: Requirement, now: datetime) -> Signature:
+    """The signature of `requirement` for this need; excluded, barred and preferred agents and working hours are not part of
+    it."""
+    return Signature(
         need.channel,
-        skills,
+        tuple(sorted(requirement.skills.items())),
         requirement.language,
         requirement.language_level,
         requirement.tier,
         team_of(need),
+        need.intent,
+        requirement.licences,
+        requirement.rules,
+        requirement.agents,
+        day_of(now) if requirement.licences or requirement.rules else "",
     )
 
 
@@ -72,7 +97,8 @@ def team_class(profile: AgentProfile, team: str | None) -> int:
 
 
 class EligibilityMemo:
-    """At most `entries_max` verdicts (about 170 bytes each); the requirements used longest ago go first.
+    """At most `entries_max` verdicts (about 170 bytes each; of packed agents 16 count as one); the requirements used longest
+    ago go first.
 
     One memo goes with one collection of profiles: an agent whose profile was once known must not be passed in later
     without it. Not for use by several threads at once.
@@ -84,9 +110,10 @@ class EligibilityMemo:
         self._entries_max = entries_max
         self._tables: OrderedDict[Signature, Table] = OrderedDict()
         self._codes: OrderedDict[Signature, Codes] = OrderedDict()
+        self.shifts = NO_SHIFTS
 
     def __len__(self) -> int:
-        return sum(map(len, self._tables.values())) + sum(len(known.keys) for known in self._codes.values())
+        return sum(map(len, self._tables.values())) + sum(_size(known) for known in self._codes.values())
 
     def table(self, signature: Signature) -> Table:
         """The verdicts known for a signature; to be filled by the caller, then given to `keep`."""
@@ -120,9 +147,13 @@ class EligibilityMemo:
         entries = len(self)
         while entries > self._entries_max:
             if self._codes:
-                entries -= len(self._codes.popitem(last=False)[1].keys)
+                entries -= _size(self._codes.popitem(last=False)[1])
             else:
                 entries -= len(self._tables.popitem(last=False)[1])
+
+
+def _size(known: Codes) -> int:
+    return -(-len(known.keys) // 16)
 
 
 def verdicts(
@@ -131,11 +162,14 @@ def verdicts(
     agents: Sequence[AgentFree],
     profiles: Profiles,
     memo: EligibilityMemo | None,
+    *,
+    now: datetime,
 ) -> list[Verdict]:
-    """The verdict on each agent, in the order of `agents`, apart from exclusion."""
-    signature = signature_of(need, requirement)
+    """The verdict on each agent, in the order of `agents`, apart from who is excluded or barred."""
+    signature = signature_of(need, requirement, now)
     table: Table = {} if memo is None else memo.table(signature)
-    check = obstacle_check(requirement, need.channel)
+    check = obstacle_check(requirement, need.channel, intent=need.intent, day=signature.day)
+    is_open: dict[WorkingHours, bool] = {}
     team = team_of(need)
     entries = len(table)
     found: list[Verdict] = []
@@ -149,21 +183,81 @@ def verdicts(
                 continue
             verdict = check(profile) or team_class(profile, team)
             table[key] = verdict
+        if isinstance(verdict, int):
+            known = profiles.get(key)
+            hours = None if known is None else known.hours
+            if hours is not None:
+                if hours not in is_open:
+                    is_open[hours] = at_work(hours, now)
+                if not is_open[hours]:
+                    verdict = OFF_HOURS
         found.append(verdict)
     if memo is not None and len(table) != entries:
         memo.keep(signature, table)
     return found
 
 
+class Shifts(NamedTuple):
+    """Whose hours are which: a place in `hours` by the key of agent and version, sorted by it; place 0 is "always"."""
+
+    keys: Integers
+    places: npt.NDArray[np.int16]
+    hours: tuple[WorkingHours | None, ...]
+
+
+NO_SHIFTS: Final = Shifts(np.empty(0, np.int64), np.empty(0, np.int16), (None,))
+
+
+def resting(
+    keys: Integers, profiles: Profiles, memo: EligibilityMemo | None, *, now: datetime
+) -> npt.NDArray[np.bool_] | None:
+    """Which of these agents are outside their working hours; None where nobody is."""
+    shifts = NO_SHIFTS if memo is None or len(memo.shifts.keys) > SHIFTS_KEPT else memo.shifts
+    places, found = found_in(shifts.keys, keys)
+    if not found.all():
+        shifts = _with_shifts(shifts, np.unique(keys[~found]), profiles)
+        if memo is not None:
+            memo.shifts = shifts
+        places, found = found_in(shifts.keys, keys)
+    if len(shifts.hours) == 1 or not len(shifts.keys):
+        return None
+    is_off = np.array([not at_work(hours, now) for hours in shifts.hours])
+    off: npt.NDArray[np.bool_] = is_off[shifts.places[places]] & found
+    return off if off.any() else None
+
+
+def _with_shifts(known: Shifts, new: Integers, profiles: Profiles) -> Shifts:
+    """With the hours of new keys."""
+    hours: dict[WorkingHours | None, int] = {one: place for place, one in enumerate(known.hours)}
+    added = [
+        (key, hours.setdefault(profile.hours, len(hours)))
+        for key in new.tolist()
+        if (profile := profiles.get(pair(key))) is not None
+    ]
+    all_keys = np.concatenate((known.keys, np.array([key for key, _ in added], np.int64)))
+    all_places = np.concatenate((known.places, np.array([place for _, place in added], np.int16)))
+    order = np.argsort(all_keys)
+    return Shifts(all_keys[order], all_places[order], tuple(hours))
+
+
 def codes(
-    need: RoutingNeed, requirement: Requirement, keys: Integers, profiles: Profiles, memo: EligibilityMemo | None
+    need: RoutingNeed,
+    requirement: Requirement,
+    keys: Integers,
+    profiles: Profiles,
+    memo: EligibilityMemo | None,
+    *,
+    now: datetime,
 ) -> tuple[npt.NDArray[np.int16], tuple[Obstacle, ...]]:
-    """As `verdicts`, for agents by their keys: a code for each, and the obstacles that codes from FIRST_OBSTACLE on name."""
-    signature = signature_of(need, requirement)
+    """As `verdicts`, for agents by their keys: a code for each, and the obstacles that codes from FIRST_OBSTACLE on name.
+
+    Working hours are not in it: see `resting`.
+    """
+    signature = signature_of(need, requirement, now)
     known = NO_CODES if memo is None else memo.codes(signature)
     places, found = found_in(known.keys, keys)
     if not found.all():
-        known = _with_codes(known, np.unique(keys[~found]), need, requirement, profiles)
+        known = _with_codes(known, np.unique(keys[~found]), need, requirement, profiles, signature.day)
         if memo is not None:
             memo.keep_codes(signature, known)
         places, found = found_in(known.keys, keys)
@@ -172,9 +266,12 @@ def codes(
     return np.where(found, known.codes[places], np.int16(UNKNOWN)), known.obstacles
 
 
-def _with_codes(known: Codes, new: Integers, need: RoutingNeed, requirement: Requirement, profiles: Profiles) -> Codes:
+def _with_codes(
+    known: Codes, new: Integers, need: RoutingNeed, requirement: Requirement, profiles: Profiles, day: str
+) -> Codes:
     """The table with the verdicts on new keys; those whose profile is not known are left out."""
-    check, team = obstacle_check(requirement, need.channel), team_of(need)
+    check = obstacle_check(requirement, need.channel, intent=need.intent, day=day)
+    team = team_of(need)
     obstacles = {obstacle: FIRST_OBSTACLE + place for place, obstacle in enumerate(known.obstacles)}
     added: list[tuple[int, int]] = []
     for key in new.tolist():

@@ -7,21 +7,29 @@ have it, so an uncertain caller is served by expectation and nobody is guessed. 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Final
 
 import msgspec
 
 from firstring.contact import (
     Candidate,
     Contact,
+    Directions,
     Journey,
     Reason,
     RelaxingStep,
     Requirement,
     Resolution,
     RoutingNeed,
+    TouchRead,
 )
+from firstring.routing.conditions import any_of, contact_condition, contact_values, holds
 from firstring.routing.fields import language_of
-from firstring.routing.policy import CalledRule, RoutingPolicy, TierRule, called_key
+from firstring.routing.history import barred_agents, last_agent
+from firstring.routing.policy import CalledRule, RoutingPolicy, Rule, TierRule, called_key
+
+_NO_DIRECTIONS: Final = Directions()
 
 
 class Needed(msgspec.Struct, frozen=True):
@@ -54,36 +62,69 @@ def needed(
     intent: str | None = None,
     preferred: Sequence[int] = (),
     excluded: Sequence[int] = (),
+    touches: Sequence[TouchRead] = (),
+    directions: Directions | None = None,
+    now: datetime | None = None,
+    waited_s: float = 0.0,
 ) -> Needed:
     """What the contact needs, and why.
 
     `intent` is a reason that was stated (said to the IVR, chosen in a form); without it the most probable reason out
-    of the journeys counts. `preferred` and `excluded` are agents, in order and as given. The first step is at 0 s,
-    each later one asks for less, and the last one asks for nobody in particular. Priority is in
-    [0, policy.priority_max]. Raises nothing: what cannot be used asks for nothing and leaves a reason.
+    of the journeys counts. `preferred` and `excluded` are agents, in order and as given. touches: what was read of the
+    candidates' journeys, for who served them and about whom they complained. directions: what people of the house said;
+    waited_s, now: for how long a contact that was sent to somebody still waits for them.
+
+    The first step is at 0 s and each later one asks for less; licences and rules without an end are never relaxed.
+    Priority is in [0, policy.priority_max]. Raises nothing: what cannot be used asks for nothing and leaves a reason.
     """
     reasons: list[Reason] = []
+    directions = directions or _NO_DIRECTIONS
     called = _called(contact, policy, reasons)
     language = _language(contact, resolution, called, policy, reasons)
-    skills = _skills(resolution, journeys, called, policy, intent, reasons)
+    why, share = (intent.strip().lower(), 1.0) if intent else _likely_intent(resolution, journeys)
+    if share < policy.intent_probability:
+        why = None
+    skills = _skills(called, policy, why, share, is_stated=bool(intent), reasons=reasons)
+    for skill, level in directions.skills.items():
+        skills[skill] = max(level, skills.get(skill, 0))
+        reasons.append(Reason("skill_directed", f"Somebody asked for {skill} at {level}", field=skill))
     tier = _tier(resolution, policy, reasons)
+    licences = _licences(called, policy, why, reasons)
+    rules = _rules(contact, resolution, policy, language, why, reasons)
+    steps = relaxing_steps(language, skills, tier, policy, licences=licences, rules=rules)
+    priority = _priority(resolution, journeys, called, policy, directions, reasons)
+    barred = barred_agents(resolution, touches, policy.complaint_probability, reasons)
+    agent, shown = last_agent(resolution, touches, now, policy.continuity_days)
     return Needed(
         need=RoutingNeed(
             channel=contact.channel,
-            priority=_priority(resolution, journeys, called, policy, reasons),
-            steps=relaxing_steps(language, skills, tier, policy),
+            priority=priority,
+            steps=_directed(steps, directions, policy, now, waited_s, reasons),
             preferred=tuple(preferred),
             excluded=tuple(excluded),
+            barred=barred,
+            last_agent=agent,
+            continuity_s=round(policy.continuity_s * shown, 3),
+            intent=why,
+            ahead_s=priority * policy.ageing_s_per_point,
         ),
         reasons=tuple(reasons),
     )
 
 
 def relaxing_steps(
-    language: str | None, skills: Mapping[str, int], tier: TierRule | None, policy: RoutingPolicy
+    language: str | None,
+    skills: Mapping[str, int],
+    tier: TierRule | None,
+    policy: RoutingPolicy,
+    *,
+    licences: tuple[str, ...] = (),
+    rules: Sequence[Rule] = (),
 ) -> tuple[RelaxingStep, ...]:
-    """The three time-lines (language, skills, team) merged: strictly later, each asks for less than the last."""
+    """The time-lines (language, skills, team, each rule) merged: strictly later, each asks for less than the last."""
     times = {0.0}
+    for rule in rules:
+        times |= set(_turns(rule))
     if language is not None:
         times |= {policy.language_relaxed_after_s, policy.language_dropped_after_s}
     if skills:
@@ -92,14 +133,20 @@ def relaxing_steps(
         times.add(tier.team_for_s)
     steps: list[RelaxingStep] = []
     for after_s in sorted(times):
-        requirement = _requirement(after_s, language, skills, tier, policy)
+        requirement = _requirement(after_s, language, skills, tier, policy, licences, rules)
         if not steps or steps[-1].requirement != requirement:
             steps.append(RelaxingStep(after_s, requirement))
     return tuple(steps)
 
 
 def _requirement(
-    after_s: float, language: str | None, skills: Mapping[str, int], tier: TierRule | None, policy: RoutingPolicy
+    after_s: float,
+    language: str | None,
+    skills: Mapping[str, int],
+    tier: TierRule | None,
+    policy: RoutingPolicy,
+    licences: tuple[str, ...],
+    rules: Sequence[Rule],
 ) -> Requirement:
     asked_skills: dict[str, int] = {}
     if after_s < policy.skill_dropped_after_s:
@@ -116,6 +163,82 @@ def _requirement(
         language=language,
         language_level=asked_level,
         tier=tier.team if tier is not None and after_s < tier.team_for_s else None,
+        licences=licences,
+        rules=tuple(condition for rule in rules if (condition := _asked(rule, after_s)) is not None),
+    )
+
+
+def _turns(rule: Rule) -> list[float]:
+    """When each step of a rule is over, in seconds of waiting."""
+    ends: list[float] = []
+    for step in rule.steps:
+        if step.for_s is not None:
+            ends.append((ends[-1] if ends else 0.0) + step.for_s)
+    return ends
+
+
+def _asked(rule: Rule, after_s: float) -> str | None:
+    """The condition of a rule after so many seconds: any of the steps reached; None where it asks for nothing any more."""
+    ends = _turns(rule)
+    if len(ends) == len(rule.steps) and after_s >= ends[-1]:
+        return None
+    reached = 1 + sum(1 for end in ends if after_s >= end)
+    return any_of([step.agent for step in rule.steps[:reached]])
+
+
+def _rules(
+    contact: Contact,
+    resolution: Resolution,
+    policy: RoutingPolicy,
+    language: str | None,
+    intent: str | None,
+    reasons: list[Reason],
+) -> tuple[Rule, ...]:
+    """The rules that count: each by the candidates of whom its condition holds; who is not listed is somebody unknown."""
+    if not policy.rules:
+        return ()
+    values = contact_values(contact, called_key(contact.called), language, intent)
+    people = [(dict(one.profile), one.probability) for one in resolution.candidates]
+    people.append(({}, max(0.0, 1.0 - sum(share for _, share in people))))
+    found = []
+    for rule in policy.rules:
+        condition = contact_condition(rule.when)
+        share = sum(probability for profile, probability in people if holds(condition, values, profile))
+        if share > 0.0 and share >= rule.probability:
+            found.append(rule)
+            reasons.append(Reason("rule", f"The rule {rule.name} counts ({share:.0%})", field=rule.name))
+    return tuple(found)
+
+
+def _licences(called: CalledRule, policy: RoutingPolicy, intent: str | None, reasons: list[Reason]) -> tuple[str, ...]:
+    wanted = policy.licences.get(intent) or policy.licences.get(intent.partition(".")[0], ()) if intent else ()
+    licences = tuple(dict.fromkeys((*called.licences, *wanted)))
+    reasons.extend(Reason("licence", f"Needs the licence {licence}", field=licence) for licence in licences)
+    return licences
+
+
+def _directed(
+    steps: tuple[RelaxingStep, ...],
+    directions: Directions,
+    policy: RoutingPolicy,
+    now: datetime | None,
+    waited_s: float,
+    reasons: list[Reason],
+) -> tuple[RelaxingStep, ...]:
+    """A contact that was sent to an agent waits for them alone, until `directed_s` after that; then the steps count."""
+    agent_id, at = directions.to_agent, directions.to_agent_at
+    if agent_id is None or at is None or now is None:
+        return steps
+    left_s = policy.directed_s - (now - at).total_seconds()
+    if not 0.0 < left_s <= policy.directed_s:
+        return steps
+    reasons.append(Reason("agent_directed", "Somebody sent it to this agent", field=str(agent_id)))
+    until_s = max(0.0, waited_s) + left_s
+    before = [step for step in steps if step.after_s <= until_s][-1]
+    return (
+        RelaxingStep(0.0, Requirement(agents=(agent_id,))),
+        RelaxingStep(until_s, before.requirement),
+        *[step for step in steps if step.after_s > until_s],
     )
 
 
@@ -155,22 +278,16 @@ def _language(
 
 
 def _skills(
-    resolution: Resolution,
-    journeys: Sequence[Journey],
-    called: CalledRule,
-    policy: RoutingPolicy,
-    stated: str | None,
-    reasons: list[Reason],
+    called: CalledRule, policy: RoutingPolicy, intent: str | None, share: float, *, is_stated: bool, reasons: list[Reason]
 ) -> dict[str, int]:
     """Skills of the called number and of the reason together, the higher level of each."""
     skills = dict(called.skills)
-    intent, share = (stated.strip().lower(), 1.0) if stated else _likely_intent(resolution, journeys)
-    if intent is None or share < policy.intent_probability:
+    if intent is None:
         return skills
     wanted = policy.intents.get(intent) or policy.intents.get(intent.partition(".")[0])
     if wanted is None:
         return skills
-    code = "intent_stated" if stated else "intent_likely"
+    code = "intent_stated" if is_stated else "intent_likely"
     reasons.append(Reason(code, f"Reason for the contact: {intent} ({share:.0%})", field="intent"))
     for skill, level in wanted.items():
         skills[skill] = max(level, skills.get(skill, 0))
@@ -217,9 +334,11 @@ def _priority(
     journeys: Sequence[Journey],
     called: CalledRule,
     policy: RoutingPolicy,
+    directions: Directions,
     reasons: list[Reason],
 ) -> int:
-    """Points of the called number, and the expected points of tier and open issue over the candidates."""
+    """Points of the called number, the expected points of tier and open issue over the candidates, and what a supervisor
+    gave."""
     by_person = {journey.person_id: journey for journey in journeys}
     tier_points = issue_points = 0.0
     for candidate in resolution.candidates:
@@ -236,7 +355,11 @@ def _priority(
     ):
         if points_found > 0:
             reasons.append(Reason(code, f"{points_found:.1f} points for {what}", weight=points_found))
-    return min(policy.priority_max, round(called.priority + tier_points + issue_points))
+    if directions.points:
+        text = f"{directions.points:+d} points by a supervisor"
+        reasons.append(Reason("priority_directed", text, weight=float(directions.points)))
+    total = round(called.priority + tier_points + issue_points) + directions.points
+    return max(0, min(policy.priority_max, total))
 
 
 def _most_probable(shares: Mapping[str, float]) -> tuple[str | None, float]:

@@ -9,17 +9,20 @@ from __future__ import annotations
 import hashlib
 import tomllib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
 from firstring.errors import BadInput
-from firstring.routing import fields
+from firstring.routing import conditions, fields
 
 SECONDS_MAX: Final = 3_600.0
 PRIORITY_MAX: Final = 1_000
 TEAM_FOR_S: Final = 15.0
 """How long a team has its contacts to itself where the policy does not say."""
+RULES_MAX: Final = 100
+STEPS_MAX: Final = 8
 ENTRIES_MAX: Final = 1_000
 """Intents or called numbers in one policy."""
 
@@ -33,18 +36,39 @@ class TierRule(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CalledRule(msgspec.Struct, frozen=True, kw_only=True):
-    """What a called number (or queue name) asks for."""
+    """What a called number (or queue name) asks for. licences are never relaxed."""
 
     skills: dict[str, int] = {}
     language: str | None = None
     priority: int = 0
+    licences: tuple[str, ...] = ()
+
+
+class RuleStep(msgspec.Struct, frozen=True, kw_only=True):
+    """A condition on the agent (CEL), and for how many seconds of waiting it is asked for; None: for good."""
+
+    agent: str
+    for_s: float | None = None
+
+
+class Rule(msgspec.Struct, frozen=True, kw_only=True):
+    """Steps of requirements for contacts of which `when` holds (CEL over contact and customer).
+
+    Whoever meets a step that was reached may serve: a later one only ever lets more agents in. Where the last step has an
+    end, anybody may after it. It counts where `when` holds for candidates of this probability together.
+    """
+
+    name: str
+    when: str = "true"
+    probability: float = 0.5
+    steps: tuple[RuleStep, ...]
 
 
 class RoutingPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """One routing policy. Seconds are counted from the moment the contact was offered.
 
     Priority is counted in points; one point is worth `ageing_s_per_point` seconds of waiting, so nobody is overtaken
-    by anyone who came more than `priority_max * ageing_s_per_point` seconds later.
+    by anyone who came more than `priority_max * ageing_s_per_point` seconds later (30 s as it is delivered).
     """
 
     language_level: int = 4
@@ -72,15 +96,52 @@ class RoutingPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """Kind of open issue to points of priority; the highest of a candidate counts, by the candidate's probability."""
     intents: dict[str, dict[str, int]] = {}
     """Reason for the contact to the skills it needs, with levels."""
+    licences: dict[str, tuple[str, ...]] = {}
+    """Reason for the contact to the licences it needs; they are never relaxed."""
+    rules: tuple[Rule, ...] = ()
+    """Requirements in CEL, with steps."""
     called: dict[str, CalledRule] = {}
     """Called number (E.164), SIP user or queue name to what it asks for."""
-    ageing_s_per_point: float = 10.0
+    ageing_s_per_point: float = 0.5
     priority_max: int = 60
+    complaint_probability: float = 0.05
+    """A complaint about an agent bars them where the candidates who made it reach this probability together."""
+    continuity_s: float = 60.0
+    """Whoever had the customer last counts as idle for so much longer, times the probability that it is that customer."""
+    continuity_days: float = 30.0
+    """How long ago that may have been."""
+    directed_s: float = 60.0
+    """How long a contact that somebody sent to an agent waits for that agent alone."""
+    promise_s: float = 20.0
+    """Within this many seconds calls are promised to be answered..."""
+    promise_share: float = 0.8
+    """... this share of them."""
 
     @property
     def version(self) -> str:
         """`routing-` and twelve hex digits of the SHA-256 of the content."""
         return "routing-" + hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()[:12]
+
+
+def policy_from_file(path: Path) -> RoutingPolicy:
+    """The policy of a file, the built-in one where there is none. Raises as `policy_from_toml`, naming the file, and
+    BadInput file_unreadable."""
+    try:
+        text = path.read_text("utf-8")
+    except FileNotFoundError:
+        return RoutingPolicy()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(
+            "file_unreadable",
+            f"The routing policy cannot be read ({type(error).__name__}).",
+            where={"file": str(path)},
+            hint="Write it as UTF-8 text that this program may read.",
+        ) from error
+    try:
+        return policy_from_toml(text)
+    except BadInput as error:
+        error.where = {"file": str(path), **error.where}
+        raise
 
 
 def policy_from_toml(text: str) -> RoutingPolicy:
@@ -99,8 +160,8 @@ def routing_policy(raw: Mapping[str, Any]) -> RoutingPolicy:
     """The policy in a parsed `[routing]` table.
 
     Raises BadInput with where.field: field_unknown, number_out_of_range, level_invalid, name_invalid, name_twice,
-    language_invalid, table_expected, too_many_entries, and policy_inconsistent where a later step would ask for more
-    than an earlier one.
+    language_invalid, table_expected, too_many_entries, rule_invalid, expression_invalid (with line and column), and
+    policy_inconsistent where a later step would ask for more than an earlier one.
     """
     fields.known(raw, RoutingPolicy.__struct_fields__, "routing")
     values: dict[str, Any] = {}
@@ -114,7 +175,11 @@ def routing_policy(raw: Mapping[str, Any]) -> RoutingPolicy:
             values[name] = fields.number(value, where, 0.0, 1.0)
         elif name == "ageing_s_per_point":
             values[name] = fields.number(value, where, 0.001, SECONDS_MAX)
-        elif name.endswith("_after_s"):
+        elif name == "promise_share":
+            values[name] = fields.number(value, where, 0.0, 1.0)
+        elif name == "continuity_days":
+            values[name] = fields.number(value, where, 0.0, 3_650.0)
+        elif name in ("continuity_s", "directed_s", "promise_s") or name.endswith("_after_s"):
             values[name] = fields.number(value, where, 0.0, SECONDS_MAX)
         else:
             values[name] = _TABLES[name](value, where)
@@ -194,11 +259,66 @@ def _called(value: object, where: str) -> dict[str, CalledRule]:
             skills=fields.skills(entries.get("skills", {}), f"{at}.skills", 20),
             language=fields.language(entries["language"], f"{at}.language") if "language" in entries else None,
             priority=fields.whole(entries.get("priority", 0), f"{at}.priority", 0, PRIORITY_MAX),
+            licences=_names(entries.get("licences", ()), f"{at}.licences"),
         )
     return rules
 
 
-_TABLES: Final = {"tiers": _tiers, "issues": _issues, "intents": _intents, "called": _called}
+def _names(value: object, where: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(fields.slug(name, where) for name in fields.sequence(value, where, 20)))
+
+
+def _licences(value: object, where: str) -> dict[str, tuple[str, ...]]:
+    return {
+        fields.slug(name, where): _names(names, f"{where}.{name[:64]}")
+        for name, names in fields.table(value, where, ENTRIES_MAX).items()
+    }
+
+
+def _rules(value: object, where: str) -> tuple[Rule, ...]:
+    return tuple(
+        _rule(fields.table(raw, f"{where}[{number}]", 10), f"{where}[{number}]")
+        for number, raw in enumerate(fields.sequence(value, where, RULES_MAX))
+    )
+
+
+def _rule(raw: dict[str, Any], at: str) -> Rule:
+    fields.known(raw, Rule.__struct_fields__, at)
+    when = raw.get("when", "true")
+    conditions.on_contact(when, f"{at}.when")
+    steps = tuple(
+        _step(fields.table(step, f"{at}.steps[{number}]", 5), f"{at}.steps[{number}]")
+        for number, step in enumerate(fields.sequence(raw.get("steps", ()), f"{at}.steps", STEPS_MAX))
+    )
+    if not steps:
+        raise _rule_invalid(f"{at}.steps", 'Give at least one step, such as {agent = "agent.skills.billing >= 3"}.')
+    for number, step in enumerate(steps[:-1]):
+        if step.for_s is None:
+            raise _rule_invalid(f"{at}.steps[{number}].for_s", "Only the last step may hold for good: say for how long.")
+    conditions.on_agent(conditions.any_of([step.agent for step in steps]), f"{at}.steps")
+    return Rule(
+        name=fields.slug(raw.get("name"), f"{at}.name"),
+        when=when,
+        probability=fields.number(raw.get("probability", 0.5), f"{at}.probability", 0.0, 1.0),
+        steps=steps,
+    )
+
+
+def _step(raw: dict[str, Any], at: str) -> RuleStep:
+    fields.known(raw, RuleStep.__struct_fields__, at)
+    agent = raw.get("agent", "")
+    conditions.on_agent(agent, f"{at}.agent")
+    for_s = raw.get("for_s")
+    return RuleStep(agent=agent, for_s=None if for_s is None else fields.number(for_s, f"{at}.for_s", 0.001, SECONDS_MAX))
+
+
+def _rule_invalid(field: str, hint: str) -> BadInput:
+    return BadInput("rule_invalid", "A rule that cannot be followed", where={"field": field}, hint=hint)
+
+
+_TABLES: Final = {
+    "tiers": _tiers, "issues": _issues, "intents": _intents, "called": _called, "licences": _licences, "rules": _rules,
+}  # fmt: skip
 
 
 def _check_order(policy: RoutingPolicy) -> None:

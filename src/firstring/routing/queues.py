@@ -96,10 +96,10 @@ def reevaluate(
             break
         need = contact.need
         requirement = requirement_at(need, waited_s(contact, now))
-        signature = signature_of(need, requirement)
+        signature = signature_of(need, requirement, now)
         line = lines.get(signature)
         if line is None:
-            line = lines[signature] = _Line(need, requirement, agents, profiles, memo)
+            line = lines[signature] = _Line(need, requirement, agents, profiles, memo, now)
         best = line.best(need, left, taken, limit)
         if not best:
             continue
@@ -125,11 +125,12 @@ class _Line:
         agents: Sequence[AgentFree],
         profiles: Profiles,
         memo: EligibilityMemo | None,
+        now: datetime,
     ) -> None:
         self._channel = need.channel
         self._heap: list[tuple[int, int, datetime, int]] = []
         self._in_line: set[int] = set()
-        for agent, verdict in zip(agents, verdicts(need, requirement, agents, profiles, memo), strict=True):
+        for agent, verdict in zip(agents, verdicts(need, requirement, agents, profiles, memo, now=now), strict=True):
             if isinstance(verdict, int):
                 self._heap.append((verdict, 0, agent.idle_since, agent.agent_id))
                 self._in_line.add(agent.agent_id)
@@ -142,10 +143,13 @@ class _Line:
         wanted = [
             agent_id
             for agent_id in dict.fromkeys(need.preferred)
-            if agent_id in self._in_line and agent_id not in need.excluded and (agent_id, self._channel) in left
+            if agent_id in self._in_line
+            and agent_id not in need.excluded
+            and agent_id not in need.barred
+            and (agent_id, self._channel) in left
         ][:limit]
         kept: list[tuple[int, int, datetime, int]] = []
-        passed_over = frozenset(need.excluded) | set(wanted)
+        passed_over = frozenset(need.excluded) | frozenset(need.barred) | set(wanted)
         while self._heap and len(wanted) < limit:
             in_class, count, idle_since, agent_id = heapq.heappop(self._heap)
             if (agent_id, self._channel) not in left:
