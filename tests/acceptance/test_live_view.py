@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 
 import pytest
 from playwright.async_api import Browser, Page
-from tests.acceptance.desk_rig import World, new_context
+from tests.acceptance.desk_rig import ALICE_PHONE, PEOPLE, World, events, new_context, now
 from tests.acceptance.test_desk_axe import check
 from tests.acceptance.test_web_snippet import Shop, Site, dialog, shop, site
 
@@ -67,6 +68,31 @@ async def test_a_visitor_appears_and_is_helped_by_hand(watched: Shop, browser: B
     await dialog(page).wait_for()
     await desk.wait_for_selector(".there .ways >> text=shown")
     await desk.context.close()
+
+
+async def test_an_agent_sees_the_names_of_those_whose_pages_they_may_open(watched: Shop) -> None:
+    """One rule for both: who comes into question in a contact of theirs."""
+    world = watched.world
+    await world.add_people(PEOPLE, [{**events(now())[5], "timestamp": now().isoformat()}])
+    agent_id, login = await world.add_agent()
+    head = f"head-{secrets.token_hex(4)}"
+    await world.add_staff(head, "supervisor")
+    supervisor, agent = await world.signed_in_client(head), await world.signed_in_client(login)
+    shown = (await supervisor.get("/live")).text
+    [person] = re.findall(r'data-person="(\d+)"', shown)
+    before = (await agent.get("/live")).text
+    assert f'<h2>Customer <span class="count">{person}</span>' in before
+    assert "Alice" in shown
+    assert "Alice" not in before
+    assert (await agent.get(f"/person/{person}")).status_code == 403
+    await world.server.services.contacts.set_presence(world.tenant, agent_id, "ready")
+    assert (await world.offer(ALICE_PHONE)).agent_id == agent_id
+    assert "Alice" in (await agent.get("/live")).text
+    page = await agent.get(f"/person/{person}")
+    assert "<h1>Alice Rivera</h1>" in page.text
+    assert f"Person {person}" in page.text, "the number stands beside it"
+    await supervisor.aclose()
+    await agent.aclose()
 
 
 async def test_an_action_that_is_gated_says_why(watched: Shop, browser: Browser) -> None:

@@ -27,7 +27,7 @@ class LiveController(Controller):
             csrf=session.csrf,
             role=session.staff.role,
             homes=HOMES,
-            live=await room.watching.html(session.tenant),
+            live=await room.watching.html(session),
             stream="/live/stream",
         )
 

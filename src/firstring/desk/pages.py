@@ -63,7 +63,7 @@ def make_room(services: Services, pops: Pops) -> Room:
         access=Access(services.database, services.clock),
         pops=pops,
         rendering=pops.rendering,
-        watching=Watching(services, pops.rendering),
+        watching=Watching(services, pops),
         failures=FailedSignIns(services.clock),
         is_secure=services.settings.public_url.startswith("https:"),
     )

@@ -14,7 +14,7 @@ from litestar.response import Redirect
 from firstring.contact import OpenIssue
 from firstring.desk.rendering import SECURITY_HEADERS
 from firstring.desk.signin import Room, signed_in
-from firstring.desk.views import channel_name
+from firstring.desk.views import channel_name, display_name
 from firstring.errors import BadInput
 from firstring.identity.golden.record import Golden, GoldenValue
 from firstring.journey.traits import CHANNELS, Trait
@@ -61,8 +61,7 @@ class PersonController(Controller):
         services, tenant = room.services, session.tenant
         if not 0 < person_id < 2**63:
             raise unknown(person_id)
-        if session.staff.role == "agent":
-            await _refuse_others(room, session, person_id)
+        await _refuse_others(room, session, person_id)
         then = None if not at else moment(at)
         now = services.clock.now()
         rules = services.models.survivorship
@@ -94,13 +93,10 @@ class PersonController(Controller):
 
 
 async def _refuse_others(room: Room, session: Session, person_id: int) -> None:
-    """Raises BadInput not_yours (403) unless the person comes into question in a contact that the agent has."""
-    desk = await room.pops.desk(session)
-    for card in desk.cards.values():
-        resolution = card.decision.derived.resolution
-        members = resolution.household.members if resolution.household is not None else ()
-        if person_id in members or any(candidate.person_id == person_id for candidate in resolution.candidates):
-            return
+    """Raises BadInput not_yours (403) for whom one may not see."""
+    seen = await room.pops.may_see(session)
+    if seen is None or person_id in seen:
+        return
     raise BadInput(
         "not_yours",
         "This person is in no contact of yours.",
@@ -110,8 +106,7 @@ async def _refuse_others(room: Room, session: Session, person_id: int) -> None:
 
 
 def _title(found: Profile) -> str:
-    name = found.attributes.profile().get("full_name")
-    return str(name) if name else f"Person {found.person_id}"
+    return display_name(found.person_id, found.attributes.profile())
 
 
 def _issue(one: OpenIssue) -> dict[str, Any]:

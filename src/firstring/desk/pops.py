@@ -180,6 +180,22 @@ class Pops:
         await self._read(desk)
         return desk
 
+    async def may_see(self, session: Session) -> frozenset[int] | None:
+        """The persons whose name and page somebody may see: all of them (None), but of an agent those who come into question
+        in a contact of theirs. Raises as `desk`."""
+        if session.staff.role != "agent":
+            return None
+        desk = self._desks.get((session.tenant.tenant_id, session.staff.agent_id or 0))
+        if desk is None or desk.is_stale or not desk.streams:
+            desk = await self.desk(session)
+        found: set[int] = set()
+        for card in desk.cards.values():
+            resolution = card.decision.derived.resolution
+            found.update(candidate.person_id for candidate in resolution.candidates)
+            if resolution.household is not None:
+                found.update(resolution.household.members)
+        return frozenset(found)
+
     async def desk_messages(self, session: Session) -> AsyncIterator[bytes]:
         """Server-sent events for one browser of an agent: the whole state, then what changes."""
         desk = await self.desk(session)
