@@ -162,10 +162,17 @@ class TenantKeys:
 
     def seal(self, payload: Any) -> tuple[bytes, bytes]:
         """(wrapped data key, sealed payload) of anything MessagePack can hold, under a new data key."""
-        random = os.urandom(KEY_BYTES + 2 * _NONCE_BYTES)
-        data_key, nonce, wrap_nonce = random[:32], random[32:44], random[44:]
-        sealed = nonce + AESGCM(data_key).encrypt(nonce, _encode(payload), None)
-        return wrap_nonce + self._wrap.encrypt(wrap_nonce, data_key, None), sealed
+        wrapped, sealed, _ = self.seal_both(payload, b"")
+        return wrapped, sealed
+
+    def seal_both(self, payload: Any, beside: bytes) -> tuple[bytes, bytes, bytes]:
+        """As seal; and other bytes (for open_bytes) under the same data key, with a nonce of their own."""
+        random = os.urandom(KEY_BYTES + 3 * _NONCE_BYTES)
+        data_key, nonce, wrap_nonce, other = random[:32], random[32:44], random[44:56], random[56:]
+        cipher = AESGCM(data_key)
+        sealed = nonce + cipher.encrypt(nonce, _encode(payload), None)
+        besides = other + cipher.encrypt(other, beside, None) if beside else b""
+        return wrap_nonce + self._wrap.encrypt(wrap_nonce, data_key, None), sealed, besides
 
     def open(self, wrapped: bytes | None, sealed: bytes | None) -> Any:
         """The payload, or None where its data key was destroyed. Raises Unrecoverable sealed_data_damaged."""

@@ -7,34 +7,23 @@ those of `columns.table_of` over the same records: codes are numbers for texts, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import getitem
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from firstring.identity.comparison.columns import (
-    DERIVED,
-    NAMED_LETTERS,
-    SEVERAL,
-    SINGLE,
-    SLOTS,
-    Codes,
-    Column,
-    Hashes,
-    Table,
-    derived,
-    rarest,
-    value_hashes,
-)
+from firstring.identity.comparison.columns import DERIVED, Codes, Column, Hashes, Table, derived, value_hashes
 from firstring.identity.comparison.onecharacter import Sums, character_sums
+from firstring.identity.comparison.rows import NAMED, NAMED_AT, SLOTS_OF, WIDTH, Row, row_of
 from firstring.identity.comparison.statistics import Statistics
 
-_outward: Final = DERIVED["outward"][1]
-_email_local: Final = DERIVED["email_local"][1]
-_NAMES: Final = ("given", "family")
+_NAMES: Final = NAMED
 """Columns compared by their hashes, and looked for in e-mail addresses."""
 _NO_BAND: Final = 255
+_FOUND: Final = {"": 1}
+"""The code of a flag."""
 _ROWS_FIRST: Final = 1_024
 _KEPT_PAIRS: Final = 1_000_000
 """Of which the patterns are kept: 16 MB."""
@@ -96,21 +85,18 @@ class Shelf:
     def __init__(self, statistics: Statistics, attributes: Sequence[str] = ()) -> None:
         """attributes: columns of free attributes that records may have."""
         self.statistics = statistics
-        self._single = (*SINGLE, *attributes)
-        self._at: dict[str, slice] = {}
-        width = 0
-        for name in (*self._single, "home", "outward"):
-            self._at[name] = slice(width, width := width + 1)
-        for name in (*SEVERAL, "email_local"):
-            self._at[name] = slice(width, width := width + SLOTS)
-        self._named = {name: width + place for place, name in enumerate(_NAMES)}
-        self._width = width + len(_NAMES)
+        self._attributes = {name: WIDTH + place for place, name in enumerate(attributes)}
+        self._at = {**SLOTS_OF, **{name: slice(at, at + 1) for name, at in self._attributes.items()}}
+        self._width = WIDTH + len(self._attributes)
         self.clear()
 
     def clear(self) -> None:
         """Takes everything down."""
         self._texts = {name: _Texts() for name in self._at}
-        self._how = {name: (self._at[name].start, one.codes, name in self._single) for name, one in self._texts.items()}
+        self._codes_at: list[dict[str, int]] = [_FOUND] * self._width
+        for name, slots in self._at.items():
+            self._codes_at[slots] = [self._texts[name].codes] * (slots.stop - slots.start)
+        self._of_slots: dict[bytes, list[dict[str, int]]] = {}
         self._place_of: dict[bytes, int] = {}
         self._codes = np.empty((_ROWS_FIRST, self._width), np.int32)
         self._pairs = np.zeros(0, np.int64)
@@ -124,48 +110,33 @@ class Shelf:
 
     def put(self, content: bytes, values: Mapping[str, Sequence[str]]) -> None:
         """Puts up what a record holds, as `columns.compared` gives it."""
-        if content in self._place_of:
-            return
-        place = self._place_of[content] = len(self._place_of)
-        if place == len(self._codes):
+        if content not in self._place_of:
+            row = row_of(values, self._attributes, self.statistics)
+            assert row is not None, "a column that the version does not know"
+            self.put_rows([(content, row)])
+
+    def put_rows(self, rows: Iterable[tuple[bytes, Row]]) -> None:
+        """Puts up rows by their contents."""
+        place_of, of_slots = self._place_of, self._of_slots
+        first = len(place_of)
+        slots, lengths = [], []
+        codes: list[int] = []
+        for content, (where, texts) in rows:
+            if content in place_of:
+                continue
+            place_of[content] = len(place_of)
+            of = of_slots.get(where)
+            if of is None:
+                of = of_slots[where] = [self._codes_at[slot] for slot in where]
+            codes += map(getitem, of, texts)
+            slots.append(where)
+            lengths.append(len(where))
+        end = len(place_of)
+        while end > len(self._codes):
             self._codes = np.concatenate((self._codes, np.empty_like(self._codes)))
-        self._codes[place] = self._encoded(values)
-
-    def _encoded(self, values: Mapping[str, Sequence[str]]) -> list[int]:
-        found = [-1] * self._width
-        how = self._how
-        for name, stated in values.items():
-            at, codes, single = how[name]
-            if single or len(stated) == 1:
-                found[at] = codes[stated[0]]
-            else:
-                if len(stated) > SLOTS:
-                    stated = rarest(name, stated, self.statistics)
-                for slot, value in enumerate(stated, at):
-                    found[slot] = codes[value]
-        if "postcode" in values:
-            (postcode, *_) = values["postcode"]
-            if outward := _outward(postcode):
-                at, codes, _ = how["outward"]
-                found[at] = codes[outward]
-            if "address" in values:
-                at, codes, _ = how["home"]
-                found[at] = codes[f"{postcode} {values['address'][0]}"]
-        if "email" in values:
-            self._encode_names(found, values)
-        return found
-
-    def _encode_names(self, found: list[int], values: Mapping[str, Sequence[str]]) -> None:
-        """What stands before the @, and which names stand there."""
-        emails, addresses = self._at["email"], self._texts["email"].values
-        local = dict.fromkeys([_email_local(addresses[code]) for code in found[emails] if code >= 0])
-        at, codes, _ = self._how["email_local"]
-        for slot, text in enumerate(local, at):
-            found[slot] = codes[text]
-        for name, place in self._named.items():
-            if name in values:
-                letters = values[name][0][:NAMED_LETTERS]
-                found[place] = any(letters in text for text in local)
+        self._codes[first:end] = -1
+        at = np.repeat(np.arange(first, end), lengths)
+        self._codes[at, np.frombuffer(b"".join(slots), np.uint8)] = codes
 
     def places(self, contents: Sequence[bytes]) -> NDArray[np.int64]:
         """Where they stand; the same until `clear`."""
@@ -203,7 +174,7 @@ class Shelf:
         """The table of what is up there, in that order. Raises KeyError for what is not."""
         place_of = self._place_of
         codes = self._codes[[place_of[content] for content in contents]]
-        return _Selected(codes, self._at, self._texts, self._named, self.statistics)
+        return _Selected(codes, self._at, self._texts, self.statistics)
 
 
 def _pairs(left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -219,7 +190,6 @@ class _Selected(Table):
         codes: Codes,
         at: Mapping[str, slice],
         texts: Mapping[str, _Texts],
-        named: Mapping[str, int],
         statistics: Statistics,
     ) -> None:
         used: list[bool] = np.asarray((codes >= 0).any(axis=0)).tolist()  # slots are filled from the first on
@@ -230,7 +200,7 @@ class _Selected(Table):
                 columns[name] = Column(codes[:, slots.start : width], texts[name].values, _NO_COUNTS)
         super().__init__(len(codes), columns, statistics)
         self._texts = texts
-        self._of_email = {name: codes[:, place] > 0 for name, place in named.items()}
+        self._of_email = {name: codes[:, place] > 0 for name, place in NAMED_AT.items()}
         self._frozen = statistics
 
     def bands_at(self, name: str, codes: NDArray[np.int32]) -> NDArray[np.uint8]:

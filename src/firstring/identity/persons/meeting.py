@@ -76,12 +76,15 @@ def insufficient(found: Shared, model: Model) -> dict[int, NDArray[np.int64]]:
 
 
 def meeting(found: Shared, size: int, model: Model, states: Callable[[str], NDArray[np.bool_]]) -> Shared:
-    """The pairs that meet. states: which of the rows state a column."""
+    """The pairs that meet. states: which of the rows state a column; asked once for each."""
     left_out = np.zeros(len(found.pairs), np.bool_)
+    of_column: dict[str, NDArray[np.bool_]] = {}
     for tag, at in insufficient(found, model).items():
         left, right = found.pairs[at] // size, found.pairs[at] % size
         for column in unless(model)[tag]:
-            stated = states(column)
+            stated = of_column.get(column)
+            if stated is None:
+                stated = of_column[column] = states(column)
             left_out[at] |= stated[left] & stated[right]
     return found.part(~left_out) if left_out.any() else found
 

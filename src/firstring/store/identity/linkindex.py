@@ -12,6 +12,7 @@ from contextlib import aclosing
 from typing import Any, Final, NamedTuple
 
 from firstring.identity.comparison.columns import compared
+from firstring.identity.comparison.rows import Row, unpack
 from firstring.identity.comparison.shelf import Shelf
 from firstring.identity.persons.linking import Entry, content_of, put_up
 from firstring.identity.persons.linkkeys import COPY_TAG, Values
@@ -66,13 +67,15 @@ def keys_in(link_keys: Iterable[bytes]) -> list[bytes]:
     return [key for key in link_keys if len(key) == LINK_KEY_BYTES]
 
 
-def link_state(keys: TenantKeys, active: ActiveModel, values: Values, external_key: bytes) -> LinkState:
-    """The linking keys of a record under a version."""
+def link_state(
+    keys: TenantKeys, active: ActiveModel, values: Values, external_key: bytes, content: bytes = b""
+) -> LinkState:
+    """The linking keys of a record under a version. content: of the values, where it is known."""
     blind, heads = keys.blind, active.heads
     found = tuple(
         [heads[place][0] + blind(heads[place][1], text)[:_INDEX_BYTES] for place, text in active.keys.texts_of(values)]
     )
-    content = content_of(values)
+    content = content or content_of(values)
     if not found:
         return LinkState(content, (), b"")
     return LinkState(content, found, copy_prefix(keys, content) + external_key[: COPY_KEY_BYTES - LINK_KEY_BYTES])
@@ -142,9 +145,37 @@ class Opened:
     def __contains__(self, record_id: int) -> bool:
         return record_id in self._kept
 
-    def put(self, record_id: int, content_key: bytes, external_key: bytes, values: Values, content: bytes) -> None:
+    def note(self, record_id: int, content_key: bytes, external_key: bytes, content: bytes) -> None:
+        """A record holds what stands on the shelf."""
         self._kept[record_id] = (content_key, content, external_key)
+
+    def put(self, record_id: int, content_key: bytes, external_key: bytes, values: Values) -> bytes:
+        """Puts up what a record holds; its digest."""
+        content = content_of(values)
         self._shelf.put(content, values)
+        self._kept[record_id] = (content_key, content, external_key)
+        return content
+
+    def put_sealed(self, keys: TenantKeys, rows: Sequence[Any]) -> tuple[dict[int, Entry], list[int]]:
+        """Puts up records as they are read (linking.sql candidates); those that cannot be put up as they are kept."""
+        found: dict[int, Entry] = {}
+        unread: list[int] = []
+        ready: list[tuple[bytes, Row]] = []
+        unseal = keys.open_bytes
+        for record, external_key, content_key, wrapped_key, sealed, in_form in rows:
+            if not in_form:
+                content = self.put(record, content_key, external_key, compared(keys.open(wrapped_key, sealed) or {}))
+            else:
+                known = unpack(unseal(wrapped_key, sealed))
+                if known is None:
+                    unread.append(record)
+                    continue
+                ready.append(known)
+                content = known[0]
+                self._kept[record] = (content_key, content, external_key)
+            found[record] = Entry(content, external_key, None, ())
+        self._shelf.put_rows(ready)
+        return found, unread
 
 
 async def entries_of(connection: Connection, tenant: Tenant, active: ActiveModel, parts: Iterable[Part]) -> dict[int, Entry]:
@@ -158,10 +189,8 @@ async def entries_of(connection: Connection, tenant: Tenant, active: ActiveModel
             closed[part.record_id] = part
         else:
             found[part.record_id] = Entry(content, part.external_key, None, part.keys)
-    for record, values in (await values_of(connection, tenant, closed)).items():
-        part, content = closed[record], content_of(values)
-        opened.put(record, part.content_key, part.external_key, values, content)
-        found[record] = Entry(content, part.external_key, None, part.keys)
+    for record, entry in (await opened_of(connection, tenant, active, closed)).items():
+        found[record] = entry._replace(keys=closed[record].keys)
     return found
 
 
@@ -195,13 +224,17 @@ async def opened_of(
     wanted = list(records)
     parts = (wanted[start : start + _AT_ONCE] for start in range(0, len(wanted), _AT_ONCE))
     statement = sql("linking", "candidates")
+    unread: list[int] = []
     async with aclosing(fetched_ahead(connection, statement, tenant.tenant_id, parts)) as batches:
         async for rows in batches:
-            for record, external_key, content_key, wrapped_key, sealed in rows:
-                values = compared(tenant.keys.open(wrapped_key, sealed) or {})
-                content = content_of(values)
-                opened.put(record, content_key, external_key, values, content)
-                found[record] = Entry(content, external_key, None, ())
+            entries, others = opened.put_sealed(tenant.keys, rows)
+            found |= entries
+            unread += others
+    if unread:  # kept in the form of another release
+        values = await values_of(connection, tenant, unread)
+        for record, part in (await parts_of(connection, tenant, unread)).items():
+            content = opened.put(record, part.content_key, part.external_key, values[record])
+            found[record] = Entry(content, part.external_key, None, ())
     return found
 
 

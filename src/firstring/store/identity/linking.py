@@ -35,7 +35,7 @@ from firstring.store.identity.linkindex import (
     stating_of,
     values_of,
 )
-from firstring.store.identity.linkwrite import Arrival, Relinked
+from firstring.store.identity.linkwrite import Arrival, Relinked, stand
 from firstring.store.identity.models import ActiveModel, model_of
 from firstring.store.identity.settling import settle, settle_around
 from firstring.store.queries import sql
@@ -168,6 +168,7 @@ class _Relinking:
 
     async def run(self, now: datetime) -> Relinked:
         Opened.of(self._tenant, self._active).make_room()
+        stand(self._active, self._arrivals.values())
         await self._take_part()
         reached = await self._reached()
         self._alone -= {record for pair in self._decided.must for record in pair}
@@ -211,7 +212,7 @@ class _Relinking:
         first = {record for records in ranks.first.values() for record in records}
         for record, one in self._arrivals.items():
             if record in first or one.external_key in self._decided.names or not one.state.copy_key:
-                self._entries[record] = Entry(one.state.content, one.external_key, one.values, one.state.keys)
+                self._entries[record] = Entry(one.state.content, one.external_key, None, one.state.keys)
             else:
                 self._following.setdefault(one.state.copy_key[:LINK_KEY_BYTES], []).append(record)
         gains = {}
@@ -268,7 +269,7 @@ class _Relinking:
             closed = []
         if insufficient(met, active.model):
             stating = await stating_of(self._connection, self._tenant, active, {**found, **self._entries}, closed)
-            met = meeting(met, size, active.model, lambda column: np.array([one in stating[column] for one in records]))
+            met = meeting(met, size, active.model, lambda column: np.isin(records, np.fromiter(stating[column], np.int64)))
             left = {records[place] for side in (met.pairs // size, met.pairs % size) for place in np.unique(side).tolist()}
             closed = [record for record in closed if record in left]
         found |= await opened_of(self._connection, self._tenant, active, closed)

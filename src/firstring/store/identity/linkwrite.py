@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+from firstring.identity.comparison.rows import Row
 from firstring.identity.persons.linkkeys import Values
 from firstring.store.database import Connection, Tenant
 from firstring.store.identity.linkindex import LinkState, Opened, Part
@@ -15,12 +16,13 @@ from firstring.store.queries import sql
 
 
 class Arrival(NamedTuple):
-    """A record as it will be: new, or changed."""
+    """A record as it will be: new, or changed. row: of its values, where they are a row whatever the version knows."""
 
     external_key: bytes
     content_key: bytes
     values: Values
     state: LinkState
+    row: Row | None = None
 
 
 class Relinked(NamedTuple):
@@ -85,10 +87,18 @@ async def note_persons(
 
 
 def remember(tenant: Tenant, active: ActiveModel, arrivals: Mapping[int, Arrival]) -> None:
-    """Keeps the values of records that were just written: their neighbours may come next. Wrong ones are never found."""
-    opened = Opened.of(tenant, active)
+    """Keeps what records hold that were just written: their neighbours may come next. Wrong ones are never found."""
+    note = Opened.of(tenant, active).note
     for record, one in arrivals.items():
-        opened.put(record, one.content_key, one.external_key, one.values, one.state.content)
+        note(record, one.content_key, one.external_key, one.state.content)
+
+
+def stand(active: ActiveModel, arrivals: Collection[Arrival]) -> None:
+    """Puts up what records hold that come."""
+    active.shelf.put_rows([(one.state.content, one.row) for one in arrivals if one.row is not None])
+    for one in arrivals:
+        if one.row is None:
+            active.shelf.put(one.state.content, one.values)
 
 
 async def _rekey(connection: Connection, tenant: Tenant, rekeyed: Mapping[int, tuple[Part, list[bytes], bool]]) -> None:

@@ -20,8 +20,10 @@ from firstring import limits
 from firstring.errors import BadInput
 from firstring.identity.canonical.record import CanonicalRecord
 from firstring.identity.comparison.columns import compared
+from firstring.identity.comparison.rows import Row, pack, row_of
 from firstring.identity.persons.blocking import composite_key, identifier_keys, link_guards, link_keys
 from firstring.identity.persons.clusters import Assignment
+from firstring.identity.persons.linking import content_of
 from firstring.identity.persons.linkkeys import Values
 from firstring.identity.persons.linkkeys import bounds as link_bounds
 from firstring.store.ahead import fetched_ahead
@@ -49,14 +51,15 @@ _NARROW_BYTES = 20
 _content = msgspec.json.Encoder(order="deterministic").encode
 _COLUMNS = (
     "record_id", "fresh", "external_key", "content_key", "person_id", "keys", "link_keys", "is_copy", "wrapped_key",
-    "sealed", "last_seen", "verified_at",
+    "sealed", "compared", "last_seen", "verified_at",
 )  # fmt: skip
 
 
 class Prepared(NamedTuple):
     """A source record as it is stored: keyed hashes and sealed payload, no plain value but two times.
 
-    link_keys: those of glue, without a model. values: what is compared, where that is known: it is not stored.
+    link_keys: those of glue, without a model. compared: the sealed row of what is compared (`comparison.rows`); None where
+    that is no row. values, content, row: what is compared, where it is linked by a model; they are not stored.
     """
 
     external_key: bytes
@@ -65,9 +68,12 @@ class Prepared(NamedTuple):
     link_keys: list[bytes]
     wrapped_key: bytes
     sealed: bytes
+    compared: bytes | None
     last_seen: datetime | None
     verified_at: datetime | None
     values: Values | None = None
+    content: bytes = b""
+    row: Row | None = None
 
 
 class Applied(msgspec.Struct, frozen=True):
@@ -94,7 +100,7 @@ def external_key(keys: TenantKeys, source: str, record_id: str) -> bytes:
 def prepare(keys: TenantKeys, source: str, record: SourceRecord, *, linked: bool = False) -> Prepared:
     """Hashes and seals one record: pure computation, for a thread of its own beside the database.
 
-    linked: there is a model, which asks for what is compared; without, that is read out of the sealed record.
+    linked: there is a model, which asks for what is compared at once.
     """
     fields = record.fields
     blind = keys.blind
@@ -103,7 +109,10 @@ def prepare(keys: TenantKeys, source: str, record: SourceRecord, *, linked: bool
     if composite is not None:
         found.append(blind(COMPOSITE, composite))
     links = [] if linked else _glue(keys, fields)
-    wrapped, sealed = keys.seal({**fields, "record_id": record.record_id})
+    values = compared(fields)
+    content, row = content_of(values), row_of(values)
+    packed = b"" if row is None else pack(content, row)
+    wrapped, sealed, beside = keys.seal_both({**fields, "record_id": record.record_id}, packed)
     return Prepared(
         external_key(keys, source, record.record_id),
         blind(f"content:{source}", _content([record.record_id, fields]).decode()),
@@ -111,9 +120,10 @@ def prepare(keys: TenantKeys, source: str, record: SourceRecord, *, linked: bool
         links,
         wrapped,
         sealed,
+        beside or None,
         record.time("last_seen"),
         record.time("verified_at"),
-        compared(fields) if linked else None,
+        *((values, content, row) if linked else ()),
     )
 
 
@@ -295,11 +305,12 @@ async def _arriving(
 
 
 def _arrival(tenant: Tenant, context: Context, prepared: Prepared) -> Arrival:
-    values = prepared.values
+    values, content, row = prepared.values, prepared.content, prepared.row
     if values is None:
         values = compared(_fields(tenant, prepared))
-    state = link_state(tenant.keys, context.active, values, prepared.external_key)
-    return Arrival(prepared.external_key, prepared.content_key, values, state)
+        content, row = content_of(values), row_of(values)
+    state = link_state(tenant.keys, context.active, values, prepared.external_key, content)
+    return Arrival(prepared.external_key, prepared.content_key, values, state, row)
 
 
 def _fields(tenant: Tenant, prepared: Prepared) -> dict[str, Any]:
@@ -464,7 +475,7 @@ async def _write(
         for record, one in incoming.items():
             yield (
                 record, record in added, one.external_key, one.content_key, stored[record][0], one.keys, *stored[record][1:],
-                one.wrapped_key, one.sealed, one.last_seen, one.verified_at,
+                one.wrapped_key, one.sealed, one.compared, one.last_seen, one.verified_at,
             )  # fmt: skip
 
     if len(added) == len(incoming) <= _FEW_RECORDS:

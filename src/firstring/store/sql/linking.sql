@@ -72,8 +72,11 @@ cross join lateral (
 where x.holders > 0
 
 -- name: candidates
--- What is compared of records, to be opened.
-select record_id, external_key, content_key, wrapped_key, sealed from record
+-- What is compared of records, to be opened, and whether it is in the form in which it is compared.
+select record_id, external_key, content_key, wrapped_key,
+       case when wrapped_key is not null then coalesce(compared, sealed) end,
+       compared is not null and wrapped_key is not null
+from record
 where tenant_id = $1 and record_id = any ($2::bigint[])
 
 -- name: as_they_are

@@ -50,23 +50,23 @@ insert into person (tenant_id, created_at) select $1, $3 from generate_series(1,
 -- name: incoming_table
 create temporary table incoming (
   record_id bigint, fresh boolean, external_key bytea, content_key bytea, person_id bigint, keys bytea[], link_keys bytea[],
-  is_copy boolean, wrapped_key bytea, sealed bytea, last_seen timestamptz, verified_at timestamptz
+  is_copy boolean, wrapped_key bytea, sealed bytea, compared bytea, last_seen timestamptz, verified_at timestamptz
 ) on commit drop
 
 -- name: insert_incoming
 insert into record (tenant_id, record_id, source_id, external_key, content_key, person_id, keys, link_keys, is_copy,
-                    wrapped_key, sealed, last_seen, verified_at, created_at, updated_at)
+                    wrapped_key, sealed, compared, last_seen, verified_at, created_at, updated_at)
 overriding system value
 select $1, i.record_id, $2, i.external_key, i.content_key, i.person_id, i.keys, i.link_keys, i.is_copy, i.wrapped_key,
-       i.sealed, i.last_seen, i.verified_at, $3, $3
+       i.sealed, i.compared, i.last_seen, i.verified_at, $3, $3
 from incoming i where i.fresh
 
 -- name: insert_one
 -- As insert_incoming, for records that are few: a temporary table costs more than they do.
 insert into record (tenant_id, record_id, source_id, external_key, content_key, person_id, keys, link_keys, is_copy,
-                    wrapped_key, sealed, last_seen, verified_at, created_at, updated_at)
+                    wrapped_key, sealed, compared, last_seen, verified_at, created_at, updated_at)
 overriding system value
-values ($1, $4, $2, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $3, $3)
+values ($1, $4, $2, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $3, $3)
 
 -- name: delete_keys
 -- Row by row through the index, by a lateral that cannot be flattened: of a table that is filling up there are no
@@ -114,7 +114,8 @@ order by u.key
 -- name: update_incoming
 update record r
 set version = r.version + 1, content_key = i.content_key, person_id = i.person_id, keys = i.keys, link_keys = i.link_keys,
-    is_copy = i.is_copy, wrapped_key = i.wrapped_key, sealed = i.sealed, last_seen = i.last_seen, verified_at = i.verified_at, updated_at = $2
+    is_copy = i.is_copy, wrapped_key = i.wrapped_key, sealed = i.sealed, compared = i.compared, last_seen = i.last_seen,
+    verified_at = i.verified_at, updated_at = $2
 from incoming i
 where not i.fresh and r.tenant_id = $1 and r.record_id = i.record_id
 
