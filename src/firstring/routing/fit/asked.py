@@ -16,7 +16,7 @@ from firstring.errors import BadInput
 from firstring.routing.fields import language_of, slug
 
 UNKNOWN: Final = ""
-"""The level of whatever is not known: its effect is none."""
+"""The level of whatever is not known: a level like others."""
 BANDS: Final = ((40.0, "low"), (70.0, "middle"), (101.0, "high"))
 """Experience below the bound is of the band."""
 CODE_CHARS: Final = 64

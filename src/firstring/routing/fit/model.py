@@ -82,7 +82,7 @@ class FitModel:
     def __init__(self, content: Content, version: str = "") -> None:
         self.content = content
         self.version = version or "fit-" + hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()[:12]
-        self._cached: OrderedDict[tuple[str, str, str], Small] = OrderedDict()
+        self._cached: OrderedDict[tuple[str, str | None, str | None], Small] = OrderedDict()
 
     @property
     def basis(self) -> Literal["prior", "fitted"]:
@@ -124,9 +124,9 @@ class FitModel:
             found[name] = smoothed(self.shape, data, part.tau2)
         return found
 
-    def of_agents(self, name: Part3, intent: str, segment: str) -> Small:
-        """The effect of each agent for an intent in a segment, in the order of `content.agents`; one more at the end for an
-        agent who is not known: none."""
+    def of_agents(self, name: Part3, intent: str | None = None, segment: str | None = None) -> Small:
+        """The effect of each agent for an intent in a segment (None: of all), in the order of `content.agents`; one more at
+        the end for an agent who is not known: none."""
         key = (name, intent, segment)
         known = self._cached.get(key)
         if known is not None:
@@ -135,12 +135,12 @@ class FitModel:
         effects = self.effects[name]
         found = np.zeros(len(self.content.agents) + 1, np.float32)
         found[:-1] = effects.agent.mean
-        if intent in self._intent_place:
+        if intent is not None and intent in self._intent_place:
             shape, pairs = self._keys
             width = max(len(self.content.intents), 1)
             of_intent = np.flatnonzero(pairs % width == self._intent_place[intent])
             found[shape.agent[of_intent]] = effects.middle.mean[of_intent]
-            if segment in self._segment_place:
+            if segment is not None and segment in self._segment_place:
                 leaves = self._leaves
                 wanted = (leaves[:, 1] == self._intent_place[intent]) & (leaves[:, 2] == self._segment_place[segment])
                 found[leaves[wanted, 0]] = effects.leaf.mean[wanted]

@@ -206,11 +206,10 @@ def explained(model: FitModel, asked: Asked, agent_id: int, *, language_level: i
     terms = [
         Term(factor, level, *(model.part(name).effect(factor, level) for name in parts))
         for factor, level in levels
-        if level
     ]  # fmt: skip
     place = int(model.places_of(np.array([agent_id], np.int64))[0])
-    agent = [float(model.of_agents(name, UNKNOWN, UNKNOWN)[place]) for name in parts]
-    in_intent = [float(model.of_agents(name, case.intent, UNKNOWN)[place]) for name in parts]
+    agent = [float(model.of_agents(name)[place]) for name in parts]
+    in_intent = [float(model.of_agents(name, case.intent)[place]) for name in parts]
     in_segment = [float(model.of_agents(name, case.intent, case.segment)[place]) for name in parts]
     terms.append(Term("agent", str(agent_id), *agent))
     terms.append(Term("agent_intent", case.intent, *(b - a for a, b in zip(agent, in_intent, strict=True))))

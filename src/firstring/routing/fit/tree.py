@@ -23,8 +23,8 @@ LEVELS: Final = 3
 MOST_TAU2: Final = 4.0
 """A variance is at most this: on the scale of log odds and log seconds nothing real is beyond it."""
 _SCALE: Final = 0.05
-_NEEDED: Final = 2.705543454095404
-"""A level stays where twice the log likelihood that it brings is above this: 5 % of useless ones do (a variance at its bound
+_NEEDED: Final = 5.411894431054342
+"""A level stays where twice the log likelihood that it brings is above this: 1 % of useless ones do (a variance at its bound
 is tested one-sided; Self and Liang 1987)."""
 _LEAST: Final = 1e-7
 
@@ -68,25 +68,29 @@ class _Upward(NamedTuple):
 
 def smoothed(shape: Shape, data: Data, tau2: tuple[float, float, float]) -> Smoothed:
     """Posterior effects of all nodes. tau2: variances of agents, (agent, intent), leaves."""
-    of_agents, of_middle, of_leaves = tau2
-    leaves = _Upward(data.precision, data.mean, 0.0)
-    middle = _joined(leaves, of_leaves, shape.middle, len(shape.agent))
-    agents = _joined(middle, of_middle, shape.agent, shape.agents)
-    root = _joined(agents, of_agents, np.zeros(shape.agents, np.int64), 1)
-    # The root is not free but zero: its own messages at zero.
-    log_likelihood = middle.log_likelihood + agents.log_likelihood + root.log_likelihood + _at_zero(root)
+    leaves, middle, agents, log_likelihood = _up(shape, data, tau2)
     zero = Level(np.zeros(1), np.zeros(1))
-    by_agent = _down(agents, of_agents, zero, np.zeros(shape.agents, np.int64))
-    by_middle = _down(middle, of_middle, by_agent, shape.agent)
-    by_leaf = _down(leaves, of_leaves, by_middle, shape.middle)
+    by_agent = _down(agents, tau2[0], zero, np.zeros(shape.agents, np.int64))
+    by_middle = _down(middle, tau2[1], by_agent, shape.agent)
+    by_leaf = _down(leaves, tau2[2], by_middle, shape.middle)
     return Smoothed(by_agent, by_middle, by_leaf, log_likelihood)
+
+
+def _up(shape: Shape, data: Data, tau2: tuple[float, float, float]) -> tuple[_Upward, _Upward, _Upward, float]:
+    """What is below the nodes of each level says of them, and the log likelihood."""
+    leaves = _Upward(data.precision, data.mean, 0.0)
+    middle = _joined(leaves, tau2[2], shape.middle, len(shape.agent))
+    agents = _joined(middle, tau2[1], shape.agent, shape.agents)
+    root = _joined(agents, tau2[0], np.zeros(shape.agents, np.int64), 1)
+    # The root is not free but zero: its own messages at zero.
+    return leaves, middle, agents, middle.log_likelihood + agents.log_likelihood + root.log_likelihood + _at_zero(root)
 
 
 def _joined(children: _Upward, tau2: float, parent: Integers, parents: int) -> _Upward:
     """The children's evidence about their parents: each adds a deviation of variance tau2, then they are multiplied."""
     precision = children.precision / (1.0 + children.precision * tau2)
-    total: Floats = np.bincount(parent, precision, parents).astype(np.float64)
-    weighted: Floats = np.bincount(parent, precision * children.mean, parents)
+    total = np.bincount(parent, precision, parents).astype(np.float64)
+    weighted = np.bincount(parent, precision * children.mean, parents).astype(np.float64)
     known = total > 0.0
     mean = np.divide(weighted, total, out=np.zeros(parents), where=known)
     sent = precision > 0.0
@@ -113,7 +117,7 @@ def variances(shape: Shape, data: Data) -> tuple[float, float, float]:
     """The variances that make the data likeliest; zero for each level without which they are hardly less likely."""
 
     def likelihood(tau2: Floats) -> float:
-        return smoothed(shape, data, (float(tau2[0]), float(tau2[1]), float(tau2[2]))).log_likelihood
+        return _up(shape, data, (float(tau2[0]), float(tau2[1]), float(tau2[2])))[3]
 
     if not (data.precision > 0.0).any():
         return 0.0, 0.0, 0.0

@@ -1,0 +1,139 @@
+"""What newer outcomes change of a trained model, between two trainings.
+
+A leaf's posterior is normal, so an outcome adds its information to it and shifts its mean: exactly for handle times, by one
+step of Newton's from what was predicted for odds. What contacts have in common, and the variances, stay as trained.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+
+from firstring.contact import Value
+from firstring.routing.fit.asked import segment_of
+from firstring.routing.fit.model import FIELD, PARTS, Content, FitModel, Part, Part3, rounded
+from firstring.routing.fit.train import HANDLE_LEAST_S, HANDLE_MOST_S, Outcome
+
+
+class Added(Value, frozen=True):
+    """What outcomes add to one leaf: for success, handle time and repeat contact (information, information x mean)."""
+
+    agent: int
+    intent: str
+    segment: str
+    success: tuple[float, float] = (0.0, 0.0)
+    handle: tuple[float, float] = (0.0, 0.0)
+    repeat: tuple[float, float] = (0.0, 0.0)
+
+
+class Update(Value, frozen=True):
+    """What a batch of outcomes adds to the model `parent`."""
+
+    parent: str
+    added: tuple[Added, ...]
+    until: str = ""
+
+    @property
+    def version(self) -> str:
+        """Of the model with it."""
+        return "fit-" + hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()[:12]
+
+
+def update_of(model: FitModel, outcomes: Sequence[Outcome], *, until: str = "") -> Update | None:
+    """What outcomes add, as seen from the model before all of them; None where they say nothing. Their order is of no
+    account."""
+    found: dict[tuple[int, str, str], dict[Part3, list[tuple[float, float]]]] = {}
+    for one in outcomes:
+        leaf = (one.agent_id, one.intent, segment_of(one.tier, one.band))
+        for name in PARTS:
+            answer = _answer(name, one)
+            if answer is not None:
+                found.setdefault(leaf, {}).setdefault(name, []).append(_said(model, name, one, answer))
+    added = []
+    for leaf, parts in sorted(found.items()):
+        sums: dict[Part3, tuple[float, float]] = {
+            name: (rounded(math.fsum(one[0] for one in said)), rounded(math.fsum(one[1] for one in said)))
+            for name, said in parts.items()
+        }
+        zero = (0.0, 0.0)
+        of_handle, of_repeat = sums.get("handle", zero), sums.get("repeat", zero)
+        added.append(Added(*leaf, sums.get("success", zero), of_handle, of_repeat))
+    return Update(model.version, tuple(added), until) if added else None
+
+
+def updated(model: FitModel, update: Update) -> FitModel:
+    """The model with an update. Agents, intents and segments that are new join it."""
+    content = model.content
+    agents = tuple(sorted({*content.agents, *(one.agent for one in update.added)}))
+    intents = tuple(sorted({*content.intents, *(one.intent for one in update.added)}))
+    segments = tuple(sorted({*content.segments, *(one.segment for one in update.added)}))
+    places = [{name: place for place, name in enumerate(names)} for names in (agents, intents, segments)]
+    told: dict[tuple[int, int, int], Added] = {
+        (places[0][one.agent], places[1][one.intent], places[2][one.segment]): one for one in update.added
+    }
+    old = {
+        (places[0][content.agents[a]], places[1][content.intents[i]], places[2][content.segments[s]]): place
+        for place, (a, i, s) in enumerate(content.leaves)
+    }
+    leaves = tuple(sorted({*old, *told}))
+    parts = {name: _with(model.part(name), name, leaves, old, told) for name in PARTS}
+    changed = Content(
+        content.format, content.basis, parts["success"], parts["handle"], parts["repeat"], agents, intents, segments, leaves,
+        content.fields, content.since, update.until or content.until, content.gain,
+    )  # fmt: skip
+    return FitModel(changed, update.version)
+
+
+def _with(
+    part: Part,
+    name: Part3,
+    leaves: tuple[tuple[int, int, int], ...],
+    old: dict[tuple[int, int, int], int],
+    told: dict[tuple[int, int, int], Added],
+) -> Part:
+    information, mean = [], []
+    for leaf in leaves:
+        place = old.get(leaf)
+        precision, centre = (0.0, 0.0) if place is None else (part.information[place], part.mean[place])
+        one = told.get(leaf)
+        if one is not None:
+            more, weighted = getattr(one, name)
+            total = precision + more
+            if total > 0.0:
+                precision, centre = rounded(total), rounded((precision * centre + weighted) / total)
+        information.append(precision)
+        mean.append(centre)
+    return msgspec.structs.replace(part, information=tuple(information), mean=tuple(mean))
+
+
+def _answer(name: Part3, one: Outcome) -> float | None:
+    if name == "handle":
+        return None if one.handle_s is None else math.log(min(max(one.handle_s, HANDLE_LEAST_S), HANDLE_MOST_S))
+    flag = one.success if name == "success" else one.repeated
+    return None if flag is None else float(flag)
+
+
+def _said(model: FitModel, name: Part3, one: Outcome, answer: float) -> tuple[float, float]:
+    """What one outcome says of its leaf's effect: information, and information x mean."""
+    part = model.part(name)
+    common = part.intercept + sum(
+        part.effect(factor, level)
+        for factor, level in (
+            ("channel", one.channel), ("intent", one.intent), ("language", one.language), ("tier", one.tier),
+            ("band", one.band), ("last_agent", "yes" if one.last_agent else "no"), ("met", "yes" if one.met else "no"),
+            ("language_level", "" if one.language_level is None else str(one.language_level)),
+            *((FIELD + name, level) for name, level in one.facts.items()),
+        )
+    )  # fmt: skip
+    if name == "handle":
+        information = 1.0 / part.noise
+        return information, information * (answer - common)
+    place = int(model.places_of(np.array([one.agent_id], np.int64))[0])
+    effect = float(model.of_agents(name, one.intent, segment_of(one.tier, one.band))[place])
+    chance = 1.0 / (1.0 + math.exp(-min(max(common + effect, -30.0), 30.0)))
+    information = max(chance * (1.0 - chance), 1e-6)
+    return information, information * effect + (answer - chance)
