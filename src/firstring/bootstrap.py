@@ -70,6 +70,7 @@ from firstring.store.journey.patternwork import PatternWork
 from firstring.store.journey.reasoning import with_reasons
 from firstring.store.journey.restitching import restitch
 from firstring.store.nextbest.acting import TIMER, Acting
+from firstring.store.nextbest.forgetting import Forgetting
 from firstring.store.nextbest.gating import still_allowed
 from firstring.store.nextbest.outcomes import Learning
 from firstring.store.nextbest.policies import policy_watcher, with_actions
@@ -249,6 +250,7 @@ async def running(
             SettleWatch(database, clock).look,
         ]
         chores.append(Learning(database, notices, clock).look)
+        chores.append(Forgetting(database, clock, settings.journey_kept_days).look)
         chores.append(partial(restitch, database))
         dispatcher = Dispatcher(contacts, ring, decider, clock, database.tenants, routed, chores, _restart_embedded(opened))
 

@@ -188,6 +188,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         ),
     ] = 25
 
+    # --- retention ---
+    journey_kept_days: Annotated[
+        int,
+        _setting(
+            "How long decisions about actions are kept, and what patterns came true; events themselves stay.",
+            unit="days",
+            ge=180,
+            le=36_500,
+        ),
+    ] = 400
+
     @property
     def key_file(self) -> Path:
         """Where the master key is kept."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,6 +20,7 @@ from firstring.store.journey.events import ingest
 from firstring.store.journey.firings import Firing
 from firstring.store.nextbest.acting import Acting
 from firstring.store.nextbest.decisions import decision, decisions
+from firstring.store.nextbest.forgetting import Forgetting
 from firstring.store.nextbest.gating import still_allowed
 from firstring.store.nextbest.policies import in_force, load_policy, refresh
 from firstring.store.notices import Notices
@@ -159,6 +161,29 @@ async def test_an_open_issue_locks_and_service_goes_out(world: World) -> None:
     assert served is not None
     assert served.action == "sorry_mail"
     assert served.content["text"] == "We are on it: Complaint opened, case 7."
+
+
+async def test_decisions_are_kept_for_a_time(world: World) -> None:
+    await world.happen("dora", "Product Added", "Consent Given", purpose="marketing", channel="email")
+    record = await world.record("dora")
+    old = await world.acting.act(world.tenant, await world.fire(record))
+    assert old is not None
+    chore = Forgetting(world.database, world.clock, 180)
+    world.clock.at += timedelta(days=181)
+    await world.happen("dora", "Product Added")
+    new = await world.acting.act(world.tenant, await world.fire(record))
+    assert new is not None
+
+    async def kept() -> set[uuid.UUID]:
+        return {one.decision_id for one in await decisions(world.database, world.tenant, person_id=record[1])}
+
+    await chore.look(world.tenant)
+    assert await kept() == {old.decision_id, new.decision_id}, "it is not known yet what came of the first one"
+    async with world.database.transaction(world.tenant.tenant_id) as connection:
+        await connection.execute("update action_decision set result = 'worked'")
+    world.clock.at += timedelta(hours=2)
+    await chore.look(world.tenant)
+    assert await kept() == {new.decision_id}
 
 
 async def test_quiet_hours_where_the_customer_is(world: World) -> None:

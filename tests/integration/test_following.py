@@ -24,6 +24,7 @@ from firstring.store.identity.records import apply_records, delete_records
 from firstring.store.journey.declared import listed, load, report, switch
 from firstring.store.journey.firings import Firing, Firings, claim_firings
 from firstring.store.journey.replaying import mark_stale
+from firstring.store.nextbest.forgetting import Forgetting
 
 CART = "{id: cart_left, valence: negative, within: 3h, match: {seq: [Product Added, {absent: Order Completed, for: 2h}]}}"
 TWICE = "{id: twice, within: 7d, match: {event: Call Started, count: 2}}"
@@ -80,6 +81,33 @@ async def test_a_late_event_takes_back_what_is_no_longer_so_and_its_own_firing_i
     await world.happens("ann", "Call Started", world.clock.now() - timedelta(minutes=1))
     assert [one.pattern for one in world.told] == ["cart_left", "twice"]
     await world.check()
+
+
+async def test_what_is_old_is_forgotten_and_a_replay_does_not_bring_it_back(world: World) -> None:
+    await world.declare("{id: twice, within: 1d, match: {event: Call Started, count: 2}}")
+    begun = world.clock.now()
+    for _ in range(2):
+        await world.happens("ann", "Call Started")
+    world.clock.passes(days=300)
+    for _ in range(2):
+        await world.happens("ann", "Call Started")
+    assert len(await world.noted()) == 2
+    database, tenant = world.database, world.tenant
+    async with database.transaction(tenant.tenant_id) as connection:
+        open_ones = "select count(*) from pattern_fired where next_at is not null"
+        assert await connection.fetchval(open_ones) == 2, "nobody has decided what to do"
+    chore = Forgetting(database, world.clock, 180)
+    await chore.look(tenant)
+    assert len(await world.noted()) == 2, "about the first one something is still to be done"
+    async with database.transaction(tenant.tenant_id) as connection:
+        await connection.execute("update pattern_fired set next_at = null")
+    world.clock.passes(hours=2)
+    await chore.look(tenant)
+    [kept] = await world.noted()
+    assert kept.at_ms == round((begun + timedelta(days=300)).timestamp() * 1000)
+    await world.happens("ann", "Call Started", begun + timedelta(hours=1))  # late: the log is replayed
+    await world.settle()
+    assert await world.noted() == [kept]
 
 
 async def test_what_came_true_long_ago_starts_nothing(world: World) -> None:

@@ -82,7 +82,6 @@ class Learning:
         if settled:
             async with self._database.transaction(tenant.tenant_id) as connection:
                 await relearn(connection, tenant, self._clock.now(), origin=self._notices.origin)
-                await connection.execute(sql("actions", "forget_brakes"), tenant.tenant_id, self._clock.now())
             _log.info("actions_settled", tenant=tenant.tenant_id, count=settled)
         return done
 

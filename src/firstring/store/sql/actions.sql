@@ -32,7 +32,7 @@ update action_learned set active = false where tenant_id = $1 and active and ver
 
 -- name: add_learned
 insert into action_learned (tenant_id, version, learned, settled, made_at, active) values ($1, $2, $3, $4, $5, true)
-on conflict (tenant_id, version) do update set active = true
+on conflict (tenant_id, version) do update set active = true, made_at = excluded.made_at
 
 -- name: owner_locked
 -- Whose record it is. One decision at a time for a person, so that caps are kept; records of one person meet in the
@@ -108,6 +108,21 @@ returning b.count
 
 -- name: forget_brakes
 delete from action_brake where tenant_id = $1 and ends_at < $2
+
+-- name: forget_decisions
+with old as (
+  select d.decision_id from action_decision d
+  where d.tenant_id = $1 and d.decided_at < $2 and (d.settles_at is null or d.result is not null)
+  order by d.decided_at limit $3
+), gone as (
+  delete from action_decision d using old where d.tenant_id = $1 and d.decision_id = old.decision_id returning 1
+)
+select count(*) from gone
+
+-- name: forget_learned
+-- What was in force last before then is still named by decisions that are kept.
+delete from action_learned l where l.tenant_id = $1 and not l.active and l.made_at < (
+  select max(m.made_at) from action_learned m where m.tenant_id = $1 and m.made_at < $2)
 
 -- name: add_decision
 insert into action_decision (tenant_id, decision_id, record_id, cause, firing_id, after_ms, action, kind, route, context,

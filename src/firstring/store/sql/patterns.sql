@@ -131,9 +131,28 @@ select $1, w.kind, w.subject_id, w.person_id, w.record_id, w.event_id, w.number,
 from unnest($4::smallint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::int[], $10::text[], $11::text[],
             $12::timestamptz[], $13::timestamptz[], $14::bigint[], $15::boolean[], $16::timestamptz[])
   as w(kind, subject_id, person_id, record_id, event_id, number, pattern, valence, at, begun_at, same_key, is_past, acted_at)
+where w.at >= coalesce((select s.forgotten_to from pattern_set s where s.tenant_id = $1), '-infinity')
 on conflict do nothing
 returning firing_id, kind, subject_id, person_id, record_id, event_id, number, pattern, valence, at, begun_at, same_key, is_past,
           acted_at
+
+-- name: forgotten_to
+-- What came true before then is forgotten, and not noted again where a log is replayed.
+update pattern_set set forgotten_to = $2 where tenant_id = $1 and (forgotten_to is null or forgotten_to < $2)
+
+-- name: forget_fired
+with old as (
+  select f.firing_id from pattern p
+  cross join lateral (
+    select x.firing_id from pattern_fired x
+    where x.tenant_id = $1 and x.number = p.number and x.at < $2 and x.next_at is null
+    order by x.at limit $3
+  ) f
+  where p.tenant_id = $1 limit $3
+), gone as (
+  delete from pattern_fired f using old where f.tenant_id = $1 and f.firing_id = old.firing_id returning 1
+)
+select count(*) from gone
 
 -- name: fired_of
 select firing_id, subject_id, number, event_id, at, begun_at, same_key, retracted_at from pattern_fired
