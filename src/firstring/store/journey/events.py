@@ -28,7 +28,7 @@ from firstring.store.journey.live import seen_live
 from firstring.store.journey.planned import OF_THE_VISITOR, Planned, contradicts, plan, record_of
 from firstring.store.journey.reasoning import reasons_of
 from firstring.store.journey.rejected import Letter, Refused, keep
-from firstring.store.journey.stitching import Coming
+from firstring.store.journey.stitching import Coming, MovedEvent
 from firstring.store.journey.turns import Turn, turn_of
 from firstring.store.journey.words import store_words
 from firstring.store.queries import sql
@@ -171,6 +171,7 @@ async def _ingest(
     await stitching.lock_visitors(connection, tenant, visitors)
     new = await _new(connection, tenant, calls)
     news: list[NewEvent] = []
+    moved: list[MovedEvent] = []
     by_source: dict[str, list[Planned]] = {}
     for call, one in new.values():
         by_source.setdefault(call.incoming.source, []).append(one)
@@ -181,13 +182,15 @@ async def _ingest(
                 new[one.message_key][0].refused.append((one.place, cause))
                 plans = [other for other in plans if other is not one]
         known = {one.message_key: on_records[one.event.message_id] for one in plans if one.event.message_id in on_records}
-        for message_key, event in await _store(connection, tenant, source, plans, now, country, known):
+        stored, elsewhere = await _store(connection, tenant, source, plans, now, country, known)
+        moved += elsewhere
+        for message_key, event in stored:
             if message_key is not None:
                 new[message_key][0].taken.add(message_key)
             news.append(event)
     for call in calls:
         await keep(connection, tenant, call.incoming.source, _letters(call), now)
-    return await follow(connection, tenant, news, now, turn=turn)
+    return await follow(connection, tenant, news, now, moved=moved, turn=turn)
 
 
 def _letters(call: _Call) -> list[Refused]:
@@ -234,10 +237,10 @@ async def _store(
     now: datetime,
     country: str,
     known_records: Mapping[bytes, int],
-) -> list[tuple[bytes | None, NewEvent]]:
-    """What was stored now, with its message keys; what was read in its words has none."""
+) -> tuple[list[tuple[bytes | None, NewEvent]], list[MovedEvent]]:
+    """What was stored now, with its message keys (what was read in its words has none); what is counted elsewhere now."""
     if not plans:
-        return []
+        return [], []
     placed = await _place(connection, tenant, source, plans, known_records)
     made: dict[bytes, int] = {}
     if placed.missing:
@@ -253,7 +256,7 @@ async def _store(
         made = dict(zip(placed.missing, applied.record_ids, strict=True))
     targets = {key: target if isinstance(target, int) else made[target] for key, target in placed.record_of.items()}
     coming = await _coming(connection, tenant, plans, targets, placed.named, known_records)
-    counted = await stitching.place(connection, tenant, list(coming.values()))
+    counted, moved = await stitching.place(connection, tenant, list(coming.values()))
     rows = [_row(one, targets[one.message_key], coming.get(one.message_key), counted) for one in plans]
     columns = [list(column) for column in zip(*rows, strict=True)]
     stored = await connection.fetch(sql("events", "insert_events"), tenant.tenant_id, *columns)
@@ -266,7 +269,7 @@ async def _store(
         for row, one in zip(rows, plans, strict=True)
         if row[0] in numbers
     ]
-    return [*new, *((None, NewEvent(one.event_id, one.record_id, one.event)) for one in read)]
+    return [*new, *((None, NewEvent(one.event_id, one.record_id, one.event)) for one in read)], moved
 
 
 async def _coming(

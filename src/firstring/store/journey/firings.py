@@ -109,15 +109,20 @@ async def settle_firings(
     patterns: dict[str, tuple[int, Pattern]],
     now: datetime,
     since: datetime | None = None,
+    *,
+    is_all: bool = True,
 ) -> list[Firing]:
-    """Makes what is noted of subjects what came true by their logs: adds, retracts, takes back retractions."""
+    """Makes what is noted of subjects what came true by their logs: adds, retracts, takes back retractions.
+
+    is_all: `found` is all that ever came true; else nothing else is retracted.
+    """
     numbers = [number for number, _ in patterns.values()]
     rows = await connection.fetch(sql("patterns", "fired_of"), tenant.tenant_id, kind, list(subjects), numbers)
     noted = {
         (row["subject_id"], row["number"], row["at"], row["begun_at"], row["same_key"], row["event_id"]): row for row in rows
     }
     true = {(one := _Row(each, *patterns[each.fired.pattern])).key: one.found for each in found}
-    gone = [row["firing_id"] for key, row in noted.items() if key not in true and row["retracted_at"] is None]
+    gone = [row["firing_id"] for key, row in noted.items() if key not in true and row["retracted_at"] is None and is_all]
     back = [row["firing_id"] for key, row in noted.items() if key in true and row["retracted_at"] is not None]
     if gone:
         await connection.execute(sql("patterns", "retract"), tenant.tenant_id, gone, now)

@@ -56,20 +56,24 @@ async def replay(
     now: datetime,
     *,
     since: datetime | None = None,
+    homes: Sequence[int] | None = None,
 ) -> list[Firing]:
     """Makes the states of persons, and of their households, anew; what came true just now, and after `since`.
 
-    Under `lock_shared`.
+    homes: those of the persons whose households are concerned (default: all). Under `lock_shared`.
     """
     if not persons:
         return []
-    marks = await connection.fetch(sql("patterns", "stale_marks"), tenant.tenant_id, list(persons))
+    marks = []
+    if live.any_stale:
+        marks = await connection.fetch(sql("patterns", "stale_marks"), tenant.tenant_id, list(persons))
     kept = await states(connection, tenant, PERSON, persons)
     of_person = await read_log(connection, tenant, persons)
     found = await _replayed(connection, tenant, live.of_person, PERSON, of_person, persons, kept, now)
     firings = await settle_firings(connection, tenant, PERSON, persons, found, live.by_id, now, since)
-    if live.of_household.patterns:
-        firings += await replay_households(connection, tenant, live, persons, now, since=since, logs=of_person)
+    at_home = persons if homes is None else homes
+    if at_home and live.of_household.patterns:
+        firings += await replay_households(connection, tenant, live, at_home, now, since=since, logs=of_person)
     if marks:
         await connection.execute(sql("patterns", "drop_marks"), tenant.tenant_id, [row["stale_id"] for row in marks])
     return firings

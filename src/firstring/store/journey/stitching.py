@@ -50,6 +50,18 @@ class Stretch(NamedTuple):
     high: datetime
 
 
+class MovedEvent(NamedTuple):
+    """A stored event that is counted with another record now."""
+
+    event_id: int
+    from_record: int
+    to_record: int
+    channel: str
+    occurred_at: datetime
+    wrapped_key: bytes | None
+    sealed: bytes | None
+
+
 class _Stored(NamedTuple):
     event_id: int
     record_id: int
@@ -64,10 +76,13 @@ async def lock_visitors(connection: Connection, tenant: Tenant, visitors: Collec
         await connection.execute(sql("stitching", "lock_visitors"), tenant.tenant_id, keys)
 
 
-async def place(connection: Connection, tenant: Tenant, coming: Sequence[Coming]) -> dict[bytes, int]:
-    """Where anonymous events are counted, by their message key.
+async def place(
+    connection: Connection, tenant: Tenant, coming: Sequence[Coming]
+) -> tuple[dict[bytes, int], list[MovedEvent]]:
+    """Where anonymous events are counted, by their message key; stored ones that are owned differently because of the new
+    ones, and were moved: whoever calls moves their patterns on (following.follow).
 
-    Moves what is owned differently because of the new events. Within a transaction that locked the visitors.
+    Within a transaction that locked the visitors.
     """
     by_visitor: dict[bytes, list[Coming]] = {}
     for one in coming:
@@ -75,7 +90,7 @@ async def place(connection: Connection, tenant: Tenant, coming: Sequence[Coming]
     stretches = [stretch for own in by_visitor.values() for stretch in _stretches(own)]
     counted = {one.key: one.record for one in coming if one.anonymous}
     if not stretches:
-        return counted
+        return counted, []
     bound = stitch.LOOK_BACK + 1
     rows = await connection.fetch(sql("stitching", "around"), tenant.tenant_id, *_columns(stretches), bound)
     stored: dict[bytes, _Stored] = {}
@@ -85,18 +100,26 @@ async def place(connection: Connection, tenant: Tenant, coming: Sequence[Coming]
         if _concerned(_within(by_visitor[stretch.visitor], stretch), row)
     ]
     if not logs:
-        return counted
-    owned = await _derive(connection, tenant, logs, by_visitor, stored)
+        return counted, []
+    owned, moved = await _derive(connection, tenant, logs, by_visitor, stored)
     for key, owner in owned.items():
         if owner is not None and key in counted:
             counted[key] = owner
-    return counted
+    return counted, moved
 
 
 async def derive_again(connection: Connection, tenant: Tenant, stretches: Sequence[Stretch]) -> None:
-    """Derives stretches anew in which events changed or are gone. Within a transaction that locked the visitors."""
-    if stretches:
-        await _derive(connection, tenant, [_Log(stretch, [], False) for stretch in stretches], {}, {})
+    """Derives stretches anew in which events changed or are gone. The patterns of the persons concerned are made anew.
+
+    Within a transaction that locked the visitors.
+    """
+    if not stretches:
+        return
+    _, moved = await _derive(connection, tenant, [_Log(stretch, [], False) for stretch in stretches], {}, {})
+    if moved:
+        touched = {record for one in moved for record in (one.from_record, one.to_record)}
+        rows = await connection.fetch(sql("stitching", "persons_of"), tenant.tenant_id, list(touched))
+        await mark_stale(connection, tenant, [row["person_id"] for row in rows])
 
 
 def _stretches(own: Sequence[Coming]) -> list[Stretch]:
@@ -138,8 +161,8 @@ async def _derive(
     logs: Sequence[_Log],
     new: Mapping[bytes, Sequence[Coming]],
     stored: dict[bytes, _Stored],
-) -> dict[bytes, int | None]:
-    """The owner of each anonymous event in reach. Stored events that are owned differently now are moved."""
+) -> tuple[dict[bytes, int | None], list[MovedEvent]]:
+    """The owner of each anonymous event in reach; the stored ones that are owned differently now, and were moved."""
     unread = [log for log in logs if not log.is_read]
     if unread:
         columns = _columns(log.stretch for log in unread)
@@ -152,28 +175,26 @@ async def _derive(
     owned: dict[bytes, int | None] = {}
     for part in parts:
         owned.update(part.owners())
-    await _move(connection, tenant, owned, stored)
-    return owned
+    return owned, await _move(connection, tenant, owned, stored)
 
 
 async def _move(
     connection: Connection, tenant: Tenant, owned: Mapping[bytes, int | None], stored: Mapping[bytes, _Stored]
-) -> None:
-    """Counts stored events elsewhere. The patterns of the persons concerned are made anew."""
-    moves: dict[int, int] = {}
-    touched: set[int] = set()
+) -> list[MovedEvent]:
+    """Counts stored events elsewhere."""
+    moves: dict[int, tuple[int, int]] = {}
     for key, was in stored.items():
         if was.came_in is None or key not in owned:
             continue
         owner = owned[key]
         record = was.came_in if owner is None else owner
         if record != was.record_id:
-            moves[was.event_id] = record
-            touched |= {was.record_id, record}
-    if moves:
-        await connection.execute(sql("stitching", "move_events"), tenant.tenant_id, list(moves), list(moves.values()))
-        rows = await connection.fetch(sql("stitching", "persons_of"), tenant.tenant_id, list(touched))
-        await mark_stale(connection, tenant, [row["person_id"] for row in rows])
+            moves[was.event_id] = was.record_id, record
+    if not moves:
+        return []
+    targets = [record for _, record in moves.values()]
+    rows = await connection.fetch(sql("stitching", "move_events"), tenant.tenant_id, list(moves), targets)
+    return [MovedEvent(row[0], *moves[row[0]], *row[1:]) for row in map(tuple, rows)]
 
 
 class _Log(NamedTuple):

@@ -72,6 +72,7 @@ order by v.number, p.occurred_at, p.message_key
 -- name: move_events
 update event e set record_id = x.record_id from unnest($2::bigint[], $3::bigint[]) as x(event_id, record_id)
 where e.tenant_id = $1 and e.event_id = any ($2::bigint[]) and e.event_id = x.event_id
+returning e.event_id, e.channel, e.occurred_at, e.wrapped_key, e.sealed
 
 -- name: persons_of
 select distinct person_id from record where tenant_id = $1 and record_id = any ($2::bigint[])
