@@ -19,6 +19,7 @@ from firstring.routing.fit.side import agent_side, mutual
 from firstring.routing.fit.train import Outcome, train
 from firstring.routing.fit.tree import Data, Shape, smoothed, variances
 from firstring.routing.fit.update import update_of, updated
+from firstring.routing.policy import routing_policy
 
 AGENTS, INTENTS = 40, ("billing", "moving", "outage", "refund")
 SEGMENTS = (("", "low"), ("vip", "high"))
@@ -439,3 +440,14 @@ def test_bands() -> None:
     assert [band_of(score) for score in (None, 0.0, 39.9, 40.0, 69.9, 70.0, 100.0)] == [
         "", "low", "low", "middle", "middle", "high", "high",
     ]  # fmt: skip
+
+
+def test_what_counts_as_success_is_the_policys() -> None:
+    policy = routing_policy({"success": ["resolved", "sold"], "not_judged": ["test"], "fit_fields": ["plan"]})
+    assert (policy.success, policy.not_judged, policy.fit_fields) == (("resolved", "sold"), ("test",), ("plan",))
+    with pytest.raises(BadInput) as refused:
+        routing_policy({"fit_fields": ["gender"]})
+    assert refused.value.code == "feature_protected"
+    with pytest.raises(BadInput) as twice:
+        routing_policy({"success": ["resolved"], "not_judged": ["resolved"]})
+    assert twice.value.code == "policy_inconsistent"

@@ -116,6 +116,12 @@ class RoutingPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """Within this many seconds calls are promised to be answered..."""
     promise_share: float = 0.8
     """... this share of them."""
+    success: tuple[str, ...] = ("resolved",)
+    """Outcome codes that count as success where it is learned who fits, and in trials."""
+    not_judged: tuple[str, ...] = ("no_outcome", "wrong_person")
+    """Outcome codes that say nothing about it, as no code at all does. Every other code is no success."""
+    fit_fields: tuple[str, ...] = ()
+    """Further fields of customers' records by which it is learned who fits; protected ones are refused."""
 
     @property
     def version(self) -> str:
@@ -316,13 +322,33 @@ def _rule_invalid(field: str, hint: str) -> BadInput:
     return BadInput("rule_invalid", "A rule that cannot be followed", where={"field": field}, hint=hint)
 
 
+def _codes(value: object, where: str) -> tuple[str, ...]:
+    """Outcome codes."""
+    return tuple(dict.fromkeys(fields.slug(code, where) for code in fields.sequence(value, where, 50)))
+
+
+def _fit_fields(value: object, where: str) -> tuple[str, ...]:
+    """Names of fields, none of them protected."""
+    names = tuple(dict.fromkeys(fields.slug(name, where) for name in fields.sequence(value, where, 10)))
+    refuse_protected(names, where)
+    return names
+
+
 _TABLES: Final = {
     "tiers": _tiers, "issues": _issues, "intents": _intents, "called": _called, "licences": _licences, "rules": _rules,
+    "success": _codes, "not_judged": _codes, "fit_fields": _fit_fields,
 }  # fmt: skip
 
 
 def _check_order(policy: RoutingPolicy) -> None:
     """Relaxing steps only ever ask for less."""
+    both = sorted({*policy.success} & {*policy.not_judged})
+    if both:
+        raise BadInput(
+            "policy_inconsistent",
+            "An outcome code cannot count as success and not be judged.",
+            where={"field": "routing.not_judged", "code": both[0]},
+        )
     for earlier, later in (
         ("language_level_relaxed", "language_level"),
         ("language_relaxed_after_s", "language_dropped_after_s"),
