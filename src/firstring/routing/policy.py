@@ -16,6 +16,7 @@ import msgspec
 
 from firstring.errors import BadInput
 from firstring.routing import conditions, fields
+from firstring.routing.fit.protected import refuse_protected
 
 SECONDS_MAX: Final = 3_600.0
 PRIORITY_MAX: Final = 1_000
