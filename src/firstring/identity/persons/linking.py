@@ -36,6 +36,8 @@ CONTENT_BYTES: Final = 16
 
 _KEPT_SCORES: Final = 100_000
 _MANY_PAIRS: Final = 4_000
+_PAIRS_OF_A_ROW: Final = 4
+"""Where there are as many, it is a person of many records; of records that arrive together it is about one."""
 
 
 class Version(Protocol):
@@ -229,9 +231,9 @@ def _compared(
     if not len(left):
         return np.zeros(0, np.int64), np.zeros(0)
     shelf = version.shelf
-    if len(left) < _MANY_PAIRS:
+    if len(left) < max(_MANY_PAIRS, _PAIRS_OF_A_ROW * len(rows)):
         found = _patterns(rows, left, right, version)
-    else:  # of a person of many records; likely to be asked for again with the next decision
+    else:  # likely to be asked for again with the next decision
         places = shelf.places(put_up(rows, shelf))
         found, unknown = shelf.kept_patterns(places[left], places[right])
         if len(unknown):

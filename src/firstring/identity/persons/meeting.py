@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import lru_cache
-from itertools import combinations
+from itertools import chain
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -48,17 +48,34 @@ def shared(carrying: Iterable[tuple[bytes, Sequence[int]]], size: int, some: Abs
 
     some: only pairs with one of these rows at least.
     """
-    by_tag: dict[int, list[int]] = {}
-    for key, rows in carrying:
-        found = by_tag.setdefault(key[0], [])
-        if some is None:
-            found += [left * size + right if left < right else right * size + left for left, right in combinations(rows, 2)]
-            continue
-        for one in rows:
-            if one in some:
-                found += [one * size + other if one < other else other * size + one for other in rows if other != one]
-    numbers = [np.array(codes, np.int64) << _TAG_BITS | tag for tag, codes in by_tag.items()]
-    hits = np.sort(np.concatenate(numbers)) if numbers else np.zeros(0, np.int64)
+    keys, rows = [], []
+    for key, members in carrying:
+        keys.append(key[0])
+        rows.append(members)
+    chosen = None if some is None else np.isin(np.arange(size), np.fromiter(some, np.int64, len(some)))
+    flat = np.fromiter(chain.from_iterable(rows), np.int64)
+    return shared_of(np.array(keys, np.int64), np.array([len(one) for one in rows], np.int64), flat, size, chosen)
+
+
+def shared_of(
+    tags: NDArray[np.int64],
+    lengths: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    size: int,
+    some: NDArray[np.bool_] | None = None,
+) -> Shared:
+    """As shared, of keys by their tags; lengths: how many rows carry each; rows: those of all keys in turn."""
+    key = np.repeat(np.arange(len(lengths)), lengths)
+    at = np.arange(len(rows)) if some is None else np.flatnonzero(some[rows])
+    # Each of these with all that carry its key: the first of them, and how many there are.
+    owner = key[at]
+    count = lengths[owner]
+    within = np.arange(int(count.sum())) - np.repeat(np.cumsum(count) - count, count)
+    one = np.repeat(rows[at], count)
+    other = rows[np.repeat((np.cumsum(lengths) - lengths)[owner], count) + within]
+    kept = one < other if some is None else one != other
+    one, other, tag = one[kept], other[kept], np.repeat(tags[owner], count)[kept]
+    hits = np.sort((np.minimum(one, other) * size + np.maximum(one, other)) << _TAG_BITS | tag)
     hits = hits[np.append(True, hits[1:] != hits[:-1])] if len(hits) else hits
     pairs, tag = hits >> _TAG_BITS, hits & _TAG
     if not len(pairs):

@@ -254,7 +254,6 @@ async def stating_of(
         found[column] = {record for record, one in zip(known, stated.tolist(), strict=True) if one}
     told = {tag_of[column]: column for column in columns}
     if closed and told:
-        for record, tags in await connection.fetch(sql("linking", "tags"), tenant.tenant_id, list(closed), list(told)):
-            for tag in tags:
-                found[told[tag]].add(record)
+        for record, tag in await connection.fetch(sql("linking", "tags"), tenant.tenant_id, list(closed), list(told)):
+            found[told[tag]].add(record)
     return found

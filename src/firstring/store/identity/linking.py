@@ -6,7 +6,7 @@ as a whole, in the transaction of the change, under the applier's lock. What lie
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime
@@ -18,7 +18,7 @@ import numpy as np
 from firstring.identity.persons.clusters import Assignment, assign
 from firstring.identity.persons.linking import NOTHING_KNOWN, Entry, Linked, likely_pairs, link
 from firstring.identity.persons.linkkeys import bounds
-from firstring.identity.persons.meeting import Shared, insufficient, meeting, shared
+from firstring.identity.persons.meeting import Shared, insufficient, meeting, shared_of
 from firstring.store.collector import paused
 from firstring.store.database import Connection, Tenant
 from firstring.store.identity.copies import Followed, Ranking, Region, follow, ranking
@@ -256,11 +256,14 @@ class _Relinking:
 
         Most pairs share one key that does not suffice: records of which nothing else is asked are not opened.
         """
-        active, size = self._active, len({record for members in carrying.values() for record in members})
-        records = sorted({record for members in carrying.values() for record in members})
-        place_of = {record: place for place, record in enumerate(records)}
-        here = {place_of[record] for record in self._entries if record in place_of}
-        met = shared(((key, [place_of[one] for one in members]) for key, members in carrying.items()), size, here)
+        active = self._active
+        members = list(carrying.values())
+        distinct, rows = np.unique(np.fromiter(chain.from_iterable(members), np.int64), return_inverse=True)
+        records, size = distinct.tolist(), len(distinct)
+        tags = np.fromiter((key[0] for key in carrying), np.int64, len(members))
+        lengths = np.fromiter(map(len, members), np.int64, len(members))
+        here = np.isin(distinct, np.fromiter(self._entries, np.int64, len(self._entries)))
+        met = shared_of(tags, lengths, rows.astype(np.int64), size, here)
         others = [record for record in records if record not in self._entries]
         found = await kept_of(self._connection, self._tenant, active, others)
         closed = [record for record in others if record not in found]
@@ -291,23 +294,27 @@ class _Relinking:
         statement = sql("linking", "met")
         asked, present = keys, {}
         if self._carriers:
-            present = {key: self._carriers[key] for key in keys if not touched[key] and key in self._carriers}
-            asked = [key for key in keys if key not in present]
+            known = {key for key in keys if not touched[key]} & self._carriers.keys()
+            asked = [key for key in keys if key not in known]
+            present = {key: here for key, here in self._carriers.items() if here != () and key in known}
         if asked:
             present |= dict(await self._connection.fetch(statement, self._tenant.tenant_id, asked, self._most, 1 + leave))
-        coming: defaultdict[bytes, list[int]] = defaultdict(list)
+        # Most keys are new; of one record alone they make no pair, and are not hot (a bound is 1 at least).
+        count = Counter(chain.from_iterable([entry.keys for entry in self._entries.values()]))
+        coming: dict[bytes, list[int]] = {key: [] for key, times in count.items() if times > 1 or present.get(key)}
         for record, entry in self._entries.items():
             for key in entry.keys:
-                coming[key].append(record)
+                if key in coming:
+                    coming[key].append(record)
         carrying: dict[bytes, list[int]] = {}
         nobody: list[int] = []
-        for key in keys:
+        for key in {**coming, **present}:
             here, come = present.get(key, nobody), coming.get(key, nobody)
             if here is None:
                 self._hot.add(key)
                 continue
-            if not here and len(come) == 1:
-                continue  # most keys are new; alone it makes no pair, and is not hot (a bound is 1 at least)
+            if not here and len(come) < 2:
+                continue
             stay = [record for record in here if record not in self._before] if self._before else here
             most = self._most[key[0]]
             hot = len(stay) + len(come) > most

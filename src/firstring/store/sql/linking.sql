@@ -83,12 +83,12 @@ where tenant_id = $1 and record_id = any ($2::bigint[])
 select record_id, content_key from record where tenant_id = $1 and record_id = any ($2::bigint[])
 
 -- name: tags
--- Which of the linking keys with these tags records have.
-select r.record_id, array(
-  select distinct get_byte(k.key, 0) from unnest(r.link_keys) as k(key)
-  where octet_length(k.key) = 12 and get_byte(k.key, 0) = any ($3::int[])
-) as tags
-from record r where r.tenant_id = $1 and r.record_id = any ($2::bigint[])
+-- Which records have linking keys with these tags; a record as often as it has such keys.
+select k.record_id, get_byte(k.key, 0) as tag
+from (
+  select r.record_id, unnest(r.link_keys) as key from record r where r.tenant_id = $1 and r.record_id = any ($2::bigint[])
+) k
+where octet_length(k.key) = 12 and get_byte(k.key, 0) = any ($3::int[])
 
 -- name: sealed
 select record_id, wrapped_key, sealed from record where tenant_id = $1 and record_id = any ($2::bigint[])
