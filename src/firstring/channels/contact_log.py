@@ -119,6 +119,8 @@ class ContactLog:
         if contact.answered_at is not None and contact.ended_at is not None:
             properties["duration_s"] = round((contact.ended_at - contact.answered_at).total_seconds(), 1)
             properties["wait_s"] = round(max(0.0, (contact.answered_at - contact.offered_at).total_seconds()), 1)
+        if contact.agent_id is not None:
+            properties["agent_id"] = contact.agent_id
         if known.evidence.intent:
             properties["intent"] = known.evidence.intent
         if known.evidence.words:

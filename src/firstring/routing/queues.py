@@ -20,11 +20,14 @@ from firstring.routing.memo import EligibilityMemo, Profiles, Signature, signatu
 
 
 class Waiting(msgspec.Struct, frozen=True):
-    """A contact that waits: what it needs, and since when (aware UTC)."""
+    """A contact that waits: what it needs, and since when (aware UTC). turn_at: its place in the line, as a time."""
 
     contact_id: uuid.UUID
     need: RoutingNeed
     since: datetime
+    turn_at: datetime | None = None
+    is_told: bool = False
+    """Whether the wait was told."""
 
 
 class Match(msgspec.Struct, frozen=True):

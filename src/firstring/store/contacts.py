@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal, get_args
 
 import msgspec
@@ -20,11 +20,13 @@ from firstring.store.queries import sql
 from firstring.store.ring import call_key
 
 Happening = Literal[
-    "ringing", "answered", "busy", "no_answer", "rejected", "expired", "ended", "cancelled", "defaulted", "finished"
-]
+    "ringing", "answered", "busy", "no_answer", "rejected", "expired", "ended", "cancelled", "defaulted", "finished",
+    "transferred",
+]  # fmt: skip
 Presence = Literal["ready", "away", "offline"]
 
 CHANNELS: Final[tuple[Channel, ...]] = get_args(Channel)
+FROM_THE_HEAD: Final = datetime(1970, 1, 2, tzinfo=UTC)
 
 
 class Change(Value, frozen=True):
@@ -73,6 +75,8 @@ class EndedContact(Value, frozen=True):
     ended_at: datetime | None = None
     end_reason: str | None = None
     outcome: str | None = None
+    agent_id: int | None = None
+    """Who answered it last."""
 
 
 class Contacts:
@@ -182,13 +186,19 @@ class Contacts:
         return None if row is None else _agent_state(row)
 
     async def waiting(
-        self, tenant: Tenant, at_most: int = 200, channels: Sequence[Channel] = CHANNELS
+        self,
+        tenant: Tenant,
+        at_most: int = 200,
+        channels: Sequence[Channel] = CHANNELS,
+        *,
+        behind: datetime = FROM_THE_HEAD,
     ) -> list[tuple[Waiting, Channel]]:
         """Contacts in the queue, and contacts that were given back and not decided again within a second.
 
-        At most so many of each channel, those of the highest priority first.
+        At most so many of each channel, in the order of the line: by waiting time, with what priority is worth. behind:
+        those whose turn (`Waiting.turn_at`) comes after.
         """
-        values = (tenant.tenant_id, self._clock.now(), at_most, limits.EXCLUDE_S, channels)
+        values = (tenant.tenant_id, self._clock.now(), at_most, limits.EXCLUDE_S, channels, behind)
         async with self._database.transaction(tenant.tenant_id) as connection:
             rows = await connection.fetch(sql("contacts", "waiting"), *values)
         return [
@@ -199,6 +209,8 @@ class Contacts:
                         msgspec.json.decode(row["need"], type=RoutingNeed), excluded=tuple(row["excluded"])
                     ),
                     since=row["since"],
+                    turn_at=row["turn_at"],
+                    is_told=row["told_at"] is not None,
                 ),
                 row["channel"],
             )

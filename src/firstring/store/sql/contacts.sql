@@ -42,21 +42,21 @@ where d.tenant_id = $1 and d.contact_id = $2 and ($3::int is null or d.revision 
 order by d.revision desc limit 1
 
 -- name: waiting
--- The first $3 of each channel: those who wait for agents of one do not hold up another.
-select w.contact_id, w.channel, w.need, w.since, w.excluded
+-- The first $3 of each channel in the order of the line, behind $6: those who wait for agents of one do not hold up another.
+select w.contact_id, w.channel, w.need, w.since, w.excluded, w.turn_at, w.told_at
 from unnest($5::text[]) as wanted(channel)
 cross join lateral (
-  select contact_id, channel, need, priority, coalesce(waiting_since, offered_at) as since,
+  select contact_id, channel, need, turn_at, told_at, coalesce(waiting_since, offered_at) as since,
          case when excluded_until > $2 and excluded_until <= $2 + make_interval(secs => $4) then excluded else '{}' end
          as excluded
   from contact c
-  where tenant_id = $1 and channel = wanted.channel and (state = 'waiting' or (state = 'offered'
+  where tenant_id = $1 and channel = wanted.channel and turn_at > $6 and state in ('offered', 'waiting') and (state = 'waiting' or (state = 'offered'
     -- offered or given back within a second (of a clock that may have jumped): whoever was told so is deciding
     and greatest(offered_at, excluded_until - make_interval(secs => $4))
         not between $2 - interval '1 second' and $2 + interval '1 second'))
-  order by priority desc, coalesce(waiting_since, offered_at) limit $3
+  order by turn_at limit $3
 ) w
-order by w.priority desc, w.since
+order by w.turn_at
 
 -- name: expired
 select contact_id, state from assignment where tenant_id = $1 and ended_at is null and expires_at < $2
@@ -93,7 +93,9 @@ where d.tenant_id = $1 and ($2::uuid is null or d.contact_id = $2) and d.wrapped
 order by d.decided_at desc, d.contact_id, d.revision limit $3 offset $4
 
 -- name: ended_not_logged
-select c.contact_id, c.channel, c.offered_at, c.answered_at, c.ended_at, c.end_reason, c.outcome
+select c.contact_id, c.channel, c.offered_at, c.answered_at, c.ended_at, c.end_reason, c.outcome,
+       (select a.agent_id from assignment a where a.tenant_id = c.tenant_id and a.contact_id = c.contact_id
+                                              and a.answered_at is not null order by a.offered_at desc limit 1) as agent_id
 from contact c
 where c.tenant_id = $1 and c.state = 'ended' and c.logged_at is null
   and not exists (select 1 from assignment a where a.tenant_id = c.tenant_id and a.contact_id = c.contact_id and a.ended_at is null)
