@@ -19,6 +19,7 @@ create table routing_outcome (           -- one for each agent who had the conta
   language      text,
   tier          text,
   experience    real,                    -- 0-100, when the contact was decided on
+  facts         jsonb not null default '{}', -- further codes that the policy names (fit_fields)
   language_level smallint,               -- of the agent, in the contact's language
   last_agent    boolean not null,        -- this agent served this person the last time
   met           boolean not null,        -- this agent served this person before
