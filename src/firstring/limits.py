@@ -56,7 +56,7 @@ REJECTED_KEPT: Final = 100_000
 """Events that were refused and are kept, of one tenant; beyond it the oldest are forgotten."""
 REJECTED_BYTES: Final = 65_536
 """A refused event that is larger is kept by its reason alone."""
-EVENTS_TOGETHER: Final = 2_500
+EVENTS_TOGETHER: Final = 5_000
 """Events of several calls that are stored in one transaction."""
 EVENTS_WAITING: Final = 50_000
 """Events of one tenant that wait to be stored; beyond it callers are told to come again."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import timedelta
 from random import Random
 
@@ -10,10 +11,11 @@ from tests.following_rig import SHOP, T0, SetClock, World
 from tests.linked_store import linked_tenant
 
 from firstring.journey.events import Event
-from firstring.store.database import Database, Tenant
+from firstring.store.database import Connection, Database, Tenant
 from firstring.store.journey import replaying
 from firstring.store.journey.events import ingest
 from firstring.store.journey.firings import claim_firings
+from firstring.store.journey.states import Logged
 
 CART = "{id: cart_left, valence: negative, within: 3h, match: {seq: [Product Added, {absent: Order Completed, for: 2h}]}}"
 TWICE = "{id: twice, within: 7d, match: {event: Call Started, count: 2}}"
@@ -63,9 +65,9 @@ async def test_a_sign_in_moves_patterns_on_without_a_replay_of_who_signs_in(
     read: set[int] = set()
     read_log = replaying.read_log
 
-    async def noted(*arguments: object) -> object:
-        read.update(arguments[2])  # type: ignore[call-overload]
-        return await read_log(*arguments)  # type: ignore[arg-type]
+    async def noted(connection: Connection, tenant: Tenant, persons: Collection[int]) -> dict[int, list[Logged]]:
+        read.update(persons)
+        return await read_log(connection, tenant, persons)
 
     monkeypatch.setattr(replaying, "read_log", noted)
     await send(world, SHOP, event(world, "visitor-v", "Signed In", user="ann"))

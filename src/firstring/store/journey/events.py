@@ -19,13 +19,14 @@ from firstring.identity.canonical.record import CanonicalRecord
 from firstring.journey.events import Event
 from firstring.journey.stitch import Mark
 from firstring.store.database import Connection, Database, Tenant
-from firstring.store.identity.records import Prepared, apply_in, external_key, prepare
+from firstring.store.identity.records import Prepared, apply_in, prepare
 from firstring.store.journey import stitching, typed
 from firstring.store.journey.aliases import join_names
 from firstring.store.journey.firings import Firing, Told
 from firstring.store.journey.following import NewEvent, follow
 from firstring.store.journey.live import seen_live
-from firstring.store.journey.planned import OF_THE_VISITOR, Planned, contradicts, plan, record_of
+from firstring.store.journey.placing import own_name, place
+from firstring.store.journey.planned import Planned, contradicts, plan, record_of
 from firstring.store.journey.reasoning import reasons_of
 from firstring.store.journey.rejected import Letter, Refused, keep
 from firstring.store.journey.stitching import Coming, MovedEvent
@@ -60,23 +61,26 @@ class Incoming(NamedTuple):
     refused: Sequence[Refused] = ()
 
 
+class Ready(NamedTuple):
+    """A call made ready for the store. refused: what cannot be placed."""
+
+    incoming: Incoming
+    plans: Sequence[Planned]
+    refused: Sequence[tuple[int, BadInput]]
+
+    @property
+    def of_visitors(self) -> bool:
+        """Whether a visitor's log is read for any of its events."""
+        return any(one.visitor is not None for one in self.plans)
+
+
 class _Call(NamedTuple):
     """A call being stored. taken: the events whose message id is this call's; again: those that were there already."""
 
     incoming: Incoming
-    plans: list[Planned]
+    plans: Sequence[Planned]
     refused: list[tuple[int, BadInput]]
     taken: set[bytes]
-
-
-class _Placed(NamedTuple):
-    """Where events come in: the record id, or the external key of a record that has to be made, and of which event.
-
-    named: events without a user's id that were placed by an identifier of a person, not of a visitor."""
-
-    record_of: dict[bytes, int | bytes]
-    missing: dict[bytes, tuple[Planned, Identifier | None]]
-    named: set[bytes]
 
 
 async def ingest(
@@ -123,20 +127,20 @@ async def ingest_all(
     told: Told | None = None,
 ) -> list[IngestResult]:
     """As `ingest` for the events of several calls, in one transaction, with what is refused of them."""
-    with turn_of(tenant) as turn:
-        is_small = sum(len(one.events) for one in incoming) < _THREAD_FROM_EVENTS
-        if not is_small or _wordy(incoming):
-            calls = await asyncio.to_thread(_planned, tenant, incoming, country)
-        else:
-            calls = _planned(tenant, incoming, country)
-        if any(call.plans or call.refused or call.incoming.refused for call in calls):
-            if seen_live(tenant) and any(one.visitor is not None for call in calls for one in call.plans):
-                await turn.come_to_ask()
-            async with database.transaction(tenant.tenant_id, plans_kept=is_small) as connection:
-                firings = await _ingest(connection, tenant, calls, now, country, on_records or {}, turn)
-            if told is not None:
-                told(tenant, firings)
-    return [_result(call) for call in calls]
+    ready = await made_ready(tenant, incoming, country)
+    return await ingest_ready(database, tenant, ready, now=now, country=country, on_records=on_records, told=told)
+
+
+async def made_ready(tenant: Tenant, incoming: Sequence[Incoming], country: str) -> list[Ready]:
+    """Calls made ready for `ingest_ready`: nothing is read or written."""
+    reasons = reasons_of(tenant)
+
+    def ready() -> list[Ready]:
+        return [Ready(one, *plan(tenant.keys, one.source, one.events, country, reasons)) for one in incoming]
+
+    if sum(len(one.events) for one in incoming) >= _THREAD_FROM_EVENTS or _wordy(incoming):
+        return await asyncio.to_thread(ready)
+    return ready()
 
 
 def _wordy(incoming: Sequence[Incoming]) -> bool:
@@ -145,9 +149,28 @@ def _wordy(incoming: Sequence[Incoming]) -> bool:
     return sum(len(value) for value in written if isinstance(value, str)) >= _THREAD_FROM_CHARS
 
 
-def _planned(tenant: Tenant, incoming: Sequence[Incoming], country: str) -> list[_Call]:
-    reasons = reasons_of(tenant)
-    return [_Call(one, *plan(tenant.keys, one.source, one.events, country, reasons), set()) for one in incoming]
+async def ingest_ready(
+    database: Database,
+    tenant: Tenant,
+    ready: Sequence[Ready],
+    *,
+    now: datetime,
+    country: str = "US",
+    on_records: Mapping[str, int] | None = None,
+    told: Told | None = None,
+) -> list[IngestResult]:
+    """As `ingest_all` for calls that were made ready."""
+    calls = [_Call(one.incoming, one.plans, list(one.refused), set()) for one in ready]
+    with turn_of(tenant) as turn:
+        if any(call.plans or call.refused or call.incoming.refused for call in calls):
+            if seen_live(tenant) and any(one.of_visitors for one in ready):
+                await turn.come_to_ask()
+            is_small = sum(len(one.plans) for one in ready) < _THREAD_FROM_EVENTS
+            async with database.transaction(tenant.tenant_id, plans_kept=is_small) as connection:
+                firings = await _ingest(connection, tenant, calls, now, country, on_records or {}, turn)
+            if told is not None:
+                told(tenant, firings)
+    return [_result(call) for call in calls]
 
 
 def _result(call: _Call) -> IngestResult:
@@ -241,12 +264,12 @@ async def _store(
     """What was stored now, with its message keys (what was read in its words has none); what is counted elsewhere now."""
     if not plans:
         return [], []
-    placed = await _place(connection, tenant, source, plans, known_records)
+    placed = await place(connection, tenant, source, plans, known_records)
     made: dict[bytes, int] = {}
     if placed.missing:
         # What is missing is looked for again under the lock: another program may have made it just now.
         await connection.execute(sql("records", "lock_applier"), tenant.tenant_id)
-        placed = await _place(connection, tenant, source, plans, known_records)
+        placed = await place(connection, tenant, source, plans, known_records)
         missing = list(placed.missing.values())
         if len(missing) >= _THREAD_FROM_EVENTS:
             prepared = await asyncio.to_thread(_prepared, tenant, source, missing, country)
@@ -319,73 +342,6 @@ def _prepared(
     for one, identifier in missing:
         record = record_of(one.event, country)
         if identifier is not None:
-            record = CanonicalRecord(_own_name(identifier), record.fields)
+            record = CanonicalRecord(own_name(identifier), record.fields)
         prepared.append(prepare(tenant.keys, source, record))
     return prepared
-
-
-def _own_name(identifier: Identifier) -> str:
-    return f"{identifier.kind}:{identifier.value}"
-
-
-async def _place(
-    connection: Connection, tenant: Tenant, source: str, plans: list[Planned], known_records: Mapping[bytes, int]
-) -> _Placed:
-    unplaced = [one for one in plans if one.message_key not in known_records]
-    keys = list({key for one in unplaced if one.user is None for key, _ in one.identifiers})
-    behind = {}
-    if keys:
-        rows = await connection.fetch(sql("events", "behind"), tenant.tenant_id, keys, limits.HOT_KEY_RECORDS)
-        behind = {row["key"]: row for row in rows}
-    record_of_message: dict[bytes, int | bytes] = dict(known_records)
-    wanted: dict[bytes, tuple[Planned, Identifier | None]] = {}
-    own: dict[bytes, bytes] = {}
-    named: set[bytes] = set()
-    for one in unplaced:
-        if one.user is not None:
-            external = one.user
-            wanted.setdefault(external, (one, None))
-        else:
-            key, identifier = _strongest(one, behind)
-            if identifier.kind not in OF_THE_VISITOR:
-                named.add(one.message_key)
-            held = behind.get(key)
-            if held is not None and held["persons"] == 1 and held["records"] <= limits.HOT_KEY_RECORDS:
-                record_of_message[one.message_key] = held["record_id"]
-                continue
-            if key not in own:
-                own[key] = external_key(tenant.keys, source, _own_name(identifier))
-            external = own[key]
-            wanted.setdefault(external, (one, identifier))
-        record_of_message[one.message_key] = external
-    if wanted:
-        rows = await connection.fetch(sql("events", "records_of_users"), tenant.tenant_id, source, list(wanted))
-        known = {row["external_key"]: row["record_id"] for row in rows}
-        leads = await _leads(connection, tenant, wanted.keys() - known.keys(), wanted)
-        for message, target in record_of_message.items():
-            if isinstance(target, bytes):
-                record_of_message[message] = leads.get(target, target)
-        wanted = {external: one for external, one in wanted.items() if external not in leads}
-        for message, target in record_of_message.items():
-            if isinstance(target, bytes) and target in known:
-                record_of_message[message] = known[target]
-        wanted = {external: one for external, one in wanted.items() if external not in known}
-    return _Placed(record_of_message, wanted, named)
-
-
-async def _leads(
-    connection: Connection, tenant: Tenant, missing: Collection[bytes], wanted: Collection[bytes]
-) -> dict[bytes, bytes]:
-    """Of users without a record those who are other names of a user whose record is about to be made."""
-    if not missing:
-        return {}
-    rows = await connection.fetch(sql("events", "aliases"), tenant.tenant_id, list(missing))
-    return {row["from_key"]: row["to_key"] for row in rows if row["to_key"] in wanted}
-
-
-def _strongest(one: Planned, behind: dict[bytes, Any]) -> tuple[bytes, Identifier]:
-    """The strongest identifier that is not hot; the strongest of all when every one is."""
-    for key, identifier in one.identifiers:
-        if key not in behind or behind[key]["records"] <= limits.HOT_KEY_RECORDS:
-            return key, identifier
-    return one.identifiers[0]

@@ -19,11 +19,12 @@ from firstring.errors import BadInput
 from firstring.identity.golden.record import Golden
 from firstring.identity.golden.rules import Rules
 from firstring.identity.persons.blocking import identifier_keys
-from firstring.journey.consents import SIGNAL, Consents, Stated, consents_of, is_stated
+from firstring.journey.consents import SIGNAL, Consents, consents_of
 from firstring.journey.experience import Part, experience
 from firstring.journey.issues import open_issues
 from firstring.journey.summary import summary
 from firstring.journey.traits import Traits, traits_of
+from firstring.nextbest.agreed import stated_in
 from firstring.nextbest.hours import is_zone, zone_of
 from firstring.nextbest.reach import zones_of
 from firstring.store.database import Connection, Database, Tenant
@@ -245,7 +246,7 @@ def _profile(tenant: Tenant, read: _Read, now: datetime, rules: Rules) -> Profil
         traits=traits_of(by_id.values(), now, zone=None if zone is None else zone_of(zone)),
         counts=_counts(read.counted),
         issues=open_issues(touches),
-        consents=consents_of([*touches, *signals], _stated(known)),
+        consents=consents_of([*touches, *signals], stated_in((*known.records, *known.enrichments))),
         experience=_scored(touches, now),
         patterns=tuple(Fired(*row) for row in read.fired),
         household=tuple(read.household),
@@ -303,15 +304,6 @@ def _zone(profile: Mapping[str, Any]) -> str | None:
 def _counts(moments: Sequence[tuple[int, str, datetime, int]]) -> Counts:
     known = Counter(channel for _, channel, _, standing in moments[:COUNTED] if standing)
     return Counts(dict(sorted(known.items())), min(len(moments), COUNTED) - known.total(), len(moments) > COUNTED)
-
-
-def _stated(known: Person) -> list[Stated]:
-    """What the person's records state of consent, each as of when the record was last seen."""
-    found = []
-    for record in (*known.records, *known.enrichments):
-        at = record.last_seen or datetime(1970, 1, 1, tzinfo=UTC)
-        found += [Stated(name, value, at, record.source) for name, value in record.fields.items() if is_stated(name)]
-    return found
 
 
 def _scored(touches: Sequence[TouchRead], now: datetime) -> Scored | None:
