@@ -17,6 +17,7 @@ from typing import Annotated, Any, get_args
 import msgspec
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from firstring import __version__
@@ -68,7 +69,7 @@ def main() -> None:
     try:
         app(prog_name="firstring")
     except FirstringError as error:
-        err.print(f"[bold red]{error.code}[/bold red]: {error}", markup=True, highlight=False, soft_wrap=True)
+        err.print(f"[bold red]{error.code}[/bold red]: {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(2 if isinstance(error, BadInput) else 75 if isinstance(error, Retryable) else 70)
 
 
@@ -79,7 +80,7 @@ def _run(work: Coroutine[Any, Any, Any]) -> Any:
 
 
 def _say(text: str) -> None:
-    err.print(text, style="dim", highlight=False)
+    err.print(text, style="dim", highlight=False, markup=False)
 
 
 @app.command()

@@ -94,7 +94,7 @@ def resend(
             async def some(ids: list[int]) -> Resent:
                 done = await send(database, tenant, ids, mended=mended, now=now, country=settings.country, forget=forget)
                 for one in done.rejected:
-                    out.print(f"{one.rejected_id}: {one.code}: {one.message}", highlight=False, soft_wrap=True)
+                    out.print(f"{one.rejected_id}: {one.code}: {one.message}", highlight=False, markup=False, soft_wrap=True)
                 for number in done.unknown:
                     out.print(f"{number}: there is no such refused event", highlight=False)
                 return done

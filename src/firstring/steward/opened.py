@@ -37,5 +37,5 @@ async def store() -> AsyncIterator[Opened]:
     from firstring.store.opening import database_only
 
     settings = load()
-    async with database_only(settings, lambda text: _err.print(text, style="dim", highlight=False)) as database:
+    async with database_only(settings, lambda text: _err.print(text, style="dim", highlight=False, markup=False)) as database:
         yield Opened(database, await database.tenant_named(settings.tenant), settings)
