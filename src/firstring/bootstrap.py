@@ -78,6 +78,7 @@ from firstring.store.nextbest.segmentwork import SegmentWork
 from firstring.store.notices import Notice, Notices
 from firstring.store.opening import OpenStore, open_database
 from firstring.store.ring import RingStore, warm
+from firstring.store.routing.models import FitWork, fit_watcher
 from firstring.store.timers import Timers
 from firstring.store.weighing import weights_of, weights_watcher
 from firstring.trust.score import DEFAULT_PRIORS
@@ -137,6 +138,7 @@ async def running(
         decider = Decider(ring, models, clock, ids, metrics, weights_of, _with_own)
         watcher = weights_watcher(database)
         policies = policy_watcher(database)
+        fit = fit_watcher(database)
         tls = ssl.create_default_context()
         if settings.stir_https_roots_file is not None:
             with _readable(settings.stir_https_roots_file, "FIRSTRING_STIR_HTTPS_ROOTS_FILE"):
@@ -250,6 +252,7 @@ async def running(
             SettleWatch(database, clock).look,
         ]
         chores.append(Learning(database, notices, clock).look)
+        chores.append(FitWork(database, notices, clock, models.routing).look)
         chores.append(Forgetting(database, clock, settings.journey_kept_days).look)
         chores.append(partial(restitch, database))
         dispatcher = Dispatcher(contacts, ring, decider, clock, database.tenants, routed, chores, _restart_embedded(opened))
@@ -265,6 +268,7 @@ async def running(
             redirected.heard(notice)
             watcher.heard(notice)
             policies.heard(notice)
+            fit.heard(notice)
             timers.heard(notice)
             if notice.what == "resync" and server.kamailio is not None:
                 server.kamailio.reconcile_soon()  # while the store was away, what Kamailio told was lost
@@ -273,6 +277,8 @@ async def running(
         stack.push_async_callback(watcher.stop)
         await policies.start()
         stack.push_async_callback(policies.stop)
+        await fit.start()
+        stack.push_async_callback(fit.stop)
         notices.subscribe(heard)
         await notices.start()
         stack.push_async_callback(notices.stop)

@@ -1,0 +1,1 @@
+"""What routing learns, and whether it helps: outcomes by agent, models of who fits, trials."""
