@@ -30,11 +30,11 @@ PER_SWEEP = 500
 LEFT_OUT_S = 30.0
 """A contact that cannot be decided on (its row is damaged) is tried again after this."""
 WAKES = frozenset(
-    {
+    (
         "wait", "presence", "finished", "ended", "cancelled", "defaulted", "busy", "no_answer", "rejected", "expired",
         "transferred",
-    }  # fmt: skip
-)
+    )
+)  # fmt: skip
 """What may have freed capacity or queued somebody."""
 
 

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from firstring import limits
 from firstring.contact import AgentFree, AgentProfile, AgentVerdict, Reason, Requirement, Routing, RoutingNeed
 from firstring.routing.eligibility import Obstacle, eligible, requirement_at, team_of
+from firstring.routing.live import Matched, Matching, matched
 from firstring.routing.memo import (
     FIRST_OBSTACLE,
     OFF_HOURS,
@@ -27,12 +28,15 @@ from firstring.routing.memo import (
     UNKNOWN,
     EligibilityMemo,
     Profiles,
+    Tag,
     codes,
+    column_of,
     resting,
     team_class,
+    value_of,
     verdicts,
 )
-from firstring.routing.packed import Columns, columns, moment, pair
+from firstring.routing.packed import EPOCH, Columns, Integers, columns, moment, pair
 
 POLICY: Final = "longest-idle"
 
@@ -68,6 +72,7 @@ def rank(
     policy: str = POLICY,
     reasons: Sequence[Reason] = (),
     memo: EligibilityMemo | None = None,
+    matching: Matching | None = None,
 ) -> Routing:
     """The first `limit` eligible agents in the order in which the claim tries them.
 
@@ -77,18 +82,20 @@ def rank(
     idle time in seconds (0 where the clock went back), with what continuity adds.
     `reasons` are put before those of the routing itself. Deterministic (propensity 1.0), and independent of the order
     of `agents`. `memo` makes it quicker and changes nothing.
+
+    matching: within a class the pick orders (routing.live), and idle time decides between equals; score is the index then.
     """
     requirement = requirement_at(need, waited_s)
     all_reasons = list(reasons)
     if isinstance(agents, bytes):
-        line = _line_of_packed(need, requirement, columns(agents), profiles, memo, limit, now)
+        line = _line_of_packed(need, requirement, columns(agents), profiles, memo, limit, now, matching)
     else:
-        line = _line(need, requirement, agents, profiles, memo, limit, now)
+        line = _line(need, requirement, agents, profiles, memo, limit, now, matching)
     cut = line.free - line.considered
     if cut:
         all_reasons.append(Reason("agents_cut", f"{cut} agents with the shortest idle time were not considered"))
     ranked = tuple(
-        _verdict(profiles[agent_id, version], need, requirement, idle_since, now, place)
+        _verdict(profiles[agent_id, version], need, requirement, idle_since, now, place, line.matched)
         for place, (idle_since, agent_id, version) in enumerate(line.first)
     )
     all_reasons.extend(_summary(line.fit, line.free, line.obstacles))
@@ -98,6 +105,7 @@ def rank(
         eligible=line.fit,
         considered=line.considered,
         policy=policy,
+        propensity=1.0 if line.matched is None else line.matched.made.propensity,
         reasons=tuple(all_reasons),
     )
 
@@ -132,6 +140,7 @@ class _Line(NamedTuple):
     free: int
     considered: int
     obstacles: dict[Obstacle, int]
+    matched: Matched | None = None
 
 
 def _line(
@@ -142,6 +151,7 @@ def _line(
     memo: EligibilityMemo | None,
     limit: int,
     now: datetime,
+    matching: Matching | None,
 ) -> _Line:
     considered = agents
     if len(agents) > limits.AGENTS_CONSIDERED:
@@ -151,6 +161,14 @@ def _line(
     if preference:
         key_of = preference.get
         fit = [(key_of(entry[2], len(preference)) * 4 + entry[0], *entry[1:]) for entry in fit]
+    if matching is not None and fit:
+        ids = np.array([entry[2] for entry in fit], np.int64)
+        idle_s = np.array([(now - entry[1]).total_seconds() for entry in fit])
+        in_class = np.array([entry[0] for entry in fit], np.int64)
+        level, wish = _columns_of([(entry[2], entry[3]) for entry in fit], need, requirement, profiles, matching)
+        made = matched(matching, ids, idle_s=idle_s, in_class=in_class, level=level, wish=wish, keep=limit)
+        first = [fit[place][1:] for place in made.order]
+        return _Line(first, len(fit), len(agents), len(considered), obstacles, made)
     if need.last_agent is not None and need.continuity_s:
         ahead = timedelta(seconds=need.continuity_s)
         weighed = [(one[0], one[1] - ahead * (one[2] == need.last_agent), *one[2:], one[1]) for one in fit]
@@ -168,6 +186,7 @@ def _line_of_packed(
     memo: EligibilityMemo | None,
     limit: int,
     now: datetime,
+    matching: Matching | None,
 ) -> _Line:
     """The same, column by column."""
     keys, idle_us = agents
@@ -203,17 +222,58 @@ def _line_of_packed(
     in_class = classes[fit].astype(np.int64)
     preference = _preference(need.preferred)
     if preference:
-        ids = agents.agent_ids[fit]
-        place_of = np.full(len(fit), len(preference))
-        for agent_id, place in preference.items():
-            place_of[ids == agent_id] = place
-        in_class += 4 * place_of
+        in_class += 4 * _places_of(preference, agents.agent_ids[fit])
+    if matching is not None and len(fit):
+        fit = fit[np.argsort(keys[fit])]  # of equals the first agent goes first, as everywhere
+        in_class = classes[fit].astype(np.int64) + (4 * _places_of(preference, agents.agent_ids[fit]) if preference else 0)
+        idle_s = (_microseconds(now) - idle_us[fit]) / 1e6
+        tags = _tags(need, requirement, matching)
+        level, wish = (None if tag is None else column_of(tag, keys[fit], profiles, memo) for tag in tags)
+        made = matched(matching, agents.agent_ids[fit], idle_s=idle_s, in_class=in_class, level=level, wish=wish, keep=limit)
+        tried = fit[made.order]
+        first = [
+            (moment(since), *pair(key)) for key, since in zip(keys[tried].tolist(), idle_us[tried].tolist(), strict=True)
+        ]
+        return _Line(first, len(fit), free, len(keys), obstacles, made)
     idle_from = idle_us[fit]
     if need.last_agent is not None and need.continuity_s:
         idle_from = idle_from - (agents.agent_ids[fit] == need.last_agent) * round(need.continuity_s * 1e6)
     order = fit[np.lexsort((keys[fit], idle_from, in_class))[:limit]]
     first = [(moment(since), *pair(key)) for key, since in zip(keys[order].tolist(), idle_us[order].tolist(), strict=True)]
     return _Line(first, len(fit), free, len(keys), obstacles)
+
+
+def _places_of(preference: Mapping[int, int], ids: Integers) -> Integers:
+    """Where each agent stands among those preferred; behind all of them where they are not."""
+    places = np.full(len(ids), len(preference), np.int64)
+    for agent_id, place in preference.items():
+        places[ids == agent_id] = place
+    return places
+
+
+def _microseconds(now: datetime) -> int:
+    return (now - EPOCH) // timedelta(microseconds=1)
+
+
+def _tags(need: RoutingNeed, requirement: Requirement, matching: Matching) -> tuple[Tag | None, Tag | None]:
+    """What of the profiles enters the match: the level in the contact's language, and whether they want or learn what the
+    contact needs."""
+    language = matching.asked.language
+    wanted = tuple(sorted({*requirement.skills, *(() if need.intent is None else (need.intent,))}))
+    return ("level", language) if language else None, ("wish", *wanted) if wanted else None
+
+
+def _columns_of(
+    pairs: Sequence[tuple[int, int]],
+    need: RoutingNeed,
+    requirement: Requirement,
+    profiles: Profiles,
+    matching: Matching,
+) -> list[npt.NDArray[np.int8] | None]:
+    return [
+        None if tag is None else np.array([value_of(tag, profiles[one]) for one in pairs], np.int8)
+        for tag in _tags(need, requirement, matching)
+    ]
 
 
 def _sift(
@@ -259,6 +319,7 @@ def _verdict(
     idle_since: datetime,
     now: datetime,
     place: int | None,
+    match: Matched | None = None,
 ) -> AgentVerdict:
     idle_s = max(0.0, (now - idle_since).total_seconds())
     reasons: list[Reason] = []
@@ -280,7 +341,11 @@ def _verdict(
     for rule in requirement.rules:
         reasons.append(Reason("rule", f"Meets {rule}", field=rule))
     score = idle_s
-    if profile.agent_id == need.last_agent and need.continuity_s:
+    if match is not None and place is not None:
+        position = match.order[place]
+        score = float(match.made.scores[position])
+        reasons.extend(match.reasons(position, match.order[0]))
+    elif profile.agent_id == need.last_agent and need.continuity_s:
         score += need.continuity_s
         text = f"Had this customer last: counts as {need.continuity_s:.0f} s of idle time"
         reasons.append(Reason("continuity", text, weight=need.continuity_s))

@@ -78,6 +78,19 @@ def last_agent(
     return agent, min(1.0, shares[agent])
 
 
+def served_by(touches: Sequence[TouchRead]) -> dict[int, tuple[int, ...]]:
+    """Person to the agents who served them, as far as the touches that were read tell, the latest first."""
+    found: dict[int, list[tuple[datetime, int, int]]] = {}
+    for touch in touches:
+        agent = _agent_of(touch.properties)
+        if agent is not None and not touch.claimed and touch.issue_kind is None:
+            found.setdefault(touch.person_id, []).append((touch.occurred_at, touch.event_id, agent))
+    return {
+        person: tuple(dict.fromkeys(agent for _, _, agent in sorted(served, reverse=True)))
+        for person, served in found.items()
+    }
+
+
 def _agent_of(properties: dict[str, Any]) -> int | None:
     for name in AGENT:
         value = properties.get(name)

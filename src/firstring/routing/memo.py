@@ -111,6 +111,7 @@ class EligibilityMemo:
         self._tables: OrderedDict[Signature, Table] = OrderedDict()
         self._codes: OrderedDict[Signature, Codes] = OrderedDict()
         self.shifts = NO_SHIFTS
+        self.columns: OrderedDict[Tag, tuple[Integers, npt.NDArray[np.int8]]] = OrderedDict()
 
     def __len__(self) -> int:
         return sum(map(len, self._tables.values())) + sum(_size(known) for known in self._codes.values())
@@ -195,6 +196,43 @@ def verdicts(
     if memo is not None and len(table) != entries:
         memo.keep(signature, table)
     return found
+
+
+Tag = tuple[str, ...]
+"""What of a profile is wanted as a number: ("level", language) or ("wish", skills and reasons...)."""
+COLUMNS_KEPT: Final = 64
+
+
+def value_of(tag: Tag, profile: AgentProfile) -> int:
+    """level: 0-5 in a language. wish: 1 where the agent wants to use or learn one of these, else 0."""
+    if tag[0] == "level":
+        return profile.languages.get(tag[1], 0)
+    return int(any(name in profile.wants or name in profile.learns for name in tag[1:]))
+
+
+def column_of(tag: Tag, keys: Integers, profiles: Profiles, memo: EligibilityMemo | None) -> npt.NDArray[np.int8]:
+    """`value_of` for agents by their keys, of whom the profiles are known."""
+    known = None if memo is None else memo.columns.get(tag)
+    table, values = (np.empty(0, np.int64), np.empty(0, np.int8)) if known is None else known
+    if len(table) > SHIFTS_KEPT:
+        table, values = table[:0], values[:0]
+    places, found = found_in(table, keys)
+    if not found.all():
+        new = np.unique(keys[~found])
+        added = np.array([value_of(tag, profiles[pair(key)]) for key in new.tolist()], np.int8)
+        table, values = np.concatenate((table, new)), np.concatenate((values, added))
+        order = np.argsort(table)
+        table, values = table[order], values[order]
+        places, found = found_in(table, keys)
+    if memo is not None:
+        memo.columns[tag] = (table, values)
+        memo.columns.move_to_end(tag)
+        if len(memo.columns) > COLUMNS_KEPT:
+            memo.columns.popitem(last=False)
+    if not len(table):
+        return np.zeros(len(keys), np.int8)
+    column: npt.NDArray[np.int8] = values[places]
+    return column
 
 
 class Shifts(NamedTuple):

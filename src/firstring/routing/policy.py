@@ -10,7 +10,7 @@ import hashlib
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -22,6 +22,7 @@ SECONDS_MAX: Final = 3_600.0
 PRIORITY_MAX: Final = 1_000
 TEAM_FOR_S: Final = 15.0
 """How long a team has its contacts to itself where the policy does not say."""
+PICKS: Final = ("best", "first_come")
 RULES_MAX: Final = 100
 STEPS_MAX: Final = 8
 ENTRIES_MAX: Final = 1_000
@@ -34,6 +35,8 @@ class TierRule(msgspec.Struct, frozen=True, kw_only=True):
     priority: int = 0
     team: str | None = None
     team_for_s: float = 0.0
+    value: float = 1.0
+    """What success with such a customer is worth, against 1 for most: who fits counts for so much more."""
 
 
 class CalledRule(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,6 +116,15 @@ class RoutingPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """How long ago that may have been."""
     directed_s: float = 60.0
     """How long a contact that somebody sent to an agent waits for that agent alone."""
+    pick: Literal["best", "first_come"] = "best"
+    """How an agent is picked among those who may: by what is expected of each pair, where a model has been trained, or by
+    first come and longest idle alone."""
+    explore: float = 0.0
+    """Share of contacts for which the agent is drawn from the best few, so that what others would have done is learned."""
+    guard_s: float = 30.0
+    """How much longer than under first come a contact may wait, by its place in the queue."""
+    fairness: float = 0.5
+    """Points of success for each unit of occupancy by which an agent has more work than the mean."""
     promise_s: float = 20.0
     """Within this many seconds calls are promised to be answered..."""
     promise_share: float = 0.8
@@ -182,8 +194,18 @@ def routing_policy(raw: Mapping[str, Any]) -> RoutingPolicy:
             values[name] = fields.number(value, where, 0.0, 1.0)
         elif name == "ageing_s_per_point":
             values[name] = fields.number(value, where, 0.001, SECONDS_MAX)
-        elif name == "promise_share":
+        elif name == "promise_share" or name == "explore":
             values[name] = fields.number(value, where, 0.0, 1.0)
+        elif name == "pick":
+            if value not in PICKS:
+                raise BadInput(
+                    "pick_unknown", "Not a way to pick", where={"field": where}, hint=f"One of: {', '.join(PICKS)}."
+                )
+            values[name] = value
+        elif name == "fairness":
+            values[name] = fields.number(value, where, 0.0, 100.0)
+        elif name == "guard_s":
+            values[name] = fields.number(value, where, 0.0, SECONDS_MAX)
         elif name == "continuity_days":
             values[name] = fields.number(value, where, 0.0, 3_650.0)
         elif name in ("continuity_s", "directed_s", "promise_s") or name.endswith("_after_s"):
@@ -229,6 +251,7 @@ def _tiers(value: object, where: str) -> dict[str, TierRule]:
             team_for_s=fields.number(
                 entries.get("team_for_s", TEAM_FOR_S if team else 0.0), f"{at}.team_for_s", 0.0, SECONDS_MAX
             ),
+            value=fields.number(entries.get("value", 1.0), f"{at}.value", 0.1, 10.0),
         )
     return rules
 
