@@ -66,7 +66,8 @@ class Centre:
 
     async def call(
         self, agents: list[int], *, person: int | None = None, sure: float = 1.0, seconds: float = 120.0,
-        intent: str = "refund", outcome: str | None = "resolved", tier: str = "", stated: bool = False, answered: bool = True,
+        intent: str = "refund", outcome: str | None = "resolved", tier: str = "", stated: bool = False,
+        answered: bool = True,
     ) -> uuid.UUID:  # fmt: skip
         """One call from the offer to the end, of a person known with a probability."""
         of = contact(offered_at=self.clock.now(), language="nl-BE")
