@@ -170,6 +170,16 @@ class AgentFree(Value, frozen=True, array_like=True):
     idle_since: datetime
 
 
+class WentOut(Value, frozen=True, array_like=True):
+    """An action that was decided for a person before, and went out."""
+
+    person_id: int
+    action: str
+    route: str
+    kind: str
+    at: datetime
+
+
 class Read(Value, frozen=True):
     """Everything one decision read, in one read. It is sealed with the decision, which can be re-derived from it."""
 
@@ -183,6 +193,16 @@ class Read(Value, frozen=True):
     """Persons with more issue events than were read: they count as having an open issue."""
     enrichments: tuple[RecordRead, ...] = ()
     """What providers appended to `records`: shown in profiles, never compared."""
+    consent_words: tuple[TouchRead, ...] = ()
+    """What the candidates have said of consent, and their browsers' privacy signals."""
+    went_out: tuple[WentOut, ...] = ()
+    """What actions went out to candidates, as far back as caps look; newest first for each."""
+    fired: dict[int, tuple[str, ...]] = {}
+    """Person -> patterns that came true lately."""
+    everyone: dict[str, tuple[int, ...]] = {}
+    """Action -> how often it went out to anybody, for each of its caps of everyone."""
+    history: tuple[TouchRead, ...] = ()
+    """What the candidates' traits are computed from, where an action asks for them."""
 
 
 # --- who ---------------------------------------------------------------------------------------------------------
@@ -496,11 +516,11 @@ class Routing(Value, frozen=True):
 
 Cause = Literal[
     "offered", "busy", "no_answer", "rejected", "capacity", "confirmed", "said", "verified", "requeued", "provider",
-    "callback",
+    "callback", "transferred", "directed",
 ]  # fmt: skip
 """Why a decision was made: the contact was offered, an agent did not take it, capacity became free, an agent
 confirmed who it is, and so on. The first decision of a contact has the cause "offered"; that of a promised
-call, which we make, "callback"."""
+call, which we make, "callback". transferred: whoever had it handed it on; directed: a supervisor said something."""
 
 Outcome = Literal["route", "wait", "default", "keep"]
 """route: an agent was claimed; wait: in the queue; default: the switch's default queue; keep: the agent stays."""

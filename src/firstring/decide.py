@@ -46,9 +46,10 @@ from firstring.journey.words.textmodel import Heard, TextModel
 from firstring.nextbest.actions import Catalogue
 from firstring.nextbest.arbitrate import choose
 from firstring.nextbest.holdout import held_out
+from firstring.nextbest.incontact import Asks, asks_of, moment_in
 from firstring.nextbest.learning.posterior import UNLEARNED, Learned
 from firstring.nextbest.learning.thompson import draws_of
-from firstring.nextbest.moment import IN_CONTACT, Moment
+from firstring.nextbest.moment import Moment
 from firstring.ports import Clock, Ids
 from firstring.routing.assign import rank
 from firstring.routing.memo import EligibilityMemo
@@ -152,7 +153,7 @@ def derive(
         actions=models.actions,
         now=now,
         identify_threshold=models.identify_threshold,
-        moment=_moment(contact, read, resolution, models),
+        moment=_moment(contact, read, resolution, models, now),
         learned=models.learned,
     )
 
@@ -182,20 +183,24 @@ def derive(
     return Derived(resolution, assurances, journeys, action, routing, models.versions())
 
 
-def _moment(contact: Contact, read: Read, resolution: Resolution, models: Models) -> Moment:
-    """What actions are chosen by, beside the contact: whether the likeliest person is held out of offers, and chance, which
-    is the contact's own: the same in each of its decisions."""
+def _moment(contact: Contact, read: Read, resolution: Resolution, models: Models, now: datetime) -> Moment:
+    """What actions are chosen by, beside the contact. Where a policy was loaded also whether the likeliest person is held
+    out of offers, and chance, which is the contact's own: the same in each of its decisions."""
     if not models.holdout_key:
-        return IN_CONTACT
+        return moment_in(contact, read, resolution, models.actions, now, threshold=models.identify_threshold)
     policy = models.actions.policy
     best = resolution.best
     own = () if best is None else [record.record_id for record in read.records if record.person_id == best.person_id]
-    return Moment(
-        agents={contact.channel: count(read.agents)},
+    return moment_in(
+        contact,
+        read,
+        resolution,
+        models.actions,
+        now,
+        threshold=models.identify_threshold,
+        agents=count(read.agents),
         held_out=held_out(own, models.holdout_key, policy.holdout),
         draws=draws_of(models.holdout_key + contact.contact_id.bytes, policy.explored),
-        zones=(policy.zone,),
-        language=contact.language,
     )
 
 
@@ -236,7 +241,13 @@ class Ring(Protocol):
     """The one read and the one commit (store.ring.RingStore)."""
 
     async def read(
-        self, tenant: Any, identifiers: Sequence[Identifier], channel: Channel | None, *, persons: Sequence[int] = ()
+        self,
+        tenant: Any,
+        identifiers: Sequence[Identifier],
+        channel: Channel | None,
+        *,
+        persons: Sequence[int] = (),
+        asks: Asks | None = None,
     ) -> Read: ...
 
     async def profiles(self, tenant: Any, agents: Sequence[AgentFree] | bytes) -> Profiles: ...
@@ -375,7 +386,14 @@ class Decider:
         started = self._clock.monotonic_s()
         now = self._clock.now()
         persons = () if evidence.confirmed_person is None else (evidence.confirmed_person,)
-        read = await self._ring.read(tenant, looked_up(evidence), None if keep else contact.channel, persons=persons)
+        models = self.models_of(tenant)
+        read = await self._ring.read(
+            tenant,
+            looked_up(evidence),
+            None if keep else contact.channel,
+            persons=persons,
+            asks=asks_of(models.actions, now),
+        )
         profiles = await self._ring.profiles(tenant, read.agents)
         read_at = self._clock.monotonic_s()
         derived = derive(
@@ -383,7 +401,7 @@ class Decider:
             evidence,
             read,
             profiles,
-            self.models_of(tenant),
+            models,
             now=now,
             waited_s=waited_s,
             excluded=excluded,

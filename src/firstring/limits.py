@@ -152,6 +152,10 @@ OFFERS: Final = 50_000
 """Offers of one tenant's catalogue."""
 ACTION_TOUCHES_PER_RECORD: Final = 40
 """Events read for one record where an action is chosen outside a contact."""
+PROFILE_EVENTS: Final = 60
+"""Newest events of a person that are opened for a profile, beside orders, consents and issues."""
+PROFILE_FACETS: Final = 200
+"""Orders and refunds, and words of consent, that are read of one person."""
 ACTION_PATTERNS_DAYS: Final = 30
 """A pattern that fired for a person is known to actions for so long."""
 ACTIONS_REMEMBERED: Final = 1_000

@@ -25,7 +25,7 @@ PUSHED: Final[frozenset[str]] = frozenset(("email", "sms", "push", "webhook", "c
 """Routes that reach somebody who is not there by themselves: an offer over one of them needs consent."""
 ON_PAGE: Final = "web"
 DESK: Final = "desk"
-VERSION: Final = "actions-2"
+VERSION: Final = "actions-3"
 """How actions are read and chosen; part of the version of every catalogue."""
 
 
@@ -135,6 +135,8 @@ class Action:
     digest: str = ""
     file: str = ""
     line: int = 0
+    asks: frozenset[str] = field(default=frozenset(), compare=False)
+    """The variables that its expressions name."""
 
     is_sale: bool = field(init=False, default=False)
 
@@ -220,7 +222,9 @@ def _plan(action: Action, policy: Policy, one_of: dict[Hours, Hours], alike: dic
     good_for = timedelta(milliseconds=action.trigger.after_ms + action.expires_ms)
     asked = (action.route, action.kind == "safety", action.is_sale, purpose, hours, action.answered_on, good_for)
     return Plan(
-        is_reached=action.route != DESK or bool(action.answered_on or caps or action.offers or action.hours != ALWAYS),
+        is_reached=action.route != DESK
+        or action.is_sale
+        or bool(action.answered_on or caps or action.offers or action.hours != ALWAYS),
         purpose=purpose,
         consent=f"{purpose}/{action.route}",
         hours=hours,

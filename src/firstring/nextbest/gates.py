@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Final
 
 from firstring.contact import Assurance, Journey, Reason, Resolution
-from firstring.nextbest.actions import PUSHED, Action, Catalogue, Fit, Of, Plan
+from firstring.nextbest.actions import DESK, PUSHED, Action, Catalogue, Fit, Of, Plan
 from firstring.nextbest.hours import local_times
 from firstring.nextbest.moment import Moment, Shown
 from firstring.nextbest.situation import NO_STEP_UP, Situation
@@ -187,8 +187,9 @@ class Gates:
 
     def _consent(self, action: Action, plan: Plan, reasons: list[Reason]) -> None:
         """A sale over a route that reaches somebody who is not there needs a consent that was given; any other action is
-        stopped by one that was withdrawn. Safety is never stopped. A consent for the route counts before one for all."""
-        if action.kind == "safety":
+        stopped by one that was withdrawn. Safety is never stopped, nor what an agent may do that sells nothing. A consent
+        for the route counts before one for all."""
+        if action.kind == "safety" or (action.route == DESK and not action.is_sale):
             return
         consents = self._moment.consents
         said = consents.get(plan.consent)

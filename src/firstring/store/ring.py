@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -29,11 +29,14 @@ from firstring.contact import (
     TouchRead,
     Value,
 )
+from firstring.nextbest.incontact import Asks
 from firstring.store.database import Database, Tenant, translated
 from firstring.store.freeagents import ProfileCache, agents_read
 from firstring.store.notices import Notice, Notices
 from firstring.store.queries import sql
+from firstring.store.ringmoment import READ_ASKED, asked, with_moment
 from firstring.store.seal import TenantKeys
+from firstring.store.touches import touches_of
 
 COMPOSITE = "composite"
 """The kind under which the name + birth date + postcode key is looked up."""
@@ -93,6 +96,8 @@ async def warm(connection: asyncpg.Connection) -> None:
     """
     nobody: tuple[Any, ...] = (0, [bytes(16)], [], "voice", 1, 1, 1, 1, 1, 1)
     await connection.fetchrow(_READ, *nobody)
+    now = datetime(2000, 1, 1, tzinfo=UTC)
+    await connection.fetchrow(READ_ASKED, *nobody, now, now, [], now, 0)
     await connection.prepare(_COMMIT)
 
 
@@ -111,17 +116,19 @@ class RingStore:
         channel: Channel | None,
         *,
         persons: Sequence[int] = (),
+        asks: Asks | None = None,
         timeout_s: float = 1.0,
     ) -> Read:
         """One round trip. Opens what it found; `channel` None reads no agents.
 
-        `persons` are read whether or not an identifier leads to them (somebody confirmed them).
+        `persons` are read whether or not an identifier leads to them (somebody confirmed them). asks: what else is read, for
+        a decision.
         """
         keys = tenant.keys
         by_key = {keys.blind(identifier.kind, identifier.value): identifier for identifier in identifiers}
         with translated():
             row = await self._database.pool.fetchrow(
-                _READ,
+                _READ if asks is None else READ_ASKED,
                 tenant.tenant_id,
                 list(by_key),
                 list(persons),
@@ -132,13 +139,14 @@ class RingStore:
                 limits.TOUCHES_PER_RECORD,
                 limits.ISSUE_EVENTS_PER_PERSON,
                 limits.AGENTS_CONSIDERED,
+                *(() if asks is None else asked(asks)),
                 timeout=timeout_s,
             )
         assert row is not None
         touches, issues_cut = touches_of(keys, row["touches"] or (), row["issues"] or ())
         records = [record_read(keys, found, by_key) for found in row["records"] or ()]
         touches = _with_typed(touches, _typed(keys, row, records, by_key))
-        return Read(
+        read = Read(
             records=tuple(record for record in records if not record.enriched),
             enrichments=tuple(record for record in records if record.enriched),
             touches=touches,
@@ -151,6 +159,7 @@ class RingStore:
             candidates_cut=row["candidates_cut"] or 0,
             issues_cut=issues_cut,
         )
+        return read if asks is None else with_moment(keys, read, row)
 
     async def profiles(self, tenant: Tenant, agents: Sequence[AgentFree] | bytes) -> Mapping[tuple[int, int], AgentProfile]:
         """The profiles of these versions, and of others that were asked for before: they never change, and are kept."""
@@ -368,33 +377,3 @@ def chosen_fields(keys: TenantKeys, fields: Mapping[str, Any], choices: Sequence
     """The fields of a record whose present value was chosen: a choice falls with the value it was made of."""
     named = ((one.partition(":")[0], one) for one in choices or ())
     return tuple(sorted(field for field, one in named if field in fields and choice(keys, field, fields[field]) == one))
-
-
-def touches_of(keys: Any, recent: Sequence[Any], issues: Sequence[Any]) -> tuple[tuple[TouchRead, ...], tuple[int, ...]]:
-    """Touches and issue events, each once, newest first; and the persons whose issues were too many to read."""
-    counts: dict[int, int] = {}
-    for row in issues:
-        counts[row["person_id"]] = counts.get(row["person_id"], 0) + 1
-    rows = {row["event_id"]: row for row in (*recent, *issues)}
-    ordered = sorted(rows.values(), key=lambda row: (row["occurred_at"], row["event_id"]), reverse=True)
-    touches = []
-    for row in ordered:
-        payload = keys.open(row["wrapped_key"], row["sealed"])
-        if payload is None:
-            continue
-        touches.append(
-            TouchRead(
-                event_id=row["event_id"],
-                record_id=row["record_id"],
-                person_id=row["person_id"],
-                channel=row["channel"],
-                name=payload["name"],
-                occurred_at=row["occurred_at"],
-                properties=payload.get("properties") or {},
-                issue_kind=row["issue_kind"],
-                issue_ref=payload.get("issue_ref"),
-                issue_effect=row["issue_effect"],
-                claimed=payload.get("claimed", False),
-            )
-        )
-    return tuple(touches), tuple(p for p, count in counts.items() if count > limits.ISSUE_EVENTS_PER_PERSON)

@@ -50,6 +50,12 @@ class Applies:
     context: Program | None
     because: Reason
 
+    @property
+    def asks(self) -> frozenset[str]:
+        """The variables that its expressions name."""
+        programs = (self.audience, self.chance, self.weight, self.value, self.context)
+        return frozenset(one.path[0] for program in programs if program is not None for one in program.asks)
+
     def __call__(self, at: Situation) -> Fit:
         facts = at.facts
         touch: Touch | None = None

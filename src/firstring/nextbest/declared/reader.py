@@ -144,11 +144,13 @@ class _Reader(Values):
         recent = self._recent(of["recent"]) if "recent" in of else None
         trigger = self._trigger(of["trigger"]) if "trigger" in of else Trigger()
         content = self._content(of["content"]) if "content" in of else Content()
+        applies = self._applies(of, name, recent)
         action = Action(
             name=name,
             kind=kind,
             text=self._worded(of["text"], "text", recent) if "text" in of else "",
-            applies=self._applies(of, name, recent),
+            applies=applies,
+            asks=applies.asks,
             value=self._number(of, "value", 0.0, _VALUE_MAX),
             cost=self._number(of, "cost", 0.0, _VALUE_MAX),
             lever=self._number(of, "lever", 0.0, 1_000.0, 1.0),

@@ -45,10 +45,6 @@ PAGE_MAX: Final = 200
 """Events on one page of a timeline."""
 COUNTED: Final = 1_000
 """Newest events of a person that are counted, unopened."""
-OPENED: Final = 60
-"""Newest events of a person that are opened for a profile, beside orders, consents and issues."""
-FACETS_READ: Final = 200
-"""Orders and refunds, and words of consent, that are read of one person."""
 FIRED_SHOWN: Final = 20
 PARTS_SHOWN: Final = 20
 _LAST_ID: Final = 2**63 - 1
@@ -173,7 +169,14 @@ class _Read(NamedTuple):
 
 def _arguments(tenant: Tenant, person_id: int, now: datetime) -> tuple[Any, ...]:
     until = now + timedelta(seconds=limits.EVENT_AHEAD_S)
-    bounds = (RECORDS_MAX, COUNTED, OPENED, FACETS_READ, limits.ISSUE_EVENTS_PER_PERSON + 1, limits.HOT_KEY_RECORDS)
+    bounds = (
+        RECORDS_MAX,
+        COUNTED,
+        limits.PROFILE_EVENTS,
+        limits.PROFILE_FACETS,
+        limits.ISSUE_EVENTS_PER_PERSON + 1,
+        limits.HOT_KEY_RECORDS,
+    )
     return (tenant.tenant_id, person_id, until, *bounds, SHARED_KEYS_MAX, FIRED_SHOWN)
 
 
@@ -220,7 +223,7 @@ async def _read_at(connection: Connection, tenant: Tenant, known: Person, at: da
     of, records = tenant.tenant_id, [record.record_id for record in known.records]
     counted = await connection.fetch(sql("profiles", "moments"), of, records, at, COUNTED + 1)
     first = await connection.fetch(sql("profiles", "first_known"), of, records, at, COUNTED)
-    bounds = (OPENED, FACETS_READ, limits.ISSUE_EVENTS_PER_PERSON + 1)
+    bounds = (limits.PROFILE_EVENTS, limits.PROFILE_FACETS, limits.ISSUE_EVENTS_PER_PERSON + 1)
     opened = await connection.fetch(sql("profiles", "opened"), of, records, at, *bounds)
     fired = await connection.fetch(sql("profiles", "fired"), of, known.person_id, at, FIRED_SHOWN)
     household = await household_in(connection, tenant, known)

@@ -6,7 +6,7 @@ number): their open issues lock sales as the person's own do.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
@@ -16,30 +16,29 @@ from firstring import limits
 from firstring.contact import Assurance, Candidate, Channel, Journey, RecordRead, Resolution, StepUp, Touch, TouchRead
 from firstring.identity.golden.rules import Rules
 from firstring.identity.golden.survivorship import profile
-from firstring.journey.consents import Consents, Stated, consents_of, is_stated
+from firstring.journey.consents import Consents, consents_of
 from firstring.journey.experience import experience
 from firstring.journey.summary import summary
 from firstring.journey.timeline import journey
 from firstring.journey.traits import traits_of
-from firstring.nextbest.actions import Action, Catalogue
+from firstring.nextbest.actions import Action
+from firstring.nextbest.agreed import PURPOSES, by_route, stated_in
 from firstring.nextbest.holdout import held_out
 from firstring.nextbest.hours import zone_of
+from firstring.nextbest.incontact import remembered
 from firstring.nextbest.moment import Before, Moment, Shown
 from firstring.nextbest.offers.interest import interests
 from firstring.nextbest.reach import country_of, routes_of, zones_of
 from firstring.nextbest.situation import NO_STEP_UP
 from firstring.store.database import Connection, Tenant
-from firstring.store.journey.profiles import FACETS_READ, OPENED, opened_touches
+from firstring.store.journey.profiles import opened_touches
 from firstring.store.nextbest.policies import InForce, holdout_key
 from firstring.store.queries import sql
-from firstring.store.ring import record_read, touches_of
+from firstring.store.ring import record_read
+from firstring.store.touches import touches_of
 
 COULD_BE: Final = 1e-9
 """The probability of everyone else whose it may be: little, and never nothing."""
-CONSENT_CHANNELS: Final[Mapping[str, str]] = {
-    "email": "email", "sms": "messaging", "push": "mobile", "callback": "voice", "web": "web", "webhook": "*", "desk": "*",
-}  # fmt: skip
-"""Route -> the channel of which consent is spoken."""
 _TOUCHES_SHOWN: Final = 60
 _MODEL: Final = "addressed"
 
@@ -69,8 +68,8 @@ async def read_situation(
     row = await connection.fetchrow(
         sql("actions", "situation"), tenant.tenant_id, record_id, limits.HOT_KEY_RECORDS, limits.CANDIDATES,
         limits.RECORDS_PER_CANDIDATE, limits.ACTION_TOUCHES_PER_RECORD, limits.ISSUE_EVENTS_PER_PERSON,
-        now + timedelta(seconds=limits.EVENT_AHEAD_S), OPENED, FACETS_READ, limits.ISSUE_EVENTS_PER_PERSON + 1,
-        now - timedelta(days=limits.ACTION_PATTERNS_DAYS),
+        now + timedelta(seconds=limits.EVENT_AHEAD_S), limits.PROFILE_EVENTS, limits.PROFILE_FACETS,
+        limits.ISSUE_EVENTS_PER_PERSON + 1, now - timedelta(days=limits.ACTION_PATTERNS_DAYS),
     )  # fmt: skip
     if row is None:
         return None
@@ -79,6 +78,7 @@ async def read_situation(
     records = [record_read(keys, found, {}) for found in row["records"] or ()]
     own = tuple(sorted(row["own"] or ()))
     person_id = next(record.person_id for record in records if record.record_id in own)
+    own_records = [record for record in records if record.person_id == person_id and not record.enriched]
     people = sorted({record.person_id for record in records} - {person_id})
     mine, zone, signals = opened_touches(tenant, person_id, row["opened"] or ())
     mine.sort(key=lambda touch: (touch.occurred_at, touch.event_id), reverse=True)
@@ -91,7 +91,7 @@ async def read_situation(
         _resolution(person_id, people, records, row["candidates_cut"] or 0, now, rules),
         (Assurance(person_id, 0.0, "prior", "addressed", StepUp(NO_STEP_UP, ""), _MODEL),),
         _channel(mine),
-        consents_of([*mine, *signals], _stated(records, person_id)),
+        consents_of([*mine, *signals], stated_in(own_records)),
         tuple(mine),
         zone,
         {} if row["agents"] is None else msgspec.json.decode(row["agents"]),
@@ -124,7 +124,7 @@ async def moment_of(
         base,
         patterns=seen.patterns,
         traits=traits_of(seen.touches, now, zone=own_zone).as_dict(),
-        consents=_consents(seen.consents, force.catalogue),
+        consents=by_route(seen.consents, PURPOSES | {action.consented_for for action in force.catalogue.actions}),
         experience=experience(seen.touches, now).score,
         before=await _before(connection, tenant, seen, actions, force, now),
         agents=seen.agents,
@@ -141,36 +141,13 @@ async def _before(
     connection: Connection, tenant: Tenant, seen: Seen, actions: Sequence[Action], force: InForce, now: datetime
 ) -> tuple[Before, ...]:
     """What went out to the person before, as far back as the caps look."""
-    caps = [cap.per_ms for action in actions for cap in action.caps]
-    caps += [cap.per_ms for _, _, cap in force.catalogue.policy.caps]
-    if not caps:
+    since = remembered(force.catalogue, actions, now)
+    if since is None:
         return ()
-    since = now - timedelta(milliseconds=max(caps))
     rows = await connection.fetch(
         sql("actions", "decided_before"), tenant.tenant_id, list(seen.own), since, limits.ACTIONS_REMEMBERED
     )
     return tuple(Before(row["action"], row["route"], row["kind"], row["decided_at"]) for row in rows)
-
-
-def _stated(records: Iterable[RecordRead], person_id: int) -> list[Stated]:
-    return [
-        Stated(name, value, record.last_seen, record.source)
-        for record in records
-        if record.person_id == person_id and record.last_seen is not None and not record.enriched
-        for name, value in record.fields.items()
-        if is_stated(name)
-    ]
-
-
-def _consents(said: Consents, catalogue: Catalogue) -> dict[str, bool]:
-    """purpose/route -> given or withdrawn, for every purpose that an action asks for."""
-    purposes = {"marketing", "service"} | {action.consented_for for action in catalogue.actions}
-    found = {
-        f"{purpose}/{route}": said.given(purpose, channel)
-        for purpose in purposes
-        for route, channel in CONSENT_CHANNELS.items()
-    }
-    return {place: given for place, given in sorted(found.items()) if given is not None}
 
 
 def _journeys(

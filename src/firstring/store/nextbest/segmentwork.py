@@ -17,13 +17,13 @@ import structlog
 from firstring import limits
 from firstring.errors import BadInput, Unrecoverable
 from firstring.identity.golden.rules import Rules
-from firstring.journey.consents import ALL, Consents
+from firstring.journey.consents import ALL
 from firstring.journey.experience import experience
+from firstring.nextbest.agreed import PURPOSES, by_route
 from firstring.nextbest.segments import NAMES, Segment, segment_of
 from firstring.ports import Clock
 from firstring.store.database import Connection, Database, Tenant
 from firstring.store.journey.profiles import Profile, profile_in
-from firstring.store.nextbest.reading import CONSENT_CHANNELS
 from firstring.store.queries import sql
 
 _log = structlog.get_logger("firstring.segments")
@@ -36,7 +36,6 @@ _LOAD_PAUSE: Final = timedelta(milliseconds=100)
 _SWEEP_PAUSE: Final = timedelta(seconds=1)
 _NOTES_AT_ONCE: Final = 1_000
 _MEMBERS_AT_ONCE: Final = 1_000
-_PURPOSES: Final = frozenset(("marketing", "service"))
 _KEPT: Final = "segments"
 
 
@@ -186,21 +185,10 @@ def facts_of(profile: Profile, patterns: Sequence[str], now: datetime) -> tuple[
     facts = {
         "person": profile.attributes.profile(),
         "traits": profile.traits.as_dict(),
-        "consents": _consents(profile.consents),
+        "consents": by_route(profile.consents, PURPOSES | {word.purpose for word in profile.consents.words} - {ALL}),
         "issues": [issue.kind for issue in profile.issues],
         "patterns": list(patterns),
         "experience": score,
         "now": now,
     }
     return tuple(facts[name] for name in NAMES)
-
-
-def _consents(said: Consents) -> dict[str, bool]:
-    """purpose/route -> given or withdrawn, as actions see it, for every purpose that was spoken of."""
-    purposes = _PURPOSES | {word.purpose for word in said.words if word.purpose != ALL}
-    found = {
-        f"{purpose}/{route}": said.given(purpose, channel)
-        for purpose in purposes
-        for route, channel in CONSENT_CHANNELS.items()
-    }
-    return {place: given for place, given in sorted(found.items()) if given is not None}
