@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import structlog
 from cryptography.x509 import Certificate
 
@@ -78,7 +79,8 @@ from firstring.store.nextbest.segmentwork import SegmentWork
 from firstring.store.notices import Notice, Notices
 from firstring.store.opening import OpenStore, open_database
 from firstring.store.ring import RingStore, warm
-from firstring.store.routing.models import FitWork, fit_watcher
+from firstring.store.routing.models import FitWork, fit_in_force, fit_watcher
+from firstring.store.routing.prices import PricesWork, live_in_force, prices_watcher
 from firstring.store.timers import Timers
 from firstring.store.weighing import weights_of, weights_watcher
 from firstring.trust.score import DEFAULT_PRIORS
@@ -139,6 +141,7 @@ async def running(
         watcher = weights_watcher(database)
         policies = policy_watcher(database)
         fit = fit_watcher(database)
+        prices = prices_watcher(database)
         tls = ssl.create_default_context()
         if settings.stir_https_roots_file is not None:
             with _readable(settings.stir_https_roots_file, "FIRSTRING_STIR_HTTPS_ROOTS_FILE"):
@@ -252,6 +255,7 @@ async def running(
             SettleWatch(database, clock).look,
         ]
         chores.append(Learning(database, notices, clock).look)
+        chores.append(PricesWork(database, notices, clock, models.routing).look)
         chores.append(FitWork(database, notices, clock, models.routing).look)
         chores.append(Forgetting(database, clock, settings.journey_kept_days).look)
         chores.append(partial(restitch, database))
@@ -269,6 +273,7 @@ async def running(
             watcher.heard(notice)
             policies.heard(notice)
             fit.heard(notice)
+            prices.heard(notice)
             timers.heard(notice)
             if notice.what == "resync" and server.kamailio is not None:
                 server.kamailio.reconcile_soon()  # while the store was away, what Kamailio told was lost
@@ -279,6 +284,8 @@ async def running(
         stack.push_async_callback(policies.stop)
         await fit.start()
         stack.push_async_callback(fit.stop)
+        await prices.start()
+        stack.push_async_callback(prices.stop)
         notices.subscribe(heard)
         await notices.start()
         stack.push_async_callback(notices.stop)
@@ -300,8 +307,9 @@ async def running(
 
 
 def _with_own(tenant: Tenant, models: Models) -> Models:
-    """The models with what a tenant has of its own: actions, and a text model."""
-    return with_reasons(tenant, with_actions(tenant, models))
+    """The models with what a tenant has of its own: actions, a text model, who fits and what agents' time is worth."""
+    models = with_reasons(tenant, with_actions(tenant, models))
+    return msgspec.structs.replace(models, fit=fit_in_force(tenant), live=live_in_force(tenant))
 
 
 @contextlib.contextmanager

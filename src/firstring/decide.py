@@ -52,6 +52,9 @@ from firstring.nextbest.learning.thompson import draws_of
 from firstring.nextbest.moment import Moment
 from firstring.ports import Clock, Ids
 from firstring.routing.assign import rank
+from firstring.routing.fit.model import PRIOR as PRIOR_FIT
+from firstring.routing.fit.model import FitModel
+from firstring.routing.live import NO_PRICES, Live, matching_of
 from firstring.routing.memo import EligibilityMemo
 from firstring.routing.needs import needed
 from firstring.routing.packed import count
@@ -59,8 +62,10 @@ from firstring.routing.policy import RoutingPolicy
 from firstring.trust.score import TrustPriors, assess
 
 Profiles = Mapping[tuple[int, int], AgentProfile]
-FINDS_AN_AGENT: Final[frozenset[Cause]] = frozenset({"busy", "no_answer", "rejected", "capacity", "requeued"})
+FINDS_AN_AGENT: Final[frozenset[Cause]] = frozenset({"busy", "no_answer", "rejected", "capacity", "requeued", "transferred"})
 """Causes of a decision that is made because nobody has the contact."""
+JOINED: Final = "+"
+"""Between the versions of the parts of one room."""
 TRIES: Final = 5
 """How often late evidence is decided with, where somebody else decided at the same moment."""
 
@@ -82,6 +87,10 @@ class Models(msgspec.Struct, frozen=True):
     """By which people are held out of offers, and chance is drawn; empty: nobody is, and nothing is."""
     reasons: TextModel | None = None
     """What a tenant's own labels taught of why people call, by their words."""
+    fit: FitModel = PRIOR_FIT
+    """Who fits whom, as it was learned of outcomes."""
+    live: Live = NO_PRICES
+    """What a second of each agent's time is worth just now."""
 
     def versions(self) -> Versions:
         return Versions(
@@ -90,8 +99,13 @@ class Models(msgspec.Struct, frozen=True):
             trust=self.trust.version,
             journey=f"{timeline.VERSION}+{attention.VERSION}" + ("" if self.reasons is None else f"+{self.reasons.version}"),
             actions=self.actions.version + (f"+{self.learned.version}" if self.holdout_key else ""),
-            routing=self.routing.version,
+            routing=JOINED.join((self.routing.version, *self._of_pick())),
         )
+
+    def _of_pick(self) -> tuple[str, ...]:
+        """Nothing where it is not asked: first come, longest idle."""
+        asked = self.routing.pick == "best" and self.fit.basis == "fitted"
+        return (self.fit.version, self.live.version) if asked else ()
 
 
 def derive(
@@ -104,11 +118,13 @@ def derive(
     now: datetime,
     waited_s: float = 0.0,
     excluded: Sequence[int] = (),
+    preferred: Sequence[int] = (),
     memo: EligibilityMemo | None = None,
 ) -> Derived:
     """Who, why, sure, what now, whom. Pure and deterministic.
 
-    profiles: the agents of `read.agents` by (agent_id, version). excluded: agents who did not take this contact.
+    profiles: the agents of `read.agents` by (agent_id, version). excluded: agents who did not take this contact. preferred:
+    to whom a batch over all that wait gave it.
     memo: makes whom quicker and changes nothing.
     """
     # who: probability of each person, of another in the household, of someone new
@@ -164,11 +180,24 @@ def derive(
         journeys,
         policy=models.routing,
         intent=evidence.intent,
+        preferred=preferred,
         excluded=excluded,
         touches=touches,
         directions=evidence.directions,
         now=now,
         waited_s=waited_s,
+    )
+    matching = matching_of(
+        contact,
+        resolution,
+        assurances,
+        journeys,
+        touches,
+        intent=evidence.intent,
+        policy=models.routing,
+        fit=models.fit,
+        live=models.live,
+        key=models.holdout_key,
     )
     routing = rank(
         need.need,
@@ -179,6 +208,7 @@ def derive(
         policy=models.routing.version,
         reasons=need.reasons,
         memo=memo,
+        matching=matching,
     )
     return Derived(resolution, assurances, journeys, action, routing, models.versions())
 
@@ -320,6 +350,8 @@ class Decider:
         cause: Cause,
         *,
         change: Callable[[Evidence], Evidence] | None = None,
+        of_contact: Callable[[Contact], Contact] | None = None,
+        preferred: Sequence[int] = (),
         adapter_ref: str | None = None,
         epoch: int = 0,
     ) -> Decision | None:
@@ -327,13 +359,16 @@ class Decider:
 
         A contact that somebody has keeps its agent. None: the contact is unknown or over, or somebody else decided
         meanwhile (a newer decision stands, or somebody has it though an agent was to be found; with an epoch, the queue
-        task's lease is over). adapter_ref: what the adapter answers to from now on, where that changed.
+        task's lease is over). adapter_ref: what the adapter answers to from now on, where that changed; of_contact: the
+        contact as it is from now on (a caller who will be called back). preferred: agents who go first, if they may.
 
         change: puts what came late on top of what is known by then. Evidence is never lost: where somebody else decided
         meanwhile, it is put on top of what that left (up to TRIES times), so it must not depend on when it is called.
         """
         for _ in range(1 if change is None else TRIES):
-            decision, committed = await self._again(tenant, contact_id, cause, change, adapter_ref, epoch)
+            decision, committed = await self._again(
+                tenant, contact_id, cause, change, of_contact, preferred, adapter_ref, epoch
+            )
             if committed is None or committed.status == "ended":
                 return None
             if committed.status == "committed":
@@ -346,6 +381,8 @@ class Decider:
         contact_id: uuid.UUID,
         cause: Cause,
         change: Callable[[Evidence], Evidence] | None,
+        of_contact: Callable[[Contact], Contact] | None,
+        preferred: Sequence[int],
         adapter_ref: str | None,
         epoch: int,
     ) -> tuple[Decision | None, Committed | None]:
@@ -356,6 +393,8 @@ class Decider:
         contact = state.contact
         if adapter_ref is not None:
             contact = msgspec.structs.replace(contact, adapter_ref=adapter_ref)
+        if of_contact is not None:
+            contact = of_contact(contact)
         now = self._clock.now()
         since = state.waiting_since or contact.offered_at
         return await self._decide(
@@ -366,6 +405,7 @@ class Decider:
             revision=state.revision + 1,
             waited_s=max(0.0, (now - since).total_seconds()),
             excluded=_left_out(state, now),
+            preferred=preferred,
             keep=state.agent_id is not None,
             epoch=epoch,
         )
@@ -380,6 +420,7 @@ class Decider:
         revision: int,
         waited_s: float = 0.0,
         excluded: Sequence[int] = (),
+        preferred: Sequence[int] = (),
         keep: bool = False,
         epoch: int = 0,
     ) -> tuple[Decision, Committed]:
@@ -405,6 +446,7 @@ class Decider:
             now=now,
             waited_s=waited_s,
             excluded=excluded,
+            preferred=preferred,
             memo=self._memo,
         )
         derived_at = self._clock.monotonic_s()
@@ -466,6 +508,7 @@ def rederive(decision: Decision, profiles: Profiles, models: Models) -> Derived:
         now=decision.decided_at,
         waited_s=decision.waited_s,
         excluded=decision.derived.routing.need.excluded,
+        preferred=decision.derived.routing.need.preferred,
     )
 
 

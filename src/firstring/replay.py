@@ -13,6 +13,8 @@ from firstring.bootstrap import models_of
 from firstring.decide import Models, differences, rederive
 from firstring.errors import BadInput
 from firstring.identity.caller.weights import JOINED
+from firstring.routing.fit.model import PRIOR
+from firstring.routing.live import NO_PRICES
 from firstring.settings import Settings
 from firstring.store.database import Database, Tenant
 from firstring.store.journey.reasoning import with_reasons_named
@@ -21,6 +23,8 @@ from firstring.store.notices import Notices
 from firstring.store.opening import database_only
 from firstring.store.queries import sql
 from firstring.store.ring import RingStore, opened_decision
+from firstring.store.routing.models import fit_named
+from firstring.store.routing.prices import live_named
 from firstring.store.weighing import weights_named
 
 PAGE = 200
@@ -71,9 +75,8 @@ async def replay_decisions(
                 versions = decision.derived.versions
                 parts = versions.identity.split(JOINED)  # model's and priors', survivorship's if any
                 weights_version = JOINED.join(part for part in parts if part.startswith(("model-", "prior-")))
-                used = await _models_used(
-                    database, tenant, models, (weights_version, versions.actions, versions.journey), by_version
-                )
+                named = (weights_version, versions.actions, versions.journey, versions.routing)
+                used = await _models_used(database, tenant, models, named, by_version)
                 if used is None or decision.derived.versions != used.versions():
                     report.other_versions += 1
                     continue
@@ -93,19 +96,25 @@ async def _models_used(
     database: Database,
     tenant: Tenant,
     models: Models,
-    versions: tuple[str, str, str],
+    versions: tuple[str, str, str, str],
     by_version: dict[tuple[str, ...], Models | None],
 ) -> Models | None:
-    """The models with the weights, actions and text model of these versions, each read once; None where they are gone."""
+    """The models with the weights, actions, text model, model of who fits and prices of these versions, each read once; None
+    where they are gone."""
     if versions not in by_version:
-        version, actions, journey = versions
+        version, actions, journey, routing = versions
+        parts = routing.split(JOINED)
+        fit_version = next((part for part in parts if part.startswith("fit-")), PRIOR.version)
+        prices_version = next((part for part in parts if part.startswith("prices-")), NO_PRICES.version)
         async with database.transaction(tenant.tenant_id) as connection:
             weights = await weights_named(connection, tenant, version)
             of_actions = await with_actions_named(connection, tenant, models, actions)
             if of_actions is not None:
                 of_actions = await with_reasons_named(connection, tenant, of_actions, journey)
+            fit = await fit_named(connection, tenant, fit_version)
+            live = await live_named(connection, tenant, prices_version)
         used = None
-        if weights is not None and of_actions is not None:
-            used = msgspec.structs.replace(of_actions, weights=weights)
+        if weights is not None and of_actions is not None and fit is not None and live is not None:
+            used = msgspec.structs.replace(of_actions, weights=weights, fit=fit, live=live)
         by_version[versions] = used
     return by_version[versions]

@@ -95,7 +95,8 @@ order by d.decided_at desc, d.contact_id, d.revision limit $3 offset $4
 -- name: ended_not_logged
 select c.contact_id, c.channel, c.offered_at, c.answered_at, c.ended_at, c.end_reason, c.outcome,
        (select a.agent_id from assignment a where a.tenant_id = c.tenant_id and a.contact_id = c.contact_id
-                                              and a.answered_at is not null order by a.offered_at desc limit 1) as agent_id
+                                              and (a.answered_at is not null or c.end_reason = 'finished')
+        order by a.offered_at desc limit 1) as agent_id
 from contact c
 where c.tenant_id = $1 and c.state = 'ended' and c.logged_at is null
   and not exists (select 1 from assignment a where a.tenant_id = c.tenant_id and a.contact_id = c.contact_id and a.ended_at is null)
