@@ -96,7 +96,7 @@ def consents_of(touches: Iterable[TouchRead], stated: Iterable[Stated] = ()) -> 
 
 def privacy_signal(context: Mapping[str, Any]) -> bool:
     """Whether the browser asks not to be tracked: Global Privacy Control, or Do Not Track."""
-    return any(str(context.get(name, "")).casefold() in ("true", "1", "yes") for name in _SIGNALS)
+    return any(name in context and str(context[name]).casefold() in ("true", "1", "yes") for name in _SIGNALS)
 
 
 def _later(word: Consent, other: Consent) -> bool:

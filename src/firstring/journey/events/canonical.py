@@ -34,6 +34,7 @@ _NAME_OF_TYPE: Final = {
 }
 _NOBODY: Final = frozenset(("", "null", "undefined", "none", "nan"))
 """What broken clients send as a user id when nobody is signed in; taken at its word it would glue them all together."""
+_NOBODY_CHARS: Final = max(map(len, _NOBODY))
 
 _TRAITS: Final = {
     "firstName": "given_name",
@@ -150,11 +151,12 @@ def parse_event(
     user_hash = _hash(context, traits)
     if kind == "group":
         traits = _group(event, properties, traits, object_in(context, "traits"))
-    stated, sent_at, occurred_at = times(event, received_at.astimezone(UTC), correct_skew=correct_skew)
+    received_at = received_at.astimezone(UTC)
+    stated, sent_at, occurred_at = times(event, received_at, correct_skew=correct_skew)
     fields = _fields(traits, context, anonymous_id)
     message_id = text_in(event, "messageId", "message_id")
     if message_id is None:
-        when = stated or received_at.astimezone(UTC)
+        when = stated or received_at
         message_id = _digest([kind, name, record_id, anonymous_id, when, properties, fields])
     return Event(
         message_id=message_id,
@@ -162,7 +164,7 @@ def parse_event(
         name=name,
         channel=_channel(event, kind, name, context, properties),
         occurred_at=occurred_at,
-        received_at=received_at.astimezone(UTC),
+        received_at=received_at,
         sent_at=sent_at,
         record_id=record_id,
         anonymous_id=anonymous_id,
@@ -210,7 +212,7 @@ def _name(event: Mapping[str, Any], kind: EventType, properties: dict[str, Any])
 
 def _user(event: Mapping[str, Any], *names: str) -> str | None:
     text = text_in(event, *names)
-    return None if text is None or text.casefold() in _NOBODY else text
+    return None if text is None or (len(text) <= _NOBODY_CHARS and text.casefold() in _NOBODY) else text
 
 
 def _previous(event: Mapping[str, Any], record_id: str | None) -> str:

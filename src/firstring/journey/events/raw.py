@@ -39,7 +39,7 @@ def as_json(raw: object, plain: bool) -> dict[str, Any]:
 
 def unflattened(event: dict[str, Any]) -> dict[str, Any]:
     """Columns such as "properties.order_id" or "context.ip" as members of their object; empty cells are absent."""
-    dotted = [key for key in event if key.startswith(("properties.", "traits.", "context."))]
+    dotted = [key for key in event if "." in key and key.startswith(("properties.", "traits.", "context."))]
     for key in dotted:
         value = event.pop(key)
         if value is None or value == "":
@@ -81,7 +81,9 @@ def text_in(event: Mapping[str, Any], *names: str) -> str | None:
         value = event.get(name)
         if value is None:
             continue
-        if isinstance(value, bool) or not isinstance(value, (str, int)) or (isinstance(value, int) and value >= 10**100):
+        if type(value) is not str and (
+            isinstance(value, bool) or not isinstance(value, (str, int)) or (isinstance(value, int) and value >= 10**100)
+        ):
             raise BadInput("malformed_event", f"{name} is not text.", where={"field": name}, hint="Send text.")
         text = str(value).strip()
         if not text:
@@ -93,7 +95,7 @@ def text_in(event: Mapping[str, Any], *names: str) -> str | None:
                 where={"field": name},
                 hint="Send a shorter one.",
             )
-        if _CONTROL.search(text):
+        if not text.isprintable() and _CONTROL.search(text):
             raise BadInput(
                 "control_character",
                 f"{name} holds a control character.",
@@ -151,6 +153,8 @@ def _time(event: Mapping[str, Any], *names: str) -> datetime | None:
             raise _malformed_time(name)
         try:
             time = datetime.fromisoformat(value.strip())
+            if time.tzinfo is UTC:
+                return time
             return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
         except (ValueError, OverflowError) as error:
             raise _malformed_time(name) from error

@@ -26,19 +26,19 @@ def packed(patterns: Mapping[int, Ready], state: State, now_ms: int, *, keep_ms:
     The time of the last event is kept for keep_ms.
     """
     numbers = [_LAYOUT << _MOMENT_BITS | state.last_ms]
-    for number in sorted(state.runs):
-        runs = state.runs[number]
+    for number, runs in sorted(state.runs.items()):
         pattern = patterns[number]
         earliest_ms = now_ms - pattern.window_ms  # what began before matters no more: equal states are equal bytes
         for key, run in sorted(runs.items()) if len(runs) > 1 else runs.items():
-            if not key and len(run.places) == 2 and not run.waits and not run.values:  # most are such
-                begun_ms = run.places[1]
+            came = run.places
+            if not key and len(came) == 2 and not run.waits and not run.values:  # most are such
+                begun_ms = came[1]
                 if begun_ms >= earliest_ms:
                     numbers += (number | 1 << 16, begun_ms)
                 continue
-            if over(pattern, run, now_ms):
+            if not run.waits and max(came) < earliest_ms and over(pattern, run, now_ms):
                 continue
-            places = [one if one >= earliest_ms else NEVER for one in run.places]
+            places = [one if one >= earliest_ms else NEVER for one in came]
             end = len(places)
             while end > 1 and places[end - 1] == NEVER:
                 end -= 1

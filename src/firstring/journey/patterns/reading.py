@@ -20,7 +20,7 @@ def seen(event: Event) -> Happened:
 def happened(name: str, channel: str, occurred_at: datetime, properties: dict[str, Any]) -> Happened:
     """The same out of its parts, such as those of a contact.TouchRead."""
     asked = {"name": name, "channel": channel, "time": occurred_at, "properties": properties}
-    return Happened(milliseconds(occurred_at), name, asked)
+    return Happened((occurred_at - _EPOCH) // _MS, name, asked)
 
 
 def milliseconds(moment: datetime) -> int:

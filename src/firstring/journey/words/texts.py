@@ -24,6 +24,7 @@ _OURS: Final = frozenset(
      "Chat Message Received", "Action Shown", "Action Accepted", "Action Dismissed", "Action Ignored", "Action Failed")
 )  # fmt: skip
 """What was written to the customer, or by nobody. In the spec of live chats the user sends, and receives our answer."""
+_ASKED: Final = frozenset((*_SPOKEN, *_SPOKEN_HERE, "subject"))
 LETTERS_MIN: Final = 3
 TOPIC_LEAST: Final = 0.5
 """From this probability on a label of one's own is the topic."""
@@ -31,7 +32,7 @@ TOPIC_LEAST: Final = 0.5
 
 def text_of(name: str, properties: Mapping[str, Any]) -> str | None:
     """The words in an event, or None. A subject goes before them."""
-    if name in _OURS or not properties:
+    if _ASKED.isdisjoint(properties) or name in _OURS:
         return None
     if str(properties.get("sender") or properties.get("author") or "").casefold() in ("agent", "bot", "system"):
         return None

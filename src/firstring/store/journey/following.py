@@ -146,12 +146,17 @@ class _Arrived:
 
     def stepped(self) -> tuple[dict[int, Moved], list[int]]:
         """The persons whose state moves on, and those whose log is to be replayed. Pure computation."""
-        for one in self._new:
-            person = self._person_of.get(one.record_id)
+        events_of = self.events
+        for event_id, record_id, came in self._new:
+            person = self._person_of.get(record_id)
             if person is None:
                 continue  # its record is gone already
-            event = seen(one.event)
-            self.events.setdefault(person, []).append(Logged(event.at_ms, one.event_id, one.record_id, person, event))
+            event = seen(came)
+            logged = Logged(event.at_ms, event_id, record_id, person, event)
+            if person in events_of:
+                events_of[person].append(logged)
+            else:
+                events_of[person] = [logged]
         for other in self._elsewhere:
             self._pass_on(other)
         moved: dict[int, Moved] = {}

@@ -34,6 +34,8 @@ OF_THE_VISITOR: Final = ("cookie", "device")
 
 OWN_SOURCE: Final = "firstring"
 """The source of what Firstring itself tells as events: they come of no visitor."""
+_NAMES_KEPT: Final = 32_768
+"""Canonical ids of users and visitors that are kept: who is busy sends many events."""
 _SIGNED_OUT: Final = "Signed Out"
 _TYPED: Final = ("phone", "email")
 FACETS: Final = {
@@ -88,8 +90,7 @@ def _planned(keys: TenantKeys, source: str, place: int, event: Event, country: s
         if event.previous_id is not None:
             previous = external_key(keys, source, _record_id(event.previous_id, country))
     else:
-        fields = record_of(event, country).fields
-        found = sorted(identifier_keys(fields), key=lambda one: _STRENGTH.index(one.kind))
+        found = _identifiers(event, country)
         identifiers = [(keys.blind(one.kind, one.value), one) for one in found]
         if not identifiers:
             raise BadInput("missing_identity", "nothing in the event identifies anybody", where={"field": "anonymousId"})
@@ -113,6 +114,15 @@ def _planned(keys: TenantKeys, source: str, place: int, event: Event, country: s
     return Planned(place, event, message_key, user, previous, identifiers, payload, row, visitor, mark, click, typed, words)
 
 
+def _identifiers(event: Event, country: str) -> list[Identifier]:
+    """Those of an event without a user's id, the strongest first."""
+    if len(event.fields) == 1 and event.anonymous_id is not None and event.fields.get("cookie") == event.anonymous_id:
+        text = _cookie(event.anonymous_id, country)  # of most visitors nothing else is known
+        return [] if text is None else [Identifier("cookie", text)]
+    fields = record_of(event, country).fields
+    return sorted(identifier_keys(fields), key=lambda one: _STRENGTH.index(one.kind))
+
+
 def _facet(event: Event) -> int | None:
     found = FACETS.get(event.name)
     return SIGNAL_FACET if found is None and event.context and privacy_signal(event.context) else found
@@ -125,7 +135,7 @@ def _visitor(keys: TenantKeys, event: Event, country: str) -> bytes | None:
     return None if text is None else keys.blind("cookie", text)
 
 
-@lru_cache(maxsize=8_192)
+@lru_cache(maxsize=_NAMES_KEPT)
 def _cookie(text: str, country: str) -> str | None:
     try:
         return canonical("cookie", text, country=country)
@@ -165,7 +175,7 @@ def _typed(keys: TenantKeys, event: Event, country: str) -> tuple[tuple[bytes, s
     return tuple(found.items())
 
 
-@lru_cache(maxsize=8_192)
+@lru_cache(maxsize=_NAMES_KEPT)
 def _record_id(text: str, country: str) -> str:
     """Canonical; raises BadInput record_id_invalid. Who is busy sends many events: kept for a while."""
     return canonical_record({"record_id": text}, country=country, findable=False).record_id

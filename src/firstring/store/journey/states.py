@@ -102,8 +102,9 @@ def _moved(
     now_ms: int | None,
 ) -> Moved:
     found: list[Found] = []
+    step = patterns.step
     for one in events:
-        for fired in patterns.step(state, one.happened):
+        for fired in step(state, one.happened):
             if patterns.fires_by_time(fired.pattern):
                 found.append(Found(subject_id, subject_id, record, 0, fired))
             else:
