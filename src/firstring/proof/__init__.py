@@ -1,1 +1,1 @@
-"""Did it help? Statistics of comparisons: sample sizes, differences, bounds that may be looked at any time, other policies."""
+"""Did it help? Statistics of comparisons: sample sizes, differences, bounds that hold at any time, other policies."""
