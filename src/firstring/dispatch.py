@@ -8,17 +8,22 @@ slow tick covers lost notices, relaxing requirements and expiry. Ringing contact
 from __future__ import annotations
 
 import asyncio
+import math
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Protocol
 
 import structlog
 
 from firstring.contact import AgentFree, AgentProfile, Channel, Decision
-from firstring.decide import Decider
+from firstring.decide import Decider, Models
 from firstring.errors import FirstringError, Retryable
 from firstring.ports import Clock
-from firstring.routing.queues import Waiting, next_due_in_s, reevaluate
+from firstring.routing.line import FREE_EVERY_S, ROWS, Guard, may_serve, pairs
+from firstring.routing.live import Matching, matching_of
+from firstring.routing.memo import EligibilityMemo
+from firstring.routing.queues import Match, Waiting, next_due_in_s, reevaluate
 
 _log = structlog.get_logger("firstring.dispatch")
 
@@ -49,7 +54,9 @@ class Queue(Protocol):
 
     async def overdue(self, tenant: Any) -> list[uuid.UUID]: ...
 
-    async def waiting(self, tenant: Any, at_most: int, channels: Sequence[Channel]) -> list[tuple[Waiting, Channel]]: ...
+    async def waiting(
+        self, tenant: Any, at_most: int, channels: Sequence[Channel], *, behind: datetime = ...
+    ) -> list[tuple[Waiting, Channel]]: ...
 
     async def free_agents(self, tenant: Any) -> tuple[dict[Channel, list[AgentFree]], dict[tuple[int, str], int]]: ...
 
@@ -57,7 +64,38 @@ class Queue(Protocol):
 
 
 class ProfileReader(Protocol):
+    """The other part of the store (store.ring.RingStore)."""
+
+    async def decisions_of(self, tenant: Any, contact_ids: Sequence[uuid.UUID]) -> Mapping[uuid.UUID, Decision]: ...
+
     async def profiles(self, tenant: Any, agents: Sequence[AgentFree]) -> Mapping[tuple[int, int], AgentProfile]: ...
+
+
+class _Line:
+    """What the task remembers of one channel's line. behind: as far as a long line was looked at."""
+
+    def __init__(self) -> None:
+        self.guard = Guard()
+        self.behind: datetime | None = None
+        self.free_every_s = FREE_EVERY_S
+        self.matchings: dict[tuple[uuid.UUID, int], Matching] = {}
+
+
+def matching_from(decision: Decision, models: Models) -> Matching | None:
+    """What the pick needs of a contact, out of its newest decision."""
+    derived = decision.derived
+    return matching_of(
+        decision.contact,
+        derived.resolution,
+        derived.assurances,
+        derived.journeys,
+        decision.read.touches,
+        intent=decision.evidence.intent,
+        policy=models.routing,
+        fit=models.fit,
+        live=models.live,
+        key=models.holdout_key,
+    )
 
 
 class Dispatcher:
@@ -87,6 +125,8 @@ class Dispatcher:
         self._chores = tuple(chores)
         self._store_lost = store_lost
         self._left_out: dict[uuid.UUID, float] = {}
+        self._lines: dict[tuple[str, Channel], _Line] = {}
+        self._memo = EligibilityMemo()
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -188,28 +228,106 @@ class Dispatcher:
         found = await self._queue.waiting(tenant, PER_SWEEP, list(free))
         waiting = [(contact, channel) for contact, channel in found if contact.contact_id not in self._left_out]
         now = self._clock.now()
+        models = self._decider.models_of(tenant)
         for channel, agents in free.items():
             here = [contact for contact, its_channel in waiting if its_channel == channel]
             if not here:
                 continue
             profiles = await self._profiles.profiles(tenant, agents)
-            matches = reevaluate(
-                here,
-                agents,
-                profiles,
-                places,
-                now=now,
-                ageing_s_per_point=self._decider.models.routing.ageing_s_per_point,
-            )
+            line = self._lines.setdefault((tenant.name, channel), _Line())
+            by_fit = models.routing.pick == "best" and models.fit.basis == "fitted"
+            if by_fit:
+                matches = await self._by_fit(tenant, line, here, agents, profiles, models, now)
+            else:
+                matches = self._by_turn(here, agents, profiles, places, models, now)
+            if len(here) == PER_SWEEP:
+                taken = {match.agents[0] for match in matches}
+                left = [agent for agent in agents if agent.agent_id not in taken]
+                matches += await self._further_back(tenant, line, channel, here, left, profiles, places, models, now)
             for match in matches:
-                await self._serve(tenant, match.contact_id, epoch)
+                await self._serve(tenant, match, epoch, is_given=by_fit)
         due_s = next_due_in_s([contact for contact, _ in waiting], now)
         return TICK_S if due_s is None else max(0.01, min(TICK_S, due_s))
 
-    async def _serve(self, tenant: Any, contact_id: uuid.UUID, epoch: int) -> None:
-        """Decides one contact anew. One that cannot be decided on is left out for a while: the others are served."""
+    def _by_turn(
+        self,
+        here: Sequence[Waiting],
+        agents: Sequence[AgentFree],
+        profiles: Mapping[tuple[int, int], AgentProfile],
+        places: Mapping[tuple[int, str], int],
+        models: Models,
+        now: datetime,
+    ) -> list[Match]:
+        ageing = models.routing.ageing_s_per_point
+        return reevaluate(here, agents, profiles, places, now=now, ageing_s_per_point=ageing, memo=self._memo)
+
+    async def _further_back(
+        self,
+        tenant: Any,
+        line: _Line,
+        channel: Channel,
+        head: Sequence[Waiting],
+        agents: Sequence[AgentFree],
+        profiles: Mapping[tuple[int, int], AgentProfile],
+        places: Mapping[tuple[int, str], int],
+        models: Models,
+        now: datetime,
+    ) -> list[Match]:
+        """Agents whom nobody at the head of a long line needs: each round looks one page further, and begins again at its
+        end."""
+        if not agents:
+            return []
+        end_of_head = head[-1].turn_at or head[-1].since
+        behind = max(line.behind or end_of_head, end_of_head)
+        page = await self._queue.waiting(tenant, PER_SWEEP, [channel], behind=behind)
+        further = [contact for contact, _ in page if contact.contact_id not in self._left_out]
+        line.behind = page[-1][0].turn_at if len(page) == PER_SWEEP else None
+        if line.behind is not None:
+            self._wake.set()  # until the end of the line was seen
+        return self._by_turn(further, agents, profiles, places, models, now)
+
+    async def _by_fit(
+        self,
+        tenant: Any,
+        line: _Line,
+        here: Sequence[Waiting],
+        agents: Sequence[AgentFree],
+        profiles: Mapping[tuple[int, int], AgentProfile],
+        models: Models,
+        now: datetime,
+    ) -> list[Match]:
+        """Who takes whom by what is expected of each pair (routing.line); all is known of contacts near the head only."""
+        classes = may_serve(here, agents, profiles, now=now, memo=self._memo)
+        servable = [contact for contact, row in zip(here, classes, strict=True) if (row >= 0).any()][:ROWS]
+        unknown = [one.contact_id for one in servable if (one.contact_id, one.revision) not in line.matchings]
+        decisions = await self._profiles.decisions_of(tenant, unknown) if unknown else {}
+        found: dict[uuid.UUID, Matching] = {}
+        kept: dict[tuple[uuid.UUID, int], Matching] = {}
+        for contact in servable:
+            key = (contact.contact_id, contact.revision)
+            decision = decisions.get(contact.contact_id)
+            known = line.matchings.get(key) if decision is None else matching_from(decision, models)
+            if known is not None:
+                kept[key] = known
+                found[contact.contact_id] = known._replace(fit=models.fit, live=models.live)
+        line.matchings = kept
+        if not found:
+            return self._by_turn(here, agents, profiles, {(agent.agent_id, here[0].need.channel): 1 for agent in agents},
+                                 models, now)  # fmt: skip
+        if models.live.prices.agents:
+            handle = models.fit.part("handle")
+            line.free_every_s = math.exp(handle.intercept) * handle.smear / len(models.live.prices.agents)
+        return pairs(line.guard, here, agents, classes, found, now=now, free_every_s=line.free_every_s)
+
+    async def _serve(self, tenant: Any, match: Match, epoch: int, *, is_given: bool) -> None:
+        """Decides one contact anew. One that cannot be decided on is left out for a while: the others are served.
+
+        is_given: the agent of the match goes first, as all who wait were looked at together.
+        """
+        contact_id = match.contact_id
         try:
-            decision = await self._decider.again(tenant, contact_id, "capacity", epoch=epoch)
+            preferred = match.agents[:1] if is_given else ()
+            decision = await self._decider.again(tenant, contact_id, "capacity", preferred=preferred, epoch=epoch)
             if decision is not None and decision.outcome == "route":
                 await self._routed(tenant, decision)
         except Retryable:

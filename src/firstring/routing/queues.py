@@ -28,6 +28,7 @@ class Waiting(msgspec.Struct, frozen=True):
     turn_at: datetime | None = None
     is_told: bool = False
     """Whether the wait was told."""
+    revision: int = 0
 
 
 class Match(msgspec.Struct, frozen=True):

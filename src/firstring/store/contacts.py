@@ -211,6 +211,7 @@ class Contacts:
                     since=row["since"],
                     turn_at=row["turn_at"],
                     is_told=row["told_at"] is not None,
+                    revision=row["revision"],
                 ),
                 row["channel"],
             )

@@ -31,6 +31,16 @@ cross join lateral (
 ) d
 where d.wrapped_key is not null
 
+-- name: newest_decisions_whole
+-- Of each of these contacts, where it is still readable.
+select c.contact_id, d.revision, d.cause, d.outcome, d.agent_id, d.assignment_id, d.decide_ms, d.wrapped_key, d.sealed,
+       null as agent_address
+from unnest($2::uuid[]) as c(contact_id)
+cross join lateral (
+  select * from decision x where x.tenant_id = $1 and x.contact_id = c.contact_id order by x.revision desc limit 1
+) d
+where d.wrapped_key is not null
+
 -- name: decision
 -- With the agent's address while the claim holds.
 select d.revision, d.cause, d.outcome, d.agent_id, d.assignment_id, d.decide_ms, d.wrapped_key, d.sealed,
@@ -43,10 +53,10 @@ order by d.revision desc limit 1
 
 -- name: waiting
 -- The first $3 of each channel in the order of the line, behind $6: those who wait for agents of one do not hold up another.
-select w.contact_id, w.channel, w.need, w.since, w.excluded, w.turn_at, w.told_at
+select w.contact_id, w.channel, w.need, w.since, w.excluded, w.turn_at, w.told_at, w.revision
 from unnest($5::text[]) as wanted(channel)
 cross join lateral (
-  select contact_id, channel, need, turn_at, told_at, coalesce(waiting_since, offered_at) as since,
+  select contact_id, channel, need, turn_at, told_at, revision, coalesce(waiting_since, offered_at) as since,
          case when excluded_until > $2 and excluded_until <= $2 + make_interval(secs => $4) then excluded else '{}' end
          as excluded
   from contact c
