@@ -41,6 +41,7 @@ from firstring.channels.outbound.mail import MailOutbound
 from firstring.channels.outbound.port import Outbound
 from firstring.channels.outbound.webhook import WebhookOutbound
 from firstring.channels.signatures import SignatureVerifier
+from firstring.channels.treatments import Treatments
 from firstring.channels.voice.kamailio import KamailioAdapter
 from firstring.channels.voice.redirect import RedirectServer
 from firstring.channels.web.channel import WebChannel
@@ -221,6 +222,7 @@ async def running(
             firings=firings,
             acting=acting,
             contacts=contacts,
+            treatments=Treatments(database, clock, delivery_log, still_allowed),
             web=WebChannel(database, clock, Pages(database, clock), delivery_log, still_allowed, callbacks),
             decider=decider,
             models=models,

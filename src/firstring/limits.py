@@ -128,6 +128,8 @@ DELIVERY_DAYS: Final = 90
 """How long it is kept what was shown or sent."""
 LINK_SCANNED_S: Final = 10.0
 """A link that is opened sooner after its mail left was opened by a program on the way, not by whom it was sent to."""
+TREATMENTS_SHOWN: Final = 3
+"""Actions that are put before an agent for one person at once."""
 DELIVERIES_OFFERED: Final = 5
 """Actions that are offered to one page at once; it shows one at a time."""
 DELIVERIES_SWEPT: Final = 1_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any, Final
 
 import msgspec
@@ -20,6 +21,7 @@ from firstring.desk.signin import HOMES, FailedSignIns, Room, SignInController, 
 from firstring.desk.views import CALL_BACK
 from firstring.desk.watching import Watching
 from firstring.errors import BadInput
+from firstring.identity.caller.resolver import standing
 from firstring.store.access import Access, Session
 from firstring.store.contacts import ContactLine
 
@@ -129,6 +131,10 @@ class AgentController(Controller):
         lines = await services.contacts.of_agent(session.tenant, state.agent_id) if state.agent_id is not None else []
         line = next((one for one in lines if one.contact_id == identity), None) or _line(state, decision)
         card = Card(room.rendering, line, decision, services.settings.identify_threshold)
+        if is_own and card.person_id is not None:
+            found = await services.treatments.shown(session.tenant, [card.person_id])
+            treatments = found.get(card.person_id, ())
+            card = Card(room.rendering, line, decision, services.settings.identify_threshold, treatments)
         return room.rendering.page(
             "pop_page.html",
             **common(session),
@@ -212,6 +218,39 @@ class AgentController(Controller):
         if made is None:
             raise BadInput("contact_over", "The contact is over, or changed meanwhile.", http_status=409)
         await room.services.routed(session.tenant, made)
+
+    @post(
+        "/desk/contacts/{contact_id:str}/treatments/{delivery_id:uuid}",
+        guards=[signed_in("agent", "administrator", csrf=True)],
+        status_code=204,
+    )
+    async def treated(
+        self,
+        contact_id: FromPath[str],
+        delivery_id: FromPath[uuid.UUID],
+        request: Request[Any, Any, Any],
+        room: NamedDependency[Room],
+        session: NamedDependency[Session],
+    ) -> None:
+        """The agent did what was to be done for the person of their contact, or will not."""
+        what = (await form_of(request)).get("what", "")
+        if what not in ("accepted", "dismissed"):
+            raise BadInput("out_of_range", "what is accepted or dismissed.", where={"field": "what"})
+        state = await _own(room, session, contact_id)
+        decision = await room.services.ring.decision(session.tenant, state.contact.contact_id)
+        if decision is None:
+            raise _unknown()
+        resolution = decision.derived.resolution
+        best = resolution.best
+        if best is None or standing(resolution, room.services.settings.identify_threshold) != "identified":
+            raise BadInput("unidentified", "It is not sure who this is.", http_status=409)
+        await room.services.treatments.answered(
+            session.tenant,
+            best.person_id,
+            delivery_id,
+            what,  # type: ignore[arg-type]
+        )
+        room.pops.treat(await room.pops.desk(session))
 
 
 class SupervisorController(Controller):

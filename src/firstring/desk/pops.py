@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from typing import Any, Final
 
 import structlog
 
 from firstring.api.services import Services
+from firstring.channels.treatments import Treatment
 from firstring.contact import Decision
 from firstring.desk.rendering import Rendering
 from firstring.desk.streams import Stream, message
@@ -23,6 +24,7 @@ from firstring.errors import BadInput, FirstringError
 from firstring.store.access import Access, Session
 from firstring.store.contacts import ContactLine, Presence
 from firstring.store.database import Tenant
+from firstring.store.delivery import Announced
 from firstring.store.notices import Notice
 
 _log = structlog.get_logger("firstring.desk")
@@ -33,6 +35,8 @@ SHOWN_SOON_S: Final = 0.01
 """A decision of this process is shown by `show` within this; only what is not is read from the store."""
 BOARD_PAUSE_S: Final = 0.3
 """A supervisor's board is rendered at most this often."""
+TREATED_PAUSE_S: Final = 1.0
+"""What is to be done is read at most this often for one desk."""
 AGAIN_S: Final = 0.5
 STREAMS_PER_DESK: Final = 8
 """Browsers of one agent; one more ends the oldest."""
@@ -44,12 +48,21 @@ QUEUE_SHOWN: Final = 100
 class Card:
     """One contact on a desk: where it stands, its decision, and both rendered."""
 
-    def __init__(self, rendering: Rendering, line: ContactLine, decision: Decision, threshold: float) -> None:
+    def __init__(
+        self,
+        rendering: Rendering,
+        line: ContactLine,
+        decision: Decision,
+        threshold: float,
+        treatments: tuple[Treatment, ...] = (),
+    ) -> None:
         self.line = line
         self.decision = decision
-        self.key = card_key(line, decision.revision)
+        self.treatments = treatments
+        self.key = card_key(line, decision.revision, treatments)
         view = pop_view(decision, threshold)
-        values = {"pop": view, "line": line, "key": self.key, "now": decision.decided_at}
+        self.person_id = view.people[0].person_id if view.standing == "identified" else None
+        values = {"pop": view, "line": line, "key": self.key, "now": decision.decided_at, "treatments": treatments}
         self.pop = rendering.text("pop.html", **values)
         self.entry = rendering.text("entry.html", **values)
 
@@ -58,9 +71,10 @@ class Card:
         return {"contact": contact_id, "key": self.key, "entry": self.entry, "pop": self.pop}
 
 
-def card_key(line: ContactLine, revision: int) -> str:
+def card_key(line: ContactLine, revision: int, treatments: Sequence[Treatment] = ()) -> str:
     """What makes two cards of one contact the same picture."""
-    return f"{revision}.{line.state}.{line.assignment_state}"
+    shown = "".join(f".{one.delivery_id.hex[-8:]}" for one in treatments)
+    return f"{revision}.{line.state}.{line.assignment_state}{shown}"
 
 
 class AgentDesk:
@@ -75,6 +89,8 @@ class AgentDesk:
         self.shows = 0
         self.is_stale = True
         self.reading: asyncio.Task[None] | None = None
+        self.is_untreated = False
+        self.treating: asyncio.Task[None] | None = None
         self.one_reads = asyncio.Lock()
         """An older reading must not be applied after a newer one."""
 
@@ -133,9 +149,13 @@ class Pops:
         """Something happened, here or in another process. Never blocks."""
         if self._closed:
             return
+        if notice.what == "delivery":
+            self._decided(notice)
+            return
         if notice.what == "resync":
             for desk in self._desks.values():
                 self._stale(desk)
+                self.treat(desk)
             for board in self._boards.values():
                 self._stale_board(board)
             return
@@ -205,6 +225,7 @@ class Pops:
             desk.streams.pop(0).close()
         desk.streams.append(stream)
         self._stale(desk)  # what happened between the read and the registration
+        self.treat(desk)
 
         def left() -> None:
             if stream in desk.streams:
@@ -291,12 +312,55 @@ class Pops:
             self._stale(desk)
             return []
         desk.shows += 1
-        card = self._card(line, decision)
+        card = self._card(line, decision, old)
         desk.cards[contact.contact_id] = card
+        self.treat(desk)
         return desk.send("card", card.payload())
 
-    def _card(self, line: ContactLine, decision: Decision) -> Card:
-        return Card(self.rendering, line, decision, self._services.settings.identify_threshold)
+    def _card(self, line: ContactLine, decision: Decision, old: Card | None = None) -> Card:
+        """A card; what is to be done stays on it until that is read anew."""
+        card = Card(self.rendering, line, decision, self._services.settings.identify_threshold)
+        if old is None or not old.treatments or old.person_id != card.person_id:
+            return card
+        return Card(self.rendering, line, decision, self._services.settings.identify_threshold, old.treatments)
+
+    # --- what is to be done -----------------------------------------------------------------------------------
+
+    def _decided(self, notice: Notice) -> None:
+        """An action was decided: where it is for a screen, or that is not known, the desks of the tenant look."""
+        carried = notice.carried
+        if isinstance(carried, Announced) and carried.delivery.route != "desk":
+            return
+        for (tenant_id, _), desk in self._desks.items():
+            if tenant_id == notice.tenant_id and desk.cards:
+                self.treat(desk)
+
+    def treat(self, desk: AgentDesk) -> None:
+        """Reads what is to be done for those whom an agent serves, soon; several reasons make one reading. Never blocks."""
+        desk.is_untreated = True
+        if desk.treating is None and not self._closed and desk.streams:
+            desk.treating = self._spawn(self._treat(desk))
+
+    async def _treat(self, desk: AgentDesk) -> None:
+        try:
+            while desk.is_untreated and desk.streams:
+                desk.is_untreated = False
+                persons = sorted({card.person_id for card in desk.cards.values() if card.person_id is not None})
+                try:
+                    found = await self._services.treatments.shown(desk.tenant, persons)
+                except FirstringError as error:
+                    _log.warning("treatments_not_read", code=error.code)
+                    return
+                for contact_id, card in tuple(desk.cards.items()):
+                    treatments = found.get(card.person_id or 0, ())
+                    if treatments != card.treatments and (card.person_id is None or card.person_id in persons):
+                        desk.cards[contact_id] = made = Card(
+                            self.rendering, card.line, card.decision, self._services.settings.identify_threshold, treatments
+                        )
+                        desk.send("card", made.payload())
+                await asyncio.sleep(TREATED_PAUSE_S)
+        finally:
+            desk.treating = None
 
     # --- the certain way --------------------------------------------------------------------------------------
 
@@ -360,10 +424,11 @@ class Pops:
         for line in lines:
             decision = decisions[line.contact_id]
             card = desk.cards.get(line.contact_id)
-            if card is not None and card.key == card_key(line, decision.revision):
+            if card is not None and card.key == card_key(line, decision.revision, card.treatments):
                 continue
-            desk.cards[line.contact_id] = card = self._card(line, decision)
+            desk.cards[line.contact_id] = card = self._card(line, decision, card)
             desk.send("card", card.payload())
+            self.treat(desk)
 
     # --- the board --------------------------------------------------------------------------------------------
 

@@ -214,15 +214,66 @@ async def answer(
     row = await connection.fetchrow(sql("delivery", "locked"), tenant.tenant_id, delivery_id)
     if row is None or row["route"] != "web" or row["person_id"] not in await persons_of(connection, tenant, visitor):
         raise unknown()
+    await _answered(connection, tenant, delivery_id, row, what, now)
+    return _opened(tenant, row)
+
+
+async def _answered(
+    connection: Connection, tenant: Tenant, delivery_id: uuid.UUID, row: Any, what: Answer, now: datetime
+) -> None:
     state = row["state"]
     if state == what or (what == "ignored" and state in ("accepted", "dismissed")):
-        return _opened(tenant, row)
+        return
     if state in ("shown", "ignored"):
         await _become(connection, tenant, delivery_id, what, now)
-        return _opened(tenant, row)
+        return
     if state in ("accepted", "dismissed"):
         raise BadInput("answered_already", "This was answered differently before.", http_status=409)
     raise BadInput("not_shown", "This was not shown.", where={"state": state}, http_status=409)
+
+
+# --- desks -------------------------------------------------------------------------------------------------------
+
+
+class AtDesk(NamedTuple):
+    """A delivery that an agent is to see. is_new: nobody has seen it before."""
+
+    delivery: Delivery
+    person_id: int
+    is_new: bool
+
+
+async def at_desk(
+    connection: Connection, tenant: Tenant, persons: Sequence[int], now: datetime, still_allowed: StillAllowed
+) -> list[AtDesk]:
+    """What agents are to do for these persons, the oldest first; what nobody has seen counts as shown now, where its gates
+    are open still."""
+    if not persons:
+        return []
+    at_most = len(persons) * limits.DELIVERIES_OFFERED
+    rows = await connection.fetch(sql("delivery", "at_desk"), tenant.tenant_id, list(persons), now, at_most)
+    found = []
+    for row in rows:
+        delivery = _opened(tenant, row)
+        is_new = row["state"] == "pending"
+        if is_new:
+            closed = await still_allowed(connection, tenant, delivery, now)
+            if closed is not None:
+                await withdraw(connection, tenant, delivery.delivery_id, closed, now)
+                continue
+            await _become(connection, tenant, delivery.delivery_id, "shown", now)
+        found.append(AtDesk(delivery, row["person_id"], is_new))
+    return found
+
+
+async def answer_at_desk(
+    connection: Connection, tenant: Tenant, person_id: int, delivery_id: uuid.UUID, what: Answer, now: datetime
+) -> None:
+    """The agent's word on something shown. The same again changes nothing. Raises BadInput as `answer`."""
+    row = await connection.fetchrow(sql("delivery", "locked"), tenant.tenant_id, delivery_id)
+    if row is None or row["route"] != "desk" or row["person_id"] != person_id:
+        raise unknown()
+    await _answered(connection, tenant, delivery_id, row, what, now)
 
 
 # --- carrying out ------------------------------------------------------------------------------------------------

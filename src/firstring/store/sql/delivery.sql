@@ -62,6 +62,14 @@ where r.tenant_id = $1 and r.person_id = any ($2::bigint[]) and d.state = 'pendi
   and d.not_before <= $3 and d.expires_at > $3
 order by d.created_at limit $4
 
+-- name: at_desk
+-- What agents are to do for these persons. Of several agents who look at one moment one waits for the other.
+select d.delivery_id, d.state, d.wrapped_key, d.sealed, r.person_id
+from record r join delivery d on d.tenant_id = r.tenant_id and d.record_id = r.record_id
+where r.tenant_id = $1 and r.person_id = any ($2::bigint[]) and d.state in ('pending', 'shown') and d.route = 'desk'
+  and d.not_before <= $3 and d.expires_at > $3
+order by d.created_at, d.delivery_id limit $4 for update of d
+
 -- name: locked
 select d.state, d.state_at, d.route, d.not_before, d.expires_at, d.wrapped_key, d.sealed, d.attempts, r.person_id
 from delivery d left join record r on r.tenant_id = d.tenant_id and r.record_id = d.record_id
