@@ -8,8 +8,9 @@ row-level security is refused.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager
 from datetime import datetime
 from itertools import count, islice
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -29,11 +30,11 @@ from firstring.identity.persons.linkkeys import bounds as link_bounds
 from firstring.store.ahead import fetched_ahead
 from firstring.store.collector import paused
 from firstring.store.database import Connection, Database, Tenant
-from firstring.store.identity.linkindex import Part, carriers, link_state
+from firstring.store.identity.linkindex import LinkState, Part, carriers, link_state
 from firstring.store.identity.linking import Change as RecordsChange
 from firstring.store.identity.linking import Context, linking_context, relink, settled
 from firstring.store.identity.linkwrite import Arrival, note_persons, remember, write_relinked
-from firstring.store.identity.models import was_linked
+from firstring.store.identity.models import ActiveModel, was_linked
 from firstring.store.identity.partition import Change, Membership, bounds, glue_keys, narrow_index, settle, shared_keys
 from firstring.store.queries import sql
 from firstring.store.ring import COMPOSITE
@@ -74,6 +75,13 @@ class Prepared(NamedTuple):
     values: Values | None = None
     content: bytes = b""
     row: Row | None = None
+
+
+class Ahead(NamedTuple):
+    """Linking keys of records under a version, made before it was their turn."""
+
+    model_id: int
+    states: dict[bytes, LinkState]
 
 
 class Applied(msgspec.Struct, frozen=True):
@@ -162,15 +170,43 @@ async def apply_prepared(
 
     write_behind: a crash of the server may undo the latest batches, whole and in order; for callers that notice.
     """
-    async with database.transaction(tenant.tenant_id) as connection:
-        if write_behind:
-            await connection.execute(sql("records", "write_behind"))
-        await connection.execute(sql("records", "lock_applier"), tenant.tenant_id)
-        with paused():
-            applied = await apply_in(connection, tenant, source, prepared, now=now)
-        if also is not None:
-            await also(connection, await source_id(connection, tenant, source, now), applied)
+    with _applying(tenant) as others:
+        ahead = await _made_ahead(tenant, prepared) if others else None
+        async with database.transaction(tenant.tenant_id) as connection:
+            if write_behind:
+                await connection.execute(sql("records", "write_behind"))
+            await connection.execute(sql("records", "lock_applier"), tenant.tenant_id)
+            with paused():
+                applied = await apply_in(connection, tenant, source, prepared, now=now, ahead=ahead)
+            if also is not None:
+                await also(connection, await source_id(connection, tenant, source, now), applied)
     return applied
+
+
+@contextmanager
+def _applying(tenant: Tenant) -> Iterator[bool]:
+    """Whether this process applies other records of the tenant at the moment, whose turn comes first."""
+    running = tenant.kept.get("applying", 0)
+    tenant.kept["applying"] = running + 1
+    try:
+        yield running > 0
+    finally:
+        tenant.kept["applying"] -= 1
+
+
+async def _made_ahead(tenant: Tenant, prepared: Sequence[Prepared]) -> Ahead | None:
+    """What can be made before it is the turn of these records, by the version that linked the latest; in short pieces."""
+    active: ActiveModel | None = tenant.kept.get("linked_by")
+    if active is None:
+        return None
+    states = {}
+    with paused():
+        for number, one in enumerate(prepared):
+            if one.values is not None:
+                states[one.external_key] = link_state(tenant.keys, active, one.values, one.external_key, one.content)
+            if number % _AHEAD_RECORDS == _AHEAD_RECORDS - 1:
+                await asyncio.sleep(0)
+    return Ahead(active.model_id, states)
 
 
 async def source_id(connection: Connection, tenant: Tenant, source: str, now: datetime) -> int:
@@ -182,7 +218,13 @@ async def source_id(connection: Connection, tenant: Tenant, source: str, now: da
 
 
 async def apply_in(
-    connection: Connection, tenant: Tenant, source: str, prepared: Sequence[Prepared], *, now: datetime
+    connection: Connection,
+    tenant: Tenant,
+    source: str,
+    prepared: Sequence[Prepared],
+    *,
+    now: datetime,
+    ahead: Ahead | None = None,
 ) -> Applied:
     """As apply_records, within a transaction that holds the applier's lock (records.sql lock_applier)."""
     assert len(prepared) <= _BATCH_RECORDS_MAX, "batches are bounded"
@@ -199,7 +241,17 @@ async def apply_in(
     if added or changed:
         before = {row["record_id"]: _part(row) for row in rows if row["record_id"] in changed}
         cause = f"records of {source}"
-        merged, split = await _apply(connection, tenant, in_source, {**changed, **added}, before, cause, now)
+        context = await linking_context(connection, tenant, now)
+        incoming = {**changed, **added}
+        if context is not None:
+            tenant.kept["linked_by"] = context.active
+            states = ahead.states if ahead is not None and ahead.model_id == context.active.model_id else {}
+            arriving = await _arriving(connection, tenant, context, incoming, states)
+            merged, split = await _apply_linked(
+                connection, tenant, context, in_source, incoming, before, arriving, cause, now
+            )
+        else:
+            merged, split = await _apply(connection, tenant, in_source, incoming, before, cause, now)
     return Applied(
         inserted=len(added),
         updated=len(changed),
@@ -231,10 +283,7 @@ async def _apply(
     cause: str,
     now: datetime,
 ) -> tuple[int, int]:
-    """New and changed records, under the active model or without one; (persons merged, persons split)."""
-    context = await linking_context(connection, tenant, now)
-    if context is not None:
-        return await _apply_linked(connection, tenant, context, in_source, incoming, before, cause, now)
+    """New and changed records, without a model; (persons merged, persons split)."""
     # Prepared for a model that is none any more.
     incoming = {
         record: one if one.values is None else one._replace(link_keys=_glue(tenant.keys, _fields(tenant, one)), values=None)
@@ -255,10 +304,12 @@ async def _apply_linked(
     in_source: int,
     incoming: dict[int, Prepared],
     before: dict[int, Part],
+    arriving: tuple[dict[int, Arrival], dict[bytes, Sequence[int] | None]],
     cause: str,
     now: datetime,
 ) -> tuple[int, int]:
-    arrivals, known = await _arriving(connection, tenant, context, incoming)
+    """As _apply, under a model. arriving: what linking knows of the records, and who carries their keys."""
+    arrivals, known = arriving
     before = await settled(connection, tenant, context, before, now)
     # What is compared may be as it was: then nothing is linked anew.
     same = {record: part for record, part in before.items() if arrivals[record].state.copy_key == part.copy_key != b""}
@@ -276,20 +327,24 @@ async def _apply_linked(
 
 
 async def _arriving(
-    connection: Connection, tenant: Tenant, context: Context, incoming: Mapping[int, Prepared]
+    connection: Connection,
+    tenant: Tenant,
+    context: Context,
+    incoming: Mapping[int, Prepared],
+    states: Mapping[bytes, LinkState],
 ) -> tuple[dict[int, Arrival], dict[bytes, Sequence[int] | None]]:
     """What linking knows of records that come; who carries their keys, asked for while the next keys are made."""
     arrivals: dict[int, Arrival] = {}
     known: dict[bytes, Sequence[int] | None] = {}
     if context.settling or len(incoming) < 2 * _AHEAD_RECORDS:
-        return {record: _arrival(tenant, context, prepared) for record, prepared in incoming.items()}, known
+        return {record: _arrival(tenant, context, prepared, states) for record, prepared in incoming.items()}, known
 
     def parts() -> Iterator[list[bytes]]:
         records = iter(incoming.items())
         while chunk := list(islice(records, _AHEAD_RECORDS)):
             asked: list[bytes] = []
             for record, prepared in chunk:
-                arrivals[record] = one = _arrival(tenant, context, prepared)
+                arrivals[record] = one = _arrival(tenant, context, prepared, states)
                 for key in one.state.keys:
                     if key not in known:
                         known[key] = ()
@@ -304,12 +359,14 @@ async def _arriving(
     return arrivals, known
 
 
-def _arrival(tenant: Tenant, context: Context, prepared: Prepared) -> Arrival:
+def _arrival(tenant: Tenant, context: Context, prepared: Prepared, states: Mapping[bytes, LinkState]) -> Arrival:
     values, content, row = prepared.values, prepared.content, prepared.row
     if values is None:
         values = compared(_fields(tenant, prepared))
         content, row = content_of(values), row_of(values)
-    state = link_state(tenant.keys, context.active, values, prepared.external_key, content)
+    state = states.get(prepared.external_key)
+    if state is None or state.content != content:  # another version of the record has the last word
+        state = link_state(tenant.keys, context.active, values, prepared.external_key, content)
     return Arrival(prepared.external_key, prepared.content_key, values, state, row)
 
 
