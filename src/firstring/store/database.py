@@ -223,13 +223,20 @@ class Database:
 
     @asynccontextmanager
     async def transaction(
-        self, tenant_id: int, *, timeout_s: float = 10.0, plans_kept: bool = False, waits_for_disk: bool = True
+        self,
+        tenant_id: int,
+        *,
+        timeout_s: float = 10.0,
+        plans_kept: bool = False,
+        waits_for_disk: bool = True,
+        begins_with: str = "",
     ) -> AsyncIterator[Connection]:
         """A transaction in which the tenant is set; committed at the end, rolled back on any error.
 
         plans_kept: statements are planned once for each connection, for any values: for look-ups by keys, whose plans take
         longer than they do. waits_for_disk False: a crash of PostgreSQL may undo it, and then all that was committed after
-        it; whoever commits durably afterwards makes it durable too.
+        it; whoever commits durably afterwards makes it durable too. begins_with: a statement (a lock to be waited for) that
+        goes along with the beginning.
 
         Raises Retryable not_committed where the caller swallowed an error that had ended the transaction.
         """
@@ -243,6 +250,8 @@ class Database:
                         begin += "; set local plan_cache_mode = force_generic_plan"
                     if not waits_for_disk:
                         begin += "; set local synchronous_commit = off"
+                    if begins_with:
+                        begin += f"; {begins_with}"
                     await connection.execute(begin)
                     yield connection
                     status = await connection.execute("commit")

@@ -166,7 +166,11 @@ async def ingest_ready(
             if seen_live(tenant) and any(one.of_visitors for one in ready):
                 await turn.come_to_ask()
             is_small = sum(len(one.plans) for one in ready) < _THREAD_FROM_EVENTS
-            async with database.transaction(tenant.tenant_id, plans_kept=is_small) as connection:
+            visitors = {one.visitor for call in calls for one in call.plans if one.visitor is not None}
+            turn.asks()
+            locking = stitching.locking(tenant, visitors)
+            transaction = database.transaction(tenant.tenant_id, plans_kept=is_small, begins_with=locking)
+            async with transaction as connection:
                 firings = await _ingest(connection, tenant, calls, now, country, on_records or {}, turn)
             if told is not None:
                 told(tenant, firings)
@@ -189,9 +193,6 @@ async def _ingest(
     on_records: Mapping[str, int],
     turn: Turn,
 ) -> list[Firing]:
-    visitors = {one.visitor for call in calls for one in call.plans if one.visitor is not None}
-    turn.asks()
-    await stitching.lock_visitors(connection, tenant, visitors)
     new = await _new(connection, tenant, calls)
     news: list[NewEvent] = []
     moved: list[MovedEvent] = []

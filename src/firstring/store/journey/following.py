@@ -26,7 +26,7 @@ from firstring.store.journey.replaying import (
     replay,
     replay_households,
 )
-from firstring.store.journey.states import PERSON, Kept, Logged, Moved, put_states, states, stepped
+from firstring.store.journey.states import PERSON, Kept, Logged, Moved, put_states, stepped
 from firstring.store.journey.stitching import MovedEvent
 from firstring.store.journey.turns import Turn
 from firstring.store.queries import sql
@@ -64,11 +64,10 @@ async def follow(
     new, elsewhere = _settled(new, moved)
     if turn is not None and seen_live(tenant):
         await turn.come()
-    await connection.execute(sql("patterns", "lock_shared"), tenant.tenant_id)
     records = {one.record_id for one in new}
     for other in elsewhere:
         records.update((other.from_record, other.to_record))
-    row = await connection.fetchrow(sql("patterns", "set_and_whose"), tenant.tenant_id, list(records))
+    row = await connection.fetchrow(sql("patterns", "follow_read"), tenant.tenant_id, list(records))
     live = await live_in(connection, tenant, row)
     if live is None or row is None or row["records"] is None:
         return []
@@ -78,7 +77,7 @@ async def follow(
     if live.any_stale:
         marks = await connection.fetch(sql("patterns", "stale_marks"), tenant.tenant_id, list(persons))
         stale = {row["person_id"] for row in marks}
-    kept = await states(connection, tenant, PERSON, persons)
+    kept = {subject: Kept.of(content) for subject, content in zip(row["subjects"] or (), row["contents"] or (), strict=True)}
     arrived = _Arrived(live, new, elsewhere, tenant.keys, person_of, stale, kept, milliseconds(now))
     if len(new) + len(elsewhere) >= _THREAD_FROM_EVENTS:
         states_of, behind = await asyncio.to_thread(arrived.stepped)

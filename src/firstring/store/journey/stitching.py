@@ -71,9 +71,22 @@ class _Stored(NamedTuple):
 async def lock_visitors(connection: Connection, tenant: Tenant, visitors: Collection[bytes]) -> None:
     """Waits until nobody else works on these visitors. First of all locks of a transaction, before anything is read."""
     if visitors:
-        few = len(visitors) <= limits.VISITORS_LOCKED
-        keys = sorted({int.from_bytes(one[:8], "big", signed=True) for one in visitors}) if few else None
-        await connection.execute(sql("stitching", "lock_visitors"), tenant.tenant_id, keys)
+        await connection.execute(sql("stitching", "lock_visitors"), tenant.tenant_id, _locks(visitors))
+
+
+def locking(tenant: Tenant, visitors: Collection[bytes]) -> str:
+    """The same as a statement of its own, for Database.transaction(begins_with=...); "" where there are none."""
+    if not visitors:
+        return ""
+    locks = _locks(visitors)
+    keys = "null" if locks is None else f"'{{{','.join(map(str, locks))}}}'"
+    return sql("stitching", "lock_at_once").format(tenant=int(tenant.tenant_id), keys=keys)
+
+
+def _locks(visitors: Collection[bytes]) -> list[int] | None:
+    """In order; None: so many that all others have to wait."""
+    few = len(visitors) <= limits.VISITORS_LOCKED
+    return sorted({int.from_bytes(one[:8], "big", signed=True) for one in visitors}) if few else None
 
 
 async def place(

@@ -20,7 +20,7 @@ from firstring.nextbest.moment import Moment
 from firstring.ports import Clock, Ids, Random
 from firstring.store.database import Connection, Database, Tenant
 from firstring.store.delivery import Announced, enqueue, hand_over
-from firstring.store.journey.firings import Firing, claim_firings
+from firstring.store.journey.firings import Firing
 from firstring.store.nextbest.policies import InForce, in_force
 from firstring.store.nextbest.reading import moment_of, read_situation
 from firstring.store.notices import Notices
@@ -85,12 +85,14 @@ class Acting:
         # PostgreSQL before that undoes the claim with the decision, and the firing is told again.
         transaction = self._database.transaction(tenant.tenant_id, plans_kept=True, waits_for_disk=False)
         async with transaction as connection:
-            if not await claim_firings(connection, tenant, [firing.firing_id], now):
+            claimed = await connection.fetchrow(sql("actions", "claim_and_lock"), tenant.tenant_id, firing.firing_id, now)
+            if claimed is None:
                 return None
             for after_ms in later:
                 due_at = firing.at + timedelta(milliseconds=after_ms)
                 await _set_timer(connection, tenant, why._replace(after_ms=after_ms), due_at)
-            made = await self._decide(connection, tenant, force, why, now) if at_once else None
+            decides = at_once and claimed["person_id"] is not None
+            made = await self._read_and_decide(connection, tenant, force, why, now) if decides else None
         return self._told(tenant, made)
 
     async def due(self, tenant: Tenant, key: str, payload: dict[str, Any]) -> None:
@@ -153,6 +155,12 @@ class Acting:
         """Reads, decides, writes. None where the record is gone."""
         if await connection.fetchval(sql("actions", "owner_locked"), tenant.tenant_id, why.record_id) is None:
             return None
+        return await self._read_and_decide(connection, tenant, force, why, now)
+
+    async def _read_and_decide(
+        self, connection: Connection, tenant: Tenant, force: InForce, why: _Why, now: datetime
+    ) -> tuple[Decided, Announced | None] | None:
+        """The same where the person is locked already."""
         seen = await read_situation(connection, tenant, why.record_id, now=now, rules=self._rules)
         if seen is None:
             return None

@@ -40,6 +40,17 @@ on conflict (tenant_id, version) do update set active = true, made_at = excluded
 select r.person_id, pg_advisory_xact_lock(1179796034, hashint8($1::int::bigint * 1000003 + r.person_id))::text
 from record r where r.tenant_id = $1 and r.record_id = $2
 
+-- name: claim_and_lock
+-- claim_fired of patterns for one firing, and owner_locked for its record, in one round trip. Nothing where somebody decided
+-- about it, or it holds no more; no person where the record is gone.
+with claimed as (
+  update pattern_fired set acted_at = $3, next_at = null
+  where tenant_id = $1 and firing_id = $2 and acted_at is null and retracted_at is null
+  returning record_id
+)
+select r.person_id, pg_advisory_xact_lock(1179796034, hashint8($1::int::bigint * 1000003 + r.person_id))::text
+from claimed c left join record r on r.tenant_id = $1 and r.record_id = c.record_id
+
 -- name: owner
 select r.person_id from record r where r.tenant_id = $1 and r.record_id = $2
 

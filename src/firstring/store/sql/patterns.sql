@@ -15,16 +15,9 @@ from pattern_set where tenant_id = $1
 -- name: those_on
 select number, declaration from pattern where tenant_id = $1 and is_on order by number
 
--- name: set_and_whose
--- As set_of, and of which persons these records are.
-select s.version, s.is_on, s.changed_at, s.rebuilt_to, exists (select from pattern_stale where tenant_id = $1) as any_stale,
-       w.records, w.persons
-from pattern_set s
-cross join lateral (
-  select array_agg(r.record_id) as records, array_agg(r.person_id) as persons
-  from record r where r.tenant_id = $1 and r.record_id = any ($2::bigint[])
-) w
-where s.tenant_id = $1
+-- name: follow_read
+-- The set, whose the records are, and their persons' states, under the lock: one round trip.
+select * from follow_read($1, $2::bigint[])
 
 -- name: states
 select subject_id, content from pattern_state

@@ -3,6 +3,10 @@
 -- name: lock_visitors
 select lock_visitors($1, $2::bigint[])
 
+-- name: lock_at_once
+-- The same with numbers in its text, to go along with the beginning of a transaction.
+select lock_visitors({tenant}, {keys}::bigint[])
+
 -- name: around
 -- For stretches of visitors' logs: the last mark up to each, whether there is one after its beginning, and whether there are
 -- anonymous events from that last mark on, or among the marks of the stretch and the next ones.
