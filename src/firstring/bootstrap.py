@@ -46,7 +46,7 @@ from firstring.channels.voice.kamailio import KamailioAdapter
 from firstring.channels.voice.redirect import RedirectServer
 from firstring.channels.web.channel import WebChannel
 from firstring.channels.web.pages import Pages
-from firstring.contact import Decision
+from firstring.contact import Contact, Decision
 from firstring.decide import Decider, Models
 from firstring.desk.pages import desk_pages
 from firstring.desk.pops import Pops
@@ -59,7 +59,7 @@ from firstring.journey.words.reading import warm as ready_words
 from firstring.nextbest.library import BUILT_IN
 from firstring.observe import Metrics
 from firstring.ports import Clock, Ids, SystemClock, SystemIds, SystemRandom
-from firstring.routing.policy import policy_from_file
+from firstring.routing.policy import RoutingPolicy, policy_from_file
 from firstring.settings import Settings
 from firstring.store.callbacks import TIMER as CALLBACK_TIMER
 from firstring.store.contacts import Contacts
@@ -82,6 +82,7 @@ from firstring.store.opening import OpenStore, open_database
 from firstring.store.ring import RingStore, warm
 from firstring.store.routing.models import FitWork, fit_in_force, fit_watcher
 from firstring.store.routing.prices import PricesWork, live_in_force, prices_watcher
+from firstring.store.routing.trials import TrialWork, policy_in_force, trial_watcher
 from firstring.store.timers import Timers
 from firstring.store.weighing import weights_of, weights_watcher
 from firstring.trust.score import DEFAULT_PRIORS
@@ -138,10 +139,11 @@ async def running(
         notices = Notices(database.arguments, origin)
         ring = RingStore(database, notices)
         contacts = Contacts(database, notices, clock, wrap_up_s=settings.wrap_up_s)
-        decider = Decider(ring, models, clock, ids, metrics, weights_of, _with_own)
+        decider = Decider(ring, models, clock, ids, metrics, weights_of, _with_own, _arm_of)
         watcher = weights_watcher(database)
         policies = policy_watcher(database)
         fit = fit_watcher(database)
+        running = trial_watcher(database)
         prices = prices_watcher(database)
         tls = ssl.create_default_context()
         if settings.stir_https_roots_file is not None:
@@ -259,6 +261,7 @@ async def running(
         chores.append(Learning(database, notices, clock).look)
         chores.append(PricesWork(database, notices, clock, models.routing).look)
         chores.append(FitWork(database, notices, clock, models.routing).look)
+        chores.append(TrialWork(database, notices, clock).look)
         chores.append(Forgetting(database, clock, settings.journey_kept_days).look)
         chores.append(partial(restitch, database))
         dispatcher = Dispatcher(contacts, ring, decider, clock, database.tenants, routed, chores, _restart_embedded(opened))
@@ -275,6 +278,7 @@ async def running(
             watcher.heard(notice)
             policies.heard(notice)
             fit.heard(notice)
+            running.heard(notice)
             prices.heard(notice)
             timers.heard(notice)
             if notice.what == "resync" and server.kamailio is not None:
@@ -286,6 +290,8 @@ async def running(
         stack.push_async_callback(policies.stop)
         await fit.start()
         stack.push_async_callback(fit.stop)
+        await running.start()
+        stack.push_async_callback(running.stop)
         await prices.start()
         stack.push_async_callback(prices.stop)
         notices.subscribe(heard)
@@ -312,6 +318,11 @@ def _with_own(tenant: Tenant, models: Models) -> Models:
     """The models with what a tenant has of its own: actions, a text model, who fits and what agents' time is worth."""
     models = with_reasons(tenant, with_actions(tenant, models))
     return msgspec.structs.replace(models, fit=fit_in_force(tenant), live=live_in_force(tenant))
+
+
+def _arm_of(tenant: Tenant, contact: Contact, base: RoutingPolicy) -> RoutingPolicy:
+    """The routing policy of a contact: its arm's, where a trial runs."""
+    return policy_in_force(tenant, base, contact.contact_id, contact.offered_at)
 
 
 @contextlib.contextmanager

@@ -36,6 +36,7 @@ from firstring.steward import events as events_commands
 from firstring.steward import patterns as patterns_commands
 from firstring.steward import persons as persons_commands
 from firstring.steward import profiles as profiles_commands
+from firstring.steward import routing as routing_commands
 from firstring.steward import segments as segments_commands
 from firstring.steward.cli import register as add_commands_of_stewards
 
@@ -59,6 +60,7 @@ events_commands.register(app)
 delivery_commands.register(app)
 actions_commands.register(app)
 segments_commands.register(app)
+routing_commands.register(app)
 
 out = Console()
 err = Console(stderr=True)

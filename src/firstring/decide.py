@@ -309,13 +309,15 @@ class Decider:
         stages: Stages,
         weights_of: Callable[[Any], Weights] | None = None,
         actions_of: Callable[[Any, Models], Models] | None = None,
+        arm_of: Callable[[Any, Contact, RoutingPolicy], RoutingPolicy] | None = None,
     ) -> None:
         """weights_of: a tenant's own weights, without I/O; without it all have those of `models`. actions_of: the models
-        with a tenant's own actions, likewise."""
+        with a tenant's own actions, likewise. arm_of: the routing policy of a contact, where a trial runs."""
         self._ring = ring
         self.models = models
         self._weights_of = weights_of
         self._actions_of = actions_of
+        self._arm_of = arm_of
         self._clock = clock
         self._ids = ids
         self._stages = stages
@@ -428,6 +430,8 @@ class Decider:
         now = self._clock.now()
         persons = () if evidence.confirmed_person is None else (evidence.confirmed_person,)
         models = self.models_of(tenant)
+        if self._arm_of is not None:
+            models = msgspec.structs.replace(models, routing=self._arm_of(tenant, contact, models.routing))
         read = await self._ring.read(
             tenant,
             looked_up(evidence),

@@ -25,6 +25,7 @@ from firstring.store.queries import sql
 from firstring.store.ring import RingStore, opened_decision
 from firstring.store.routing.models import fit_named
 from firstring.store.routing.prices import live_named
+from firstring.store.routing.trials import policy_named
 from firstring.store.weighing import weights_named
 
 PAGE = 200
@@ -113,8 +114,9 @@ async def _models_used(
                 of_actions = await with_reasons_named(connection, tenant, of_actions, journey)
             fit = await fit_named(connection, tenant, fit_version)
             live = await live_named(connection, tenant, prices_version)
+            policy = await policy_named(connection, tenant, models.routing, parts[0])
         used = None
         if weights is not None and of_actions is not None and fit is not None and live is not None:
-            used = msgspec.structs.replace(of_actions, weights=weights, fit=fit, live=live)
+            used = msgspec.structs.replace(of_actions, weights=weights, fit=fit, live=live, routing=policy or models.routing)
         by_version[versions] = used
     return by_version[versions]

@@ -1,0 +1,342 @@
+"""The commands about who fits and whether it helps: models, trials, other policies on the log, regret, fairness."""
+
+from __future__ import annotations
+
+import getpass
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from firstring.errors import BadInput
+from firstring.ports import SystemClock
+from firstring.steward.actions import texts_of
+from firstring.steward.opened import run, store
+
+if TYPE_CHECKING:
+    from firstring.proof.effects import Interval
+    from firstring.routing.fit.model import FitModel
+    from firstring.routing.policy import RoutingPolicy
+    from firstring.routing.trial.result import Measured, Result, Watched
+    from firstring.settings import Settings
+    from firstring.store.routing.trials import TrialLine
+
+routing_app = typer.Typer(no_args_is_help=True, help="Who should serve them: models of who fits, and what they are worth.")
+trial_app = typer.Typer(no_args_is_help=True, help="Randomised trials of two ways to route.")
+out = Console()
+err = Console(stderr=True)
+Json = Annotated[bool, typer.Option("--json", help="Prints the result as JSON.")]
+_BY = "command"
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands to the program."""
+    app.add_typer(routing_app, name="routing")
+    app.add_typer(trial_app, name="trial")
+
+
+def _print(text: str) -> None:
+    out.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _warn(text: str) -> None:
+    err.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+
+def policy_of(settings: Settings) -> RoutingPolicy:
+    """The routing policy of this installation."""
+    from firstring.routing.policy import policy_from_file
+
+    return policy_from_file(settings.home / "routing.toml")
+
+
+# --- who fits ------------------------------------------------------------------------------------------------------
+
+
+@routing_app.command("train")
+def train(
+    at_most: Annotated[int, typer.Option(help="Trains on this many outcomes at most, the newest.", min=1)] = 1_000_000,
+    save: Annotated[Path | None, typer.Option(help="Writes the model to a file too.")] = None,
+    try_only: Annotated[bool, typer.Option("--try", help="Does not put it in force.")] = False,
+) -> None:
+    """Learns who fits from what came of contacts, and puts the model in force."""
+    from firstring.routing.fit.model import model_to_json
+    from firstring.routing.fit.train import train as trained
+    from firstring.store.routing.models import train_now
+    from firstring.store.routing.outcomes import REMEMBERED, outcomes_since
+
+    async def work() -> FitModel:
+        now = SystemClock().now()
+        async with store() as opened:
+            policy = policy_of(opened.settings)
+            if try_only:
+                async with opened.database.transaction(opened.tenant.tenant_id) as connection:
+                    outcomes, until = await outcomes_since(connection, opened.tenant, now - REMEMBERED, at_most)
+                return trained(outcomes, fields=policy.fit_fields, since=now - REMEMBERED, until=until)
+            return await train_now(
+                opened.database, opened.tenant, policy, now=now, by=getpass.getuser(), origin=_BY, at_most=at_most
+            )
+
+    model = run(work())
+    if save is not None:
+        _written(save, model_to_json(model) + "\n")
+    _show_model(model)
+    _print("not put in force" if try_only else "in force")
+
+
+def _show_model(model: FitModel) -> None:
+    content = model.content
+    _print(
+        f"{model.version}: {len(content.agents):,} agents, {len(content.intents)} reasons, {len(content.segments)} segments"
+    )
+    table = Table("", "contacts", "population", "agents", "agent x reason", "x segment")
+    for name in ("success", "handle", "repeat"):
+        part = model.part(name)
+        mean = math.exp(part.intercept) * part.smear if name == "handle" else 1.0 / (1.0 + math.exp(-part.intercept))
+        shown = f"{mean:.0f} s" if name == "handle" else f"{mean:.1%}"
+        table.add_row(name, f"{part.rows:,}", shown, *(f"{math.sqrt(one):.3f}" for one in part.tau2))
+    out.print(table)
+    _print(
+        "agents, agent x reason, x segment: standard deviations in log odds (of seconds: in logs); 0: no difference shown"
+    )
+    gain, error = content.gain
+    if error:
+        kept = "kept" if gain >= -error else "not kept: they predict worse than none"
+        shown = f"{gain * 1e3:.2f} +- {error * 1e3:.2f} thousandths of a nat"
+        _print(f"agents' effects better the prediction of the newest contacts by {shown}: {kept}")
+
+
+@routing_app.command("models")
+def models_command(
+    use: Annotated[str, typer.Option(help="Puts a model that was trained before in force again.")] = "",
+    load: Annotated[Path | None, typer.Option(help="Puts a model of a file in force.")] = None,
+    save: Annotated[Path | None, typer.Option(help="Writes the model in force to a file.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Lists the models of who fits; puts one in force, or writes it to a file."""
+    from firstring.routing.fit.model import model_from_json, model_to_json
+    from firstring.store.routing import models as stored
+
+    loaded = None if load is None else model_from_json(texts_of([load])[0][1], file=str(load))
+
+    async def work() -> tuple[list[Any], FitModel]:
+        now = SystemClock().now()
+        async with store() as opened:
+            tenant = opened.tenant
+            async with opened.database.transaction(tenant.tenant_id) as connection:
+                if loaded is not None:
+                    await stored.put_in_force(
+                        connection, tenant, loaded, outcomes=loaded.content.success.rows, until=now, now=now,
+                        by=getpass.getuser(), origin=_BY,
+                    )  # fmt: skip
+                elif use:
+                    await stored.back_to(connection, tenant, use, origin=_BY)
+            async with opened.database.transaction(tenant.tenant_id) as connection:
+                found = await stored.models(connection, tenant)
+            return found, await stored.refresh(opened.database, tenant)
+
+    lines, model = run(work())
+    if save is not None:
+        _written(save, model_to_json(model) + "\n")
+    if as_json:
+        typer.echo(msgspec.json.encode(lines).decode())
+        return
+    table = Table("version", "trained", "by", "contacts", "updates", "in force")
+    for line in lines:
+        made = f"{line.made_at:%Y-%m-%d %H:%M}"
+        table.add_row(
+            line.version, made, line.made_by, f"{line.outcomes:,}", str(line.updates), "yes" if line.active else ""
+        )
+    out.print(table)
+    if model.basis == "prior":
+        _print("nothing is in force: contacts are routed first come, to who is idle longest")
+
+
+def _written(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, "utf-8")
+    except OSError as error:
+        raise BadInput(
+            "file_not_written", f"The file cannot be written ({type(error).__name__}).", where={"file": str(path)}
+        ) from error
+
+
+# --- trials --------------------------------------------------------------------------------------------------------
+
+
+@trial_app.command("plan")
+def plan(
+    file: Annotated[
+        Path, typer.Argument(help="TOML of the trial: name, kind, metric, detect, [control], [treatment], [guards].")
+    ],
+    mean: Annotated[
+        float | None, typer.Option(help="The metric's mean, where the log does not tell it (shares only).")
+    ] = None,
+    per_day: Annotated[float | None, typer.Option(help="Contacts a day, where the log does not tell it.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Plans a trial: how many contacts and days it takes to see the effect. Nothing changes until it is started."""
+    from firstring.routing.trial.plan import SHARES, Basis, draft_from_toml
+    from firstring.store.routing.trials import plan as planned
+
+    draft = draft_from_toml(texts_of([file])[0][1], file=str(file))
+    basis = None
+    if (mean is None) != (per_day is None) or (mean is not None and draft.metric not in SHARES):
+        raise BadInput(
+            "plan_invalid", "--mean and --per-day are given together, for metrics that are shares.", where={"field": "mean"}
+        )
+    if mean is not None and per_day is not None:
+        if not (0.0 < mean < 1.0 and per_day > 0.0):
+            raise BadInput(
+                "plan_invalid", "A mean lies between 0 and 1, and some contacts come a day.", where={"field": "mean"}
+            )
+        basis = Basis(0, mean, mean * (1.0 - mean), per_day)
+
+    async def work() -> Any:
+        async with store() as opened, opened.database.transaction(opened.tenant.tenant_id) as connection:
+            return await planned(
+                connection, opened.tenant, draft, now=SystemClock().now(), by=getpass.getuser(), basis=basis
+            )
+
+    made = run(work())
+    if as_json:
+        typer.echo(msgspec.json.encode(made).decode())
+        return
+    _print(f"{draft.name}: {made.contacts:,} contacts, {made.days:.1f} days at {made.basis.per_day:,.0f} a day")
+    _print(
+        f"to see {draft.metric} change by {draft.detect:.1%} of {made.basis.mean:.4g} with a power of {draft.power:.0%}, "
+        f"{draft.share:.0%} of them in the treatment"
+    )
+    if draft.kind == "switchback":
+        _print(f"chance decides anew every {draft.interval_s:,.0f} s; that makes it {made.design:.2f} times as long")
+    for guard in draft.guards:
+        _print(f"it stops where {guard.metric} is worse by more than {guard.worse_by:g}")
+    _print(f"start it: firstring trial start {draft.name}")
+
+
+@trial_app.command("start")
+def start(name: Annotated[str, typer.Argument(help="The trial's name.")]) -> None:
+    """Starts a planned trial; running servers hear it at once. One runs at a time."""
+    from firstring.store.routing.trials import start as started
+
+    async def work() -> Any:
+        async with store() as opened, opened.database.transaction(opened.tenant.tenant_id) as connection:
+            return await started(connection, opened.tenant, name, now=SystemClock().now(), origin=_BY)
+
+    made = run(work())
+    _print(f"{name} runs: {made.contacts:,} contacts, about {made.days:.1f} days")
+
+
+@trial_app.command("stop")
+def stop(
+    name: Annotated[str, typer.Argument(help="The trial's name.")],
+    because: Annotated[str, typer.Option(help="Why.")] = "by hand",
+) -> None:
+    """Stops a trial that runs, or drops one that was only planned."""
+    from firstring.store.routing.trials import stop as stopped
+
+    async def work() -> TrialLine:
+        async with store() as opened, opened.database.transaction(opened.tenant.tenant_id) as connection:
+            return await stopped(connection, opened.tenant, name, now=SystemClock().now(), because=because[:200], origin=_BY)
+
+    line: TrialLine = run(work())
+    _print(f"{name}: {'dropped' if line.state == 'planned' else line.state}")
+
+
+@trial_app.command("show")
+def show(
+    name: Annotated[str, typer.Argument(help="The trial's name; none: all of them.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Lists trials, or shows one: its guard rails while it runs, the uplift with its interval once it is over."""
+    if not name:
+        _list(as_json)
+        return
+    line, contacts, guards, result = run(_looked_at(name))
+    if as_json:
+        shown = {"trial": line, "contacts": contacts, "guards": guards, "result": result}
+        typer.echo(msgspec.json.encode(shown, enc_hook=str).decode())
+        return
+    draft = line.trial.draft
+    _print(f"{line.name}: {line.state}" + (f" ({line.stopped_because})" if line.stopped_because else ""))
+    _print(f"{draft.kind}, for {draft.metric}; {contacts:,} of {line.trial.contacts:,} contacts")
+    if guards:
+        _show_guards(guards)
+    if result is None:
+        _print("the uplift is shown once it is over" if line.state == "running" else "it has not been started")
+        return
+    _show_result(result)
+
+
+async def _looked_at(name: str) -> tuple[TrialLine, int, tuple[Watched, ...], Result | None]:
+    from firstring.routing.trial.result import result_of, watched
+    from firstring.store.routing.trials import rows_of, trial
+
+    async with store() as opened, opened.database.transaction(opened.tenant.tenant_id) as connection:
+        line = await trial(connection, opened.tenant, name)
+        rows = await rows_of(connection, opened.tenant, line, SystemClock().now())
+    if line.state == "running":
+        return line, len(rows), watched(line.trial, rows), None
+    if line.started_at is None:
+        return line, 0, (), None
+    return line, len(rows), (), line.result or result_of(line.trial, rows)
+
+
+def _list(as_json: bool) -> None:
+    from firstring.store.routing.trials import trials
+
+    async def work() -> list[TrialLine]:
+        async with store() as opened, opened.database.transaction(opened.tenant.tenant_id) as connection:
+            return await trials(connection, opened.tenant)
+
+    lines = run(work())
+    if as_json:
+        typer.echo(msgspec.json.encode(lines).decode())
+        return
+    table = Table("trial", "kind", "metric", "state", "contacts", "started", "because")
+    for line in lines:
+        started = "" if line.started_at is None else f"{line.started_at:%Y-%m-%d %H:%M}"
+        draft = line.trial.draft
+        contacts = f"{line.trial.contacts:,}"
+        table.add_row(line.name, draft.kind, draft.metric, line.state, contacts, started, line.stopped_because or "")
+    out.print(table)
+
+
+def _show_guards(guards: tuple[Watched, ...]) -> None:
+    table = Table("guard rail", "worse by", "at least", "at most", "allowed")
+    for guard in guards:
+        table.add_row(
+            guard.metric, *(f"{value:+.4f}" for value in (guard.worse_by, guard.low, guard.high)), f"{guard.allowed:g}"
+        )
+    out.print(table)
+
+
+def _show_result(result: Result) -> None:
+    table = Table("", "control", "treatment", "difference", "95 % from", "to", "relative", "from", "to", "contacts")
+    for one in (result.main, *result.others):
+        table.add_row(*_cells(one))
+    out.print(table)
+    _print(f"it was planned for {result.main.metric}; the other lines were not, and of many lines one differs by chance")
+    for warning in result.warnings:
+        _warn(warning)
+
+
+def _cells(one: Measured) -> list[str]:
+    digits = 1 if one.metric.endswith("_s") else 4
+
+    def number(value: float) -> str:
+        return "" if math.isnan(value) else f"{value:.{digits}f}"
+
+    def share(value: float) -> str:
+        return "" if math.isnan(value) else f"{value:+.1%}"
+
+    difference: Interval = one.difference
+    return [
+        one.metric, number(one.control.value), number(one.treatment.value), number(difference.value), number(difference.low),
+        number(difference.high), share(one.relative.value), share(one.relative.low), share(one.relative.high),
+        f"{one.rows[0]:,} / {one.rows[1]:,}",
+    ]  # fmt: skip
