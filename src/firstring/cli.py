@@ -38,6 +38,7 @@ from firstring.steward import persons as persons_commands
 from firstring.steward import profiles as profiles_commands
 from firstring.steward import routing as routing_commands
 from firstring.steward import segments as segments_commands
+from firstring.steward import simulate as simulate_commands
 from firstring.steward.cli import register as add_commands_of_stewards
 
 app = typer.Typer(
@@ -60,6 +61,7 @@ events_commands.register(app)
 delivery_commands.register(app)
 actions_commands.register(app)
 segments_commands.register(app)
+simulate_commands.register(app)
 routing_commands.register(app)
 
 out = Console()

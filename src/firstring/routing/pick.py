@@ -36,9 +36,9 @@ BATCH_AGENTS: Final = 5_000
 class PickSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How a pick weighs what is not success. Points are points of predicted success (0..1)."""
 
-    fairness: float = 0.5
+    fairness: float = 1.0
     """Points for each unit of occupancy by which an agent is above or below the mean, past the band."""
-    fairness_band: float = 0.04
+    fairness_band: float = 0.0
     """Occupancy around the mean in which nothing is charged (a share, 0..1)."""
     guard_s: float = 30.0
     """How much longer than under first come a contact may wait, by its place in the queue."""
@@ -46,7 +46,7 @@ class PickSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The guard counts on agents becoming free this many times more slowly than they do."""
     hold_s: float = 0.0
     """How long a contact may be held for a better agent although an eligible one is idle. 0: never."""
-    hold_gain: float = 0.05
+    hold_gain: float = 0.03
     """Points that waiting must promise before a contact is held."""
     explore: float = 0.0
     """Share of picks that are drawn evenly from the best `explore_among` instead of taking the best."""
@@ -77,6 +77,8 @@ _RANGES: Final = (
     ("explore_within", 0.0, 10.0),
 )
 DEFAULT: Final = PickSettings()
+HOLDING: Final = PickSettings(hold_s=15.0)
+"""With holds of up to 15 s, which is what brings most beyond the index; whoever uses it has to ask again in time."""
 
 
 class Terms(NamedTuple):

@@ -13,6 +13,10 @@ Every lambda >= 0 gives an upper bound of what any policy reaches on these conta
 minimum is what the bound of the simulator is, and lambda is what `routing.pick` charges. F_a is the least work that an
 agent is to have: a price below 0 draws work to an agent whom nobody would choose (Sisselman & Whitt 2007). Pure numpy;
 scipy's HiGHS solves what is small exactly, a smoothed dual (log-sum-exp, annealed) under L-BFGS-B the rest.
+
+What the pick charges is the market at a temperature (`smoothing`) and with some capacity kept back (`spared`): in a call
+centre a contact finds a few idle agents and not all of them, and agents who are always busy leave nothing to choose.
+The capacity kept back is the square root of the places, as in square-root staffing (Halfin & Whitt 1981).
 """
 
 from __future__ import annotations
@@ -29,6 +33,11 @@ Floats = NDArray[np.float64]
 EXACT_PAIRS: Final = 4_000
 """Up to so many eligible pairs the linear programme is solved exactly."""
 _ANNEALED: Final = (0.05, 0.02, 0.008, 0.003, 0.001)
+MARKET_STEPS: Final = 60
+SPARED: Final = 1.1
+"""Places kept back, in square roots of the places."""
+STANDING: Final = 0.3
+"""What a contact may count on, in standard deviations above the mean over its agents."""
 _BLOCK_PAIRS: Final = 2_000_000
 """Pairs that are looked at in one piece: 16 MB of float64."""
 
@@ -66,15 +75,17 @@ def agent_prices(
     weights (c,) >= 0; time_s (a,) >= 0; floor_s (a,) in 0..time_s: seconds of work that an agent is to have.
     smoothing: temperature in units of p. 0: the programme itself. Above 0: prices of a market in which a contact does
     not always get the agent it wants, which is what a call centre with few idle agents is; stable under new contacts.
-    start (a,): prices to start from.
+    start (a,): prices to start from (with smoothing).
 
     Raises BadInput: prices_shape, prices_range.
     """
     p, h, weights, time_s, floor_s = _checked(p, h, weights, time_s, floor_s)
-    if smoothing == 0.0 and np.count_nonzero(np.isfinite(p)) <= EXACT_PAIRS:
+    if smoothing > 0.0:
+        price = _market(p, h, weights, time_s, floor_s, smoothing, start)
+    elif np.count_nonzero(np.isfinite(p)) <= EXACT_PAIRS:
         price = _exact(p, h, weights, time_s, floor_s)
     else:
-        price = _annealed(p, h, weights, time_s, floor_s, smoothing, start)
+        price = _annealed(p, h, weights, time_s, floor_s)
     return _priced(p, h, weights, time_s, floor_s, price, smoothing)
 
 
@@ -82,6 +93,28 @@ def bound_at(p: Floats, h: Floats, weights: Floats, time_s: Floats, price: Float
     """D(lambda) for prices >= 0: an upper bound, tight at the prices that `agent_prices` finds. Success in all."""
     nothing = np.zeros(len(time_s))
     return _priced(*_checked(p, h, weights, time_s, nothing), np.maximum(price, 0.0), 0.0).bound
+
+
+def capacity_s(places: Floats, seconds: float) -> Floats:
+    """The seconds (n,) of each agent to be sold in a period: `places` (n,) signed in, less what is kept back."""
+    places = np.asarray(places, np.float64)
+    total = float(places.sum())
+    share = max(1.0 - SPARED / np.sqrt(total), 0.25) if total > 0.0 else 0.0
+    return np.asarray(places * (seconds * share))
+
+
+def standing(p: Floats, h: Floats, price: Floats) -> float:
+    """What a contact that is not taken now may count on: its `contact_price` while it waits.
+
+    p (n,): -inf where not eligible; h, price (n,). The mean of p - price h over its agents, and a little of their spread:
+    the next agent who becomes free is one of them, and it will be chosen rather by one that suits it. Whoever does well
+    with anybody is thereby no better a catch than one who does not.
+    """
+    fits = p > -np.inf
+    if not fits.any():
+        return 0.0
+    net = p[fits] - price[fits] * h[fits]
+    return float(net.mean() + STANDING * net.std())
 
 
 def adjusted(price: Floats, occupancy: Floats, *, gain: float, band: float, per_second: float) -> Floats:
@@ -147,29 +180,43 @@ def _exact(p: Floats, h: Floats, weights: Floats, time_s: Floats, floor_s: Float
         if found.status == 0:
             marginal = -np.asarray(found.ineqlin.marginals, np.float64)[len(weights) :]
             return np.asarray(marginal[: len(time_s)] - marginal[len(time_s) :])
-    return _annealed(p, h, weights, time_s, floor_s, 0.0, None)
+    return _annealed(p, h, weights, time_s, floor_s)
 
 
-def _annealed(
-    p: Floats,
-    h: Floats,
-    weights: Floats,
-    time_s: Floats,
-    floor_s: Floats,
-    smoothing: float,
-    start: Floats | None,
+def _market(
+    p: Floats, h: Floats, weights: Floats, time_s: Floats, floor_s: Floats, smoothing: float, start: Floats | None
 ) -> Floats:
-    """L-BFGS-B on the smoothed dual, from a warm temperature to `smoothing`; the floor only where one is asked for."""
+    """Prices at which the smoothed demand for each agent is the time there is, or less at a price of 0.
+
+    The fixed point of lambda += (t / h) log(load / T), which is the dual's coordinate step (as in Sinkhorn's algorithm);
+    work below the floor pushes the price below 0. The dual is convex, so it is the same from every start.
+    """
+    weight = max(float(weights.sum()), 1e-9)
+    fits = np.isfinite(p)
+    served = np.maximum(weights @ fits, 1e-9)
+    step = smoothing / np.maximum(weights @ np.where(fits, h, 0.0) / served, 1e-9)
+    most = (5.0 * float(np.max(p[fits], initial=0.0)) + 1.0) * step / smoothing
+    price = np.zeros(len(time_s)) if start is None else np.asarray(start, np.float64).copy()
+    capacity, floor = np.maximum(time_s, 1e-9), np.maximum(floor_s, 1e-9)
+    for _ in range(MARKET_STEPS if start is None else MARKET_STEPS // 2):
+        load_s = np.maximum(_smoothed(p, h, weights, price, smoothing)[1], 1e-9 * weight)
+        above = price + step * np.log(load_s / capacity)
+        below = np.minimum(price + step * np.log(load_s / floor), 0.0)
+        moved = np.clip(np.where(above >= 0.0, above, below), -most, most)
+        if float(np.max(np.abs(moved - price), initial=0.0)) <= 1e-4 * float(np.max(np.abs(moved), initial=0.0)):
+            return np.asarray(moved)
+        price = moved
+    return price
+
+
+def _annealed(p: Floats, h: Floats, weights: Floats, time_s: Floats, floor_s: Floats) -> Floats:
+    """L-BFGS-B on the smoothed dual, from a warm temperature to a cold one; the floor only where one is asked for."""
     from scipy.optimize import minimize
 
     count = len(time_s)
     unit = 1.0 / max(float(np.mean(h[np.isfinite(p)])) if np.isfinite(p).any() else 1.0, 1e-9)
     has_floor = bool((floor_s > 0.0).any())
     point = np.zeros(2 * count if has_floor else count)
-    if start is not None:
-        point[:count] = np.maximum(start, 0.0) / unit
-        if has_floor:
-            point[count:] = np.maximum(-np.asarray(start), 0.0) / unit
     scale = 1.0 / max(float(weights.sum()), 1e-9)
 
     def dual(at: Floats, temperature: float) -> tuple[float, Floats]:
@@ -182,12 +229,9 @@ def _annealed(
             gradient = np.concatenate([gradient, load_s - floor_s])
         return total * scale, gradient * (unit * scale)
 
-    steps = (smoothing,) if start is not None and smoothing else (*(t for t in _ANNEALED if t > smoothing), smoothing)
     # A floor that cannot be reached would push its price without end: a second is never worth more than all success.
     most = 5.0 * float(np.max(p[np.isfinite(p)], initial=0.0)) + 1.0
-    for temperature in steps:
-        if temperature <= 0.0:
-            continue
+    for temperature in _ANNEALED:
         found = minimize(
             dual,
             point,

@@ -1,0 +1,305 @@
+"""Ours: the pick of `routing.pick` with prices that follow the load, reliance that follows the outcomes, holds, the guard.
+
+What is live a table (who waits, who was passed over, what was learnt) is here a dictionary; every choice is made by the
+functions that choose live.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import islice
+from typing import Final, NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from firstring.routing import firstcome
+from firstring.routing import pick as picking
+from firstring.routing import prices as pricing
+from firstring.routing.reliance import Reliance, learnt, relied
+from firstring.routing.simulate.centre import NOBODY, Centre
+from firstring.routing.simulate.policies import FirstCome
+
+Floats = NDArray[np.float64]
+
+_FIRST_PRICES: Final = 30
+"""Contacts that must have come before prices are formed."""
+_RECENT_S: Final = 7_200.0
+_PAIRS_PRICED: Final = 400_000
+
+
+class PriceRules(msgspec.Struct, frozen=True, kw_only=True):
+    """How ours runs. One recipe for every world."""
+
+    pick: picking.PickSettings = picking.HOLDING
+    reprice_s: float = 300.0
+    """Prices follow the load this often."""
+    sample: int = 300
+    """Recent contacts that prices are formed on."""
+    smoothing: float = 0.03
+    occupancy_prior_s: float = 1_800.0
+    """Seconds at the mean that every agent's occupancy begins with: the first call of a shift says nothing yet."""
+    window: int = 3
+    """Contacts near the head that may be chosen, as a multiple of how many may be due at a time."""
+    patience_prior_s: float = 400.0
+    learns: bool = True
+    """Shrinks the model's differences by what outcomes say of them."""
+
+
+class Decision(NamedTuple):
+    """One choice: when, for whom or by whom, and the pick over these candidates."""
+
+    at_s: float
+    contact: int
+    agent: int
+    candidates: NDArray[np.intp]
+    made: picking.Pick
+
+
+class _Waiting(NamedTuple):
+    """A contact's own predictions (n,), before reliance."""
+
+    p: Floats
+    h: Floats
+    p_mean: float
+    h_mean: float
+
+
+class PriceIndex(FirstCome):
+    """Success less the price of the agent's time; fairness, age guard relative to first come, bounded holds."""
+
+    name = "price"
+
+    def __init__(self, rules: PriceRules | None = None, *, log: list[Decision] | None = None) -> None:
+        self.rules = rules or PriceRules()
+        self.settings = self.rules.pick
+        self.every_s = self.rules.reprice_s
+        self.log = log
+
+    def begin(self, centre: Centre) -> None:
+        super().begin(centre)
+        count = len(centre.free)
+        self.price = np.zeros(count)
+        self.succeeds, self.takes = Reliance(), Reliance()
+        self.contacts: dict[int, _Waiting] = {}
+        self.counts_on: dict[int, float] = {}
+        self.passed: dict[int, int] = {}
+        self.due_at: dict[int, float] = {}
+        self.holds: dict[int, float] = {}
+        """Contacts that are held, with what waiting was to bring."""
+        self.was_held: set[int] = set()
+        self.recent: list[int] = []
+        self.usual_s = centre.pairs.seen_handle_s.mean(axis=0)
+        self.waited_s, self.gave_up = self.rules.patience_prior_s, 1.0
+        self._size = 2
+
+    # --- what the centre asks ---------------------------------------------------------------------------------------
+
+    def arrived(self, contact: int) -> int:
+        centre = self.centre
+        known = self.contacts.get(contact) or self._meet(contact)
+        agents = self.idle(contact)
+        self.holds.pop(contact, None)
+        if not len(agents):
+            return NOBODY
+        p, h = self._believed(known, agents)
+        occupancy, mean = self._occupancy()
+        reserve = None
+        if self.settings.hold_s > 0.0 and contact not in self.was_held:
+            reserve = self._reserve(contact, known, agents, p, h, occupancy, mean)
+        made = picking.pick(
+            p,
+            h,
+            price=self.price[agents],
+            occupancy=occupancy[agents],
+            occupancy_mean=mean,
+            idle_s=centre.now - centre.idle_since[agents],
+            weight=self._weight(contact),
+            reserve=reserve,
+            draw=self._draw(contact),
+            settings=self.settings,
+        )
+        self._note(contact, NOBODY, agents, made)
+        if made.why == "held":
+            self.holds[contact] = made.reserve
+            self.was_held.add(contact)
+            centre.look_again(contact, centre.now + self.settings.hold_s)
+            return NOBODY
+        return int(agents[made.chosen])
+
+    def freed(self, agent: int) -> int:
+        centre = self.centre
+        every_s = self._free_every_s()
+        rules = self.settings
+        self._size = self.rules.window * firstcome.places(every_s, rules.guard_s, rules.guard_caution) + 2
+        items = self._line(agent)
+        if not items:
+            return NOBODY
+        waiting = np.array(items)
+        believed = [self._believed(self.contacts[contact], agent) for contact in items]
+        p, h = (np.array([pair[side] for pair in believed]) for side in (0, 1))
+        weight = centre.drawn.value[centre.drawn.kind[waiting]]
+        due_at = np.array([self.due_at.get(contact, np.nan) for contact in items])
+        must = firstcome.must_serve(
+            due_at, centre.now, free_every_s=every_s, guard_s=rules.guard_s, caution=rules.guard_caution
+        )
+        if self.holds:
+            # Whoever is held waits for somebody as good as that, until the hold is over.
+            worth = weight * p - self.price[agent] * h
+            keeps = np.array([worth[i] < self.holds.get(contact, -np.inf) for i, contact in enumerate(items)])
+            p = np.where(keeps, -np.inf, p)
+        made = picking.next_contact(
+            p,
+            h,
+            price=float(self.price[agent]),
+            contact_price=np.array([self.counts_on[contact] for contact in items]),
+            waited_s=centre.now - centre.drawn.at_s[waiting],
+            weight=weight,
+            must=must,
+            draw=self._draw(items[0]),
+            settings=rules,
+        )
+        self._note(NOBODY, agent, waiting, made)
+        return items[made.chosen] if made.chosen >= 0 else NOBODY
+
+    def taken(self, contact: int, agent: int, waited: bool) -> None:
+        centre = self.centre
+        items = self._line(agent)
+        if items:
+            since = centre.drawn.at_s[items]
+            passed = firstcome.passed_over(
+                since, np.array([self.passed.get(one, 0) for one in items]), centre.drawn.at_s[contact]
+            )
+            due_at = np.array([self.due_at.get(one, np.nan) for one in items])
+            due_at = firstcome.became_due(since, passed, due_at, centre.now)
+            self.passed.update(zip(items, passed.tolist(), strict=True))
+            self.due_at.update((one, at) for one, at in zip(items, due_at.tolist(), strict=True) if at == at)
+        if waited:
+            self.waited_s += centre.now - centre.drawn.at_s[contact]
+        self.holds.pop(contact, None)
+
+    def gone(self, contact: int) -> None:
+        self.waited_s += float(self.centre.wait_s[contact])
+        self.gave_up += 1.0
+        self._forget(contact)
+
+    def ended(self, contact: int, agent: int, success: bool) -> None:
+        known = self.contacts.get(contact)
+        if known is not None and self.rules.learns:
+            self.succeeds = learnt(self.succeeds, float(known.p[agent]) - known.p_mean, success - known.p_mean)
+            took = np.log(max(float(self.centre.handle_s[contact]), 1e-3) / known.h_mean)
+            self.takes = learnt(self.takes, float(np.log(known.h[agent] / known.h_mean)), took)
+        self._forget(contact)
+
+    def tick(self) -> Iterable[tuple[int, int]]:
+        """Prices of now: recent contacts against the agents who are signed in, less what is kept back."""
+        centre = self.centre
+        # Fewer contacts say as much where there are more agents to choose from.
+        most = min(self.rules.sample, max(_PAIRS_PRICED // max(len(self.price), 1), 40))
+        recent = self.recent[-most:]
+        came = centre.drawn.at_s[recent]
+        old = int(np.searchsorted(came, centre.now - _RECENT_S))
+        # A quiet hour has its own prices, as soon as it has contacts enough.
+        self.recent = recent = recent[min(old, max(len(recent) - _FIRST_PRICES, 0)) :]
+        if len(recent) < _FIRST_PRICES or not centre.on.any():
+            return ()
+        contacts = np.array(recent)
+        rows = centre.drawn.block(contacts)
+        kind = centre.drawn.kind[contacts]
+        eligible = self.eligible[kind] & centre.on
+        p = np.where(eligible, rows.seen_p, -np.inf)
+        h_mean = np.where(eligible, rows.seen_h, 0.0).sum(axis=1) / np.maximum(eligible.sum(axis=1), 1)
+        p_mean = np.where(eligible, rows.seen_p, 0.0).sum(axis=1) / np.maximum(eligible.sum(axis=1), 1)
+        p = relied(p, p_mean[:, None], self.succeeds.slope) * centre.drawn.value[kind][:, None]
+        h = relied(rows.seen_h, h_mean[:, None], self.takes.slope)
+        seconds = centre.now - float(centre.drawn.at_s[recent[0]])
+        time_s = pricing.capacity_s(centre.on * centre.pairs.places, max(seconds, 1.0))
+        start = self.price if self.price.any() else None
+        self.price = pricing.agent_prices(
+            p, h, np.ones(len(recent)), time_s, smoothing=self.rules.smoothing, start=start
+        ).agent
+        return ()
+
+    # --- what it needs for that -------------------------------------------------------------------------------------
+
+    def _meet(self, contact: int) -> _Waiting:
+        centre = self.centre
+        row = centre.drawn.rows(contact)
+        kind = centre.drawn.kind[contact]
+        may = self.eligible[kind]
+        known = _Waiting(row.seen_p, row.seen_h, float(row.seen_p[may].mean()), float(row.seen_h[may].mean()))
+        self.contacts[contact] = known
+        p, h = self._believed(known, slice(None))
+        worth = np.where(may, self._weight(contact) * p, -np.inf)
+        self.counts_on[contact] = pricing.standing(worth, h, self.price)
+        self.recent.append(contact)
+        return known
+
+    def _believed(self, known: _Waiting, agents: NDArray[np.intp] | int | slice) -> tuple[Floats, Floats]:
+        return (
+            relied(known.p[agents], known.p_mean, self.succeeds.slope),
+            relied(known.h[agents], known.h_mean, self.takes.slope),
+        )
+
+    def _reserve(
+        self,
+        contact: int,
+        known: _Waiting,
+        agents: NDArray[np.intp],
+        p: Floats,
+        h: Floats,
+        occupancy: Floats,
+        mean: float,
+    ) -> float:
+        """What waiting promises: the agents who are busy, each free again at the rate of its usual handle time, and
+        taken by one of those who already wait as likely as by this contact."""
+        centre = self.centre
+        busy = np.flatnonzero(centre.on & ~centre.free & self.eligible[centre.drawn.kind[contact]])
+        weight = self._weight(contact)
+        unfair = picking.unfairness(occupancy, mean, self.settings)
+        their_p, their_h = self._believed(known, busy)
+        rate = centre.taken[busy] / self.usual_s[busy] / (1 + len(centre.waiting))
+        return picking.reservation(
+            weight * their_p - self.price[busy] * their_h - unfair[busy],
+            rate,
+            best_now=float((weight * p - self.price[agents] * h - unfair[agents]).max()),
+            lost=0.0,
+            patience_s=self.waited_s / self.gave_up,
+            settings=self.settings,
+        )
+
+    def _line(self, agent: int) -> list[int]:
+        """The waiting contacts near the head whom the agent may serve, by arrival."""
+        waiting = self.centre.waiting
+        if self.open:
+            return list(islice(waiting, self._size))
+        may, kind = self.eligible[:, agent], self.centre.drawn.kind
+        return list(islice((contact for contact in waiting if may[kind[contact]]), self._size))
+
+    def _occupancy(self) -> tuple[Floats, float]:
+        centre, prior_s = self.centre, self.rules.occupancy_prior_s
+        signed_in_s, busy_s = centre.signed_in_s(), centre.busy_s()
+        usual = float(busy_s.sum()) / max(float(signed_in_s.sum()), 1e-9)
+        occupancy = (busy_s + prior_s * usual) / (signed_in_s + prior_s)
+        return occupancy, float(occupancy[centre.on].mean()) if centre.on.any() else 0.0
+
+    def _free_every_s(self) -> float:
+        """Mean time between two agents becoming free."""
+        centre = self.centre
+        return 1.0 / max(float((centre.taken / self.usual_s).sum()), 1e-9)
+
+    def _weight(self, contact: int) -> float:
+        return float(self.centre.drawn.value[self.centre.drawn.kind[contact]])
+
+    def _draw(self, contact: int) -> float | None:
+        return float(self.centre.drawn.explore_luck[contact]) if self.settings.explore else None
+
+    def _note(self, contact: int, agent: int, candidates: NDArray[np.intp], made: picking.Pick) -> None:
+        if self.log is not None:
+            self.log.append(Decision(self.centre.now, contact, agent, candidates, made))
+
+    def _forget(self, contact: int) -> None:
+        for kept in (self.contacts, self.counts_on, self.passed, self.due_at, self.holds):
+            kept.pop(contact, None)
+        self.was_held.discard(contact)
