@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
+from firstring.contact import AgentProfile
 from firstring.errors import BadInput
 from firstring.journey.events import Event
 from firstring.nextbest.decided import again, delivery_of
 from firstring.ports import SystemIds, SystemRandom
+from firstring.store.contacts import Contacts
 from firstring.store.database import Database, Tenant
 from firstring.store.delivery import listed
 from firstring.store.identity.records import external_key
@@ -207,6 +209,59 @@ async def test_what_changes_before_delivery_stops_it(world: World) -> None:
     await world.happen("eve", "Consent Withdrawn", minutes=0, purpose="marketing", channel="email")
     async with world.database.transaction(world.tenant.tenant_id) as connection:
         assert await still_allowed(connection, world.tenant, delivery, world.clock.at) == "consent_withdrawn"
+
+
+async def test_events_that_contradict_each_other(world: World) -> None:
+    """At one moment the withdrawal counts; what is closed before it was opened stays open, whatever came first."""
+    await world.happen("flo", "Product Added")
+    at = world.clock.at - timedelta(minutes=3)
+    said = {"purpose": "marketing", "channel": "email"}
+    both = [event("flo", name, at, **said) for name in ("Consent Withdrawn", "Consent Given")]
+    assert (await ingest(world.database, world.tenant, "shop", both, now=world.clock.at)).stored == 2
+    record = await world.record("flo")
+    assert await world.gates(await world.fire(record)) == ["consent_withdrawn"]
+    await world.happen("flo", "Consent Given", minutes=2, **said)
+    await world.happen("flo", "Order Refunded", minutes=30, order_id="1")
+    await world.happen("flo", "Refund Requested", minutes=20, order_id="1")
+    assert await world.gates(await world.fire(record)) == ["open_refund"]
+    await world.happen("flo", "Order Refunded", minutes=10, order_id="1")
+    decided = await world.acting.act(world.tenant, await world.fire(record))
+    assert decided is not None
+    assert decided.outcome == "acted"
+
+
+async def test_an_action_without_any_eligible_agent(world: World, notices: Notices) -> None:
+    """No invitation to a chat when nobody can answer it: neither decided nor, where the last one has gone, shown."""
+    invite = """
+  - id: chat_now
+    kind: service
+    route: web
+    answered_on: chat
+    trigger: {patterns: [lost]}
+    content: {en: {text: "Shall we help?"}}
+    form: chat
+"""
+    await world.load(POLICY.rstrip() + invite)
+    await world.happen("gus", "Product Viewed")
+    record = await world.record("gus")
+    assert await world.gates(await world.fire(record, "lost")) == ["no_agent"]
+    contacts = Contacts(world.database, notices, world.clock, wrap_up_s=30.0)
+    profile = AgentProfile(0, 0, "Ann", "sip:ann@agents.test", channels=("voice",), capacity={"voice": 1})
+    await contacts.put_agent(world.tenant, profile)
+    chatting, _ = await contacts.put_agent(
+        world.tenant, AgentProfile(0, 0, "Bo", "sip:bo@agents.test", channels=("chat",), capacity={"chat": 1})
+    )
+    assert await world.gates(await world.fire(record, "lost")) == ["no_agent"], "nobody is ready"
+    await contacts.set_presence(world.tenant, chatting, "ready")
+    decided = await world.acting.act(world.tenant, await world.fire(record, "lost"))
+    assert decided is not None
+    assert (decided.outcome, decided.action) == ("acted", "chat_now")
+    delivery = delivery_of(decided, in_force(world.tenant).catalogue, SystemIds().new())
+    async with world.database.transaction(world.tenant.tenant_id) as connection:
+        assert await still_allowed(connection, world.tenant, delivery, world.clock.at) is None
+    await contacts.set_presence(world.tenant, chatting, "away")
+    async with world.database.transaction(world.tenant.tenant_id) as connection:
+        assert await still_allowed(connection, world.tenant, delivery, world.clock.at) == "no_agent"
 
 
 async def test_by_hand_under_the_same_gates(world: World) -> None:
