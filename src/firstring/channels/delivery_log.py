@@ -23,6 +23,8 @@ _log = structlog.get_logger("firstring.delivery")
 SOURCE: Final = "firstring"
 AT_A_TIME: Final = 200
 FORGET_EVERY_S: Final = 3_600.0
+AFTER_S: Final = 0.05
+"""What is being shown goes first, and what happens meanwhile goes along."""
 CHANNELS: Final = {
     "web": "web", "email": "email", "sms": "messaging", "push": "mobile", "callback": "voice", "desk": "voice",
     "webhook": "backend",
@@ -52,6 +54,7 @@ class DeliveryLog:
 
     async def _write_soon(self, tenant: Tenant) -> None:
         while True:
+            await asyncio.sleep(AFTER_S)
             self._again.discard(tenant.tenant_id)
             try:
                 await self.write(tenant)

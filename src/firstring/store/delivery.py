@@ -188,8 +188,11 @@ async def show(
     still_allowed: StillAllowed,
 ) -> Shown:
     """Asked right before something is shown: one of all who ask is told yes, and it counts as shown then."""
-    row = await connection.fetchrow(sql("delivery", "locked"), tenant.tenant_id, delivery_id)
-    if row is None or row["route"] != "web" or row["person_id"] not in await persons_of(connection, tenant, visitor):
+    row = await connection.fetchrow(
+        sql("delivery", "to_show"), tenant.tenant_id, delivery_id, visitor.source,
+        cookie_key(tenant, visitor.visitor_id), _own_keys(tenant, visitor), limits.HOT_KEY_RECORDS,
+    )  # fmt: skip
+    if row is None or row["route"] != "web" or not row["is_theirs"]:
         return Shown(None, "unknown_delivery")
     if row["state"] != "pending":
         return Shown(None, row["state"])

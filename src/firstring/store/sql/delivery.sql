@@ -70,6 +70,31 @@ where r.tenant_id = $1 and r.person_id = any ($2::bigint[]) and d.state in ('pen
   and d.not_before <= $3 and d.expires_at > $3
 order by d.created_at, d.delivery_id limit $4 for update of d
 
+-- name: to_show
+-- `locked` for a delivery on pages, and `visitor_persons` of who asks, in one round trip.
+with carrying as (
+  select distinct r.person_id
+  from (select x.record_id from record_key x where x.tenant_id = $1 and x.key = $4 limit $6) c
+  join record r on r.tenant_id = $1 and r.record_id = c.record_id
+), locked as materialized (
+  select d.state, d.route, d.not_before, d.expires_at, d.wrapped_key, d.sealed, d.attempts, r.person_id
+  from delivery d left join record r on r.tenant_id = d.tenant_id and r.record_id = d.record_id
+  where d.tenant_id = $1 and d.delivery_id = $2 for update of d
+)
+select l.*, l.person_id in (
+  select r.person_id from record r join source s on s.tenant_id = $1 and s.source_id = r.source_id
+  where r.tenant_id = $1 and s.name = $3 and r.external_key = any (array(
+    select k.key from unnest($5::bytea[]) as k(key)
+    union all
+    select a.to_key from event_alias a where a.tenant_id = $1 and a.from_key = any ($5::bytea[])
+  ))
+  union
+  select r.person_id from visitor_records($1, array[$4::bytea]) v join record r on r.tenant_id = $1 and r.record_id = v.record_id
+  union
+  select person_id from carrying where (select count(*) from carrying) = 1
+) as is_theirs
+from locked l
+
 -- name: locked
 select d.state, d.state_at, d.route, d.not_before, d.expires_at, d.wrapped_key, d.sealed, d.attempts, r.person_id
 from delivery d left join record r on r.tenant_id = d.tenant_id and r.record_id = d.record_id
