@@ -26,7 +26,7 @@ _FOUND: Final = {"": 1}
 """The code of a flag."""
 _ROWS_FIRST: Final = 1_024
 _KEPT_PAIRS: Final = 1_000_000
-"""Of which the patterns are kept: 16 MB."""
+"""Of which patterns and log-odds are kept: 24 MB."""
 _NO_COUNTS: Final = np.zeros(0, np.int64)
 
 
@@ -99,8 +99,8 @@ class Shelf:
         self._of_slots: dict[bytes, list[dict[str, int]]] = {}
         self._place_of: dict[bytes, int] = {}
         self._codes = np.empty((_ROWS_FIRST, self._width), np.int32)
-        self._pairs = np.zeros(0, np.int64)
-        self._patterns = np.zeros(0, np.int64)
+        self._pairs = self._asked = np.zeros(0, np.int64)
+        self._patterns, self._log_odds = self._answered = np.zeros(0, np.int64), np.zeros(0)
 
     def __len__(self) -> int:
         return len(self._place_of)
@@ -143,24 +143,35 @@ class Shelf:
         place_of = self._place_of
         return np.array([place_of[content] for content in contents], np.int64)
 
-    def kept_patterns(
-        self, left: NDArray[np.int64], right: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The patterns of pairs of places as they were kept, and the numbers of the pairs that were not."""
+    def kept_pairs(
+        self, left: NDArray[np.int64], right: NDArray[np.int64], by_profile: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
+        """Patterns and log-odds of pairs of places as they were kept, and the numbers of the pairs that were not."""
+        pairs = _pairs(left, right, by_profile)
+        if np.array_equal(pairs, self._asked):  # of the same person as the last time
+            return self._answered[0].copy(), self._answered[1].copy(), _NO_COUNTS
         if not len(self._pairs):
-            return np.zeros(len(left), np.int64), np.arange(len(left))
-        pairs = _pairs(left, right)
+            return np.zeros(len(left), np.int64), np.zeros(len(left)), np.arange(len(left))
         at = np.minimum(np.searchsorted(self._pairs, pairs), len(self._pairs) - 1)
-        return self._patterns[at], np.flatnonzero(self._pairs[at] != pairs)
+        return self._patterns[at], self._log_odds[at], np.flatnonzero(self._pairs[at] != pairs)
 
-    def keep_patterns(self, left: NDArray[np.int64], right: NDArray[np.int64], patterns: NDArray[np.int64]) -> None:
-        """Keeps the patterns of pairs of places, with those that were kept before as long as they are not many."""
-        pairs = _pairs(left, right)
+    def keep_pairs(
+        self,
+        left: NDArray[np.int64],
+        right: NDArray[np.int64],
+        by_profile: NDArray[np.bool_],
+        patterns: NDArray[np.int64],
+        log_odds: NDArray[np.float64],
+    ) -> None:
+        """Keeps what is known of pairs of places, with those that were kept before as long as they are not many."""
+        pairs = _pairs(left, right, by_profile)
+        self._asked, self._answered = pairs, (patterns.copy(), log_odds.copy())
         if len(pairs) + len(self._pairs) <= _KEPT_PAIRS:
             pairs = np.concatenate((pairs, self._pairs))
             patterns = np.concatenate((patterns, self._patterns))
+            log_odds = np.concatenate((log_odds, self._log_odds))
         self._pairs, at = np.unique(pairs, return_index=True)
-        self._patterns = patterns[at]
+        self._patterns, self._log_odds = patterns[at], log_odds[at]
 
     def states(self, contents: Sequence[bytes], column: str) -> NDArray[np.bool_]:
         """Which of what is up there states a column."""
@@ -177,9 +188,9 @@ class Shelf:
         return _Selected(codes, self._at, self._texts, self.statistics)
 
 
-def _pairs(left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.int64]:
-    """One number for each pair of places, in whichever order."""
-    return np.minimum(left, right) << 32 | np.maximum(left, right)
+def _pairs(left: NDArray[np.int64], right: NDArray[np.int64], by_profile: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """One number for each pair of places, in whichever order, and whether it meets by a profile key."""
+    return np.minimum(left, right) << 32 | np.maximum(left, right) << 1 | by_profile
 
 
 class _Selected(Table):

@@ -8,10 +8,9 @@ is a function of the set of records, the version and the decisions: rows stand i
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from itertools import chain, pairwise
+from itertools import chain, count, pairwise
 from typing import Final, NamedTuple, Protocol
 
 import msgspec
@@ -27,7 +26,7 @@ from firstring.identity.persons.clustering import LIKELY, Groups, Held, Rules, c
 from firstring.identity.persons.dense import DENSE_PAIRS, grouped_densely, is_dense
 from firstring.identity.persons.guards import contradictions
 from firstring.identity.persons.linkkeys import Values
-from firstring.identity.persons.meeting import Shared, meeting, shared
+from firstring.identity.persons.meeting import Shared, meeting, shared_of
 
 COPIES: Final = 4
 """Records of identical content that take part with their keys; the others follow the first two."""
@@ -175,18 +174,23 @@ def _likely(log_odds: NDArray[np.float64], version: Version) -> NDArray[np.bool_
 
 def meetings(rows: Sequence[Entry], hot: AbstractSet[bytes], version: Version) -> Shared:
     """The pairs of rows that meet. hot: keys under which none does."""
-    # Most keys are of one row: counting them leaves a few to be looked at.
-    carried = Counter(chain.from_iterable([entry.keys for entry in rows]))
-    carrying: dict[bytes, list[int]] = {key: [] for key, count in carried.items() if count > 1 and key not in hot}
-    for row, entry in enumerate(rows):
-        for key in entry.keys:
-            if key in carrying:
-                carrying[key].append(row)
+    flat = list(chain.from_iterable([entry.keys for entry in rows]))
+    number = dict(zip(dict.fromkeys(flat), count(), strict=False))
+    codes = np.fromiter(map(number.__getitem__, flat), np.int64, len(flat))
+    lengths = np.bincount(codes, minlength=len(number))
+    usable = lengths > 1  # most keys are of one row
+    usable[[number[key] for key in hot if key in number]] = False
+    of = np.repeat(np.arange(len(rows)), [len(entry.keys) for entry in rows])
+    order = np.argsort(codes, kind="stable")
+    chosen = np.flatnonzero(usable)
+    keys = list(number)
+    tag = np.fromiter((keys[one][0] for one in chosen.tolist()), np.int64, len(chosen))
+    found = shared_of(tag, lengths[chosen], of[order[usable[codes[order]]]], len(rows))
 
     def states(column: str) -> NDArray[np.bool_]:
         return version.shelf.states(put_up(rows, version.shelf), column)
 
-    return meeting(shared(carrying.items(), len(rows)), len(rows), version.model, states)
+    return meeting(found, len(rows), version.model, states)
 
 
 def _by_rows(known: Known, records: Sequence[int]) -> tuple[NDArray[np.int64], Known]:
@@ -233,14 +237,22 @@ def _compared(
     shelf = version.shelf
     if len(left) < max(_MANY_PAIRS, _PAIRS_OF_A_ROW * len(rows)):
         found = _patterns(rows, left, right, version)
-    else:  # likely to be asked for again with the next decision
-        places = shelf.places(put_up(rows, shelf))
-        found, unknown = shelf.kept_patterns(places[left], places[right])
-        if len(unknown):
-            found[unknown] = _patterns(rows, left[unknown], right[unknown], version)
-            shelf.keep_patterns(places[left], places[right], found)
+        return found, _odds_of(found, by_profile, version)
+    # Likely to be asked for again with the next decision.
+    places = shelf.places(put_up(rows, shelf))
+    of_pairs = places[left], places[right], by_profile
+    found, log_odds, unknown = shelf.kept_pairs(*of_pairs)
+    if len(unknown):
+        found[unknown] = _patterns(rows, left[unknown], right[unknown], version)
+        log_odds[unknown] = _odds_of(found[unknown], by_profile[unknown], version)
+        shelf.keep_pairs(*of_pairs, found, log_odds)
+    return found, log_odds
+
+
+def _odds_of(found: Patterns, by_profile: NDArray[np.bool_], version: Version) -> NDArray[np.float64]:
+    """Log-odds of pairs by their patterns; each pattern is scored once."""
     distinct, place = np.unique(found.astype(np.uint64) << np.uint64(1) | by_profile, return_inverse=True)
-    return found, _log_odds(distinct, version)[place]
+    return _log_odds(distinct, version)[place]
 
 
 def _patterns(rows: Sequence[Entry], left: NDArray[np.int64], right: NDArray[np.int64], version: Version) -> Patterns:
