@@ -34,6 +34,7 @@ from firstring.channels.calls import Calls, CallSettings
 from firstring.channels.certificates import CertificateCache
 from firstring.channels.contact_log import ContactLog
 from firstring.channels.delivery_log import DeliveryLog
+from firstring.channels.house import House
 from firstring.channels.outbound.carrier import Carrier
 from firstring.channels.outbound.feeds import FeedSender
 from firstring.channels.outbound.guarded import GuardedPoster, checked_address
@@ -83,6 +84,7 @@ from firstring.store.ring import RingStore, warm
 from firstring.store.routing.models import FitWork, fit_in_force, fit_watcher
 from firstring.store.routing.prices import PricesWork, live_in_force, prices_watcher
 from firstring.store.routing.trials import TrialWork, policy_in_force, trial_watcher
+from firstring.store.routing.waits import WaitsWork
 from firstring.store.timers import Timers
 from firstring.store.weighing import weights_of, weights_watcher
 from firstring.trust.score import DEFAULT_PRIORS
@@ -225,6 +227,7 @@ async def running(
             acting=acting,
             contacts=contacts,
             treatments=Treatments(database, clock, delivery_log, still_allowed),
+            house=House(database, ring, decider, contacts, callbacks, clock, routed),
             web=WebChannel(database, clock, Pages(database, clock), delivery_log, still_allowed, callbacks),
             decider=decider,
             models=models,
@@ -251,6 +254,7 @@ async def running(
         )
         drift = DriftWatch(database, clock, metrics.drift)
         chores = [
+            WaitsWork(database, contacts, notices, clock).look,
             log.write,
             delivery_log.write,
             callbacks.settle,

@@ -20,6 +20,7 @@ from firstring.api.changes import ChangesController
 from firstring.api.contacts import ContactsController
 from firstring.api.document import complete, openapi_config
 from firstring.api.errors import HANDLERS
+from firstring.api.house import HouseController
 from firstring.api.ingest.door import Door
 from firstring.api.ingest.rejected import RejectedController
 from firstring.api.links import LinksController
@@ -59,6 +60,7 @@ def create_app(
             OperatingController,
             VoiceController,
             ContactsController,
+            HouseController,
             PeopleController,
             PersonsController,
             ProfilesController,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from firstring.api.ingest.flow import EventFlow
 from firstring.channels.calls import Calls
+from firstring.channels.house import House
 from firstring.channels.treatments import Treatments
 from firstring.channels.web.channel import WebChannel
 from firstring.contact import Decision
@@ -43,6 +44,7 @@ class Services:
     acting: Acting
     contacts: Contacts
     web: WebChannel
+    house: House
     treatments: Treatments
     decider: Decider
     models: Models
