@@ -120,14 +120,22 @@ async def _settled_around(connection: Connection, tenant: Tenant, context: Conte
 
 
 async def decisions_about(
-    connection: Connection, tenant: Tenant, external_keys: Collection[bytes], arriving: Mapping[bytes, int]
+    connection: Connection, tenant: Tenant, external_keys: Collection[bytes], known: Mapping[bytes, int]
 ) -> Decided:
-    """The living decisions that name any of these records. arriving: those that are not written yet."""
+    """The living decisions that name any of these records. known: records by external key, arriving ones among them."""
     found = Decided(set(), set(), set())
-    for row in await connection.fetch(sql("linking", "decisions_among"), tenant.tenant_id, list(external_keys)):
+    rows = await connection.fetch(sql("linking", "decisions_naming"), tenant.tenant_id, list(external_keys))
+    sides = {
+        side for row in rows for side in ((row["left_source"], row["left_key"]), (row["right_source"], row["right_key"]))
+    }
+    unknown = [side for side in sides if side[1] not in known]
+    if unknown:
+        sources, keys = zip(*unknown, strict=True)
+        there = await connection.fetch(sql("linking", "records_named"), tenant.tenant_id, sources, keys)
+        known = {**known, **dict(there)}
+    for row in rows:
         found.names.update((row["left_key"], row["right_key"]))
-        left = row["left_record"] or arriving.get(row["left_key"])
-        right = row["right_record"] or arriving.get(row["right_key"])
+        left, right = known.get(row["left_key"]), known.get(row["right_key"])
         if left is not None and right is not None:
             (found.must if row["kind"] == "must" else found.cannot).add((left, right))
     return found
@@ -156,7 +164,8 @@ class _Relinking:
         self._rekeyed: dict[int, tuple[Part, list[bytes], bool]] = {}
         self._ranks = Ranking({}, set(), set())
         self._decided = Decided(set(), set(), set())
-        self._asked: set[bytes] = set()
+        self._known_as: dict[bytes, int] = {}
+        """Records about which was asked what was decided, by external key."""
         self._hot: set[bytes] = set()
         self._settled: set[bytes] = set()
         """Keys of which it is known whether they are hot."""
@@ -174,20 +183,19 @@ class _Relinking:
         self._alone -= {record for pair in self._decided.must for record in pair}
         region = await self._region(reached)
         if self._any_decision:
-            await self._ask_decisions({entry.order for entry in region.values()})
+            await self._ask_decisions({entry.order: record for record, entry in region.items()})
         await self._find_hot(region)
         must, cannot = self._decided.must, self._decided.cannot
         linked = link(region, self._hot, self._active, must=must, cannot=cannot, known=self._known)
         linked.persons.extend(frozenset((record,)) for record in self._alone)
         return await self._settle(region, linked, now)
 
-    async def _ask_decisions(self, external_keys: AbstractSet[bytes]) -> None:
-        """What was decided about these records as well."""
-        new = external_keys - self._asked
+    async def _ask_decisions(self, records: Mapping[bytes, int]) -> None:
+        """What was decided about these records, by their external keys, as well."""
+        new = records.keys() - self._known_as.keys()
         if new:
-            self._asked |= new
-            arriving = {one.external_key: record for record, one in self._arrivals.items()}
-            found = await decisions_about(self._connection, self._tenant, new, arriving)
+            self._known_as.update(records)
+            found = await decisions_about(self._connection, self._tenant, new, self._known_as)
             for known, more in zip(self._decided, found, strict=True):
                 known |= more  # type: ignore[operator]
 
@@ -198,7 +206,7 @@ class _Relinking:
         arriving = {record: one.state.copy_key for record, one in self._arrivals.items() if one.state.copy_key}
         leaving = {record: part.copy_key for record, part in self._before.items() if part.copy_key}
         if self._any_decision:
-            await self._ask_decisions({part.external_key for part in self._also.values()})
+            await self._ask_decisions({part.external_key: record for record, part in self._also.items()})
         # Who takes part and is named in a decision takes part whoever comes first.
         names = self._decided.names
         unsure = [part for part in self._also.values() if part.is_copy or part.external_key not in names]
@@ -207,8 +215,8 @@ class _Relinking:
         parts = await parts_of(self._connection, self._tenant, ranks.promoted | ranks.demoted)
         parts |= {record: part for record, part in self._also.items() if record not in self._before}
         if self._any_decision:
-            named = {one.external_key for one in self._arrivals.values()} | {one.external_key for one in parts.values()}
-            await self._ask_decisions(named)
+            named = {part.external_key: record for record, part in parts.items()}
+            await self._ask_decisions(named | {one.external_key: record for record, one in self._arrivals.items()})
         first = {record for records in ranks.first.values() for record in records}
         for record, one in self._arrivals.items():
             if record in first or one.external_key in self._decided.names or not one.state.copy_key:

@@ -169,6 +169,19 @@ from found d
 left join record l on l.tenant_id = $1 and l.source_id = d.left_source and l.external_key = d.left_key
 left join record r on r.tenant_id = $1 and r.source_id = d.right_source and r.external_key = d.right_key
 
+-- name: decisions_naming
+-- As decisions_among, by the sides that they name.
+select decision_id, kind, left_source, left_key, right_source, right_key from link_decision
+where tenant_id = $1 and revoked_at is null and left_key = any ($2::bytea[])
+union
+select decision_id, kind, left_source, left_key, right_source, right_key from link_decision
+where tenant_id = $1 and revoked_at is null and right_key = any ($2::bytea[])
+
+-- name: records_named
+select r.external_key, r.record_id
+from unnest($2::int[], $3::bytea[]) as w(source_id, external_key)
+join record r on r.tenant_id = $1 and r.source_id = w.source_id and r.external_key = w.external_key
+
 -- name: record_by_key
 select record_id, person_id, external_key, content_key, link_keys, is_copy, source_id from record
 where tenant_id = $1 and source_id = $2 and external_key = $3
