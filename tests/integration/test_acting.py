@@ -16,7 +16,7 @@ from firstring.nextbest.decided import again, delivery_of
 from firstring.ports import SystemIds, SystemRandom
 from firstring.store.contacts import Contacts
 from firstring.store.database import Database, Tenant
-from firstring.store.delivery import listed
+from firstring.store.delivery import listed, put_off, take_due
 from firstring.store.identity.records import external_key
 from firstring.store.journey.events import ingest
 from firstring.store.journey.firings import Firing
@@ -262,6 +262,19 @@ async def test_an_action_without_any_eligible_agent(world: World, notices: Notic
     await contacts.set_presence(world.tenant, chatting, "away")
     async with world.database.transaction(world.tenant.tenant_id) as connection:
         assert await still_allowed(connection, world.tenant, delivery, world.clock.at) == "no_agent"
+
+
+async def test_waiting_for_the_hour_uses_up_no_try(world: World) -> None:
+    """A mail that waits for the end of the night is not a dead letter at its first failure in the morning."""
+    await world.happen("hal", "Product Added", "Consent Given", purpose="marketing", channel="email")
+    await world.acting.act(world.tenant, await world.fire(await world.record("hal")))
+    for tried in (*[False] * 10, True):
+        async with world.database.transaction(world.tenant.tenant_id) as connection:
+            [due] = await take_due(connection, world.tenant, world.clock.at, turn_s=90, at_most=10)
+            assert due.attempts == 1
+            await put_off(connection, world.tenant, due.delivery.delivery_id, world.clock.at, "quiet_hours", tried=tried)
+    [line] = await listed(world.database, world.tenant, "pending", 10)
+    assert line.attempts == 1
 
 
 async def test_by_hand_under_the_same_gates(world: World) -> None:

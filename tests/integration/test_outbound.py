@@ -375,6 +375,8 @@ async def test_dead_letters(rig: Rig) -> None:
         "https://",
         "https://x:99999/",
         "https://a/#x",
+        "https://[::1",
+        "https://a b/",
     ],
 )
 def test_addresses_that_are_none(url: str) -> None:

@@ -306,9 +306,11 @@ async def sent(connection: Connection, tenant: Tenant, delivery_id: uuid.UUID, n
     return True
 
 
-async def put_off(connection: Connection, tenant: Tenant, delivery_id: uuid.UUID, until: datetime, why: str) -> None:
-    """It did not leave: it is tried again. why: a code."""
-    await connection.execute(sql("delivery", "put_off"), tenant.tenant_id, delivery_id, until, why)
+async def put_off(
+    connection: Connection, tenant: Tenant, delivery_id: uuid.UUID, until: datetime, why: str, *, tried: bool = True
+) -> None:
+    """It did not leave: it is tried again. why: a code. tried: False where it was not even tried, which uses up no try."""
+    await connection.execute(sql("delivery", "put_off"), tenant.tenant_id, delivery_id, until, why, tried)
 
 
 async def fail(connection: Connection, tenant: Tenant, delivery_id: uuid.UUID, why: str, now: datetime) -> None:

@@ -203,5 +203,4 @@ class CallBacks:
                     _log.warning("callback_missed", tenant=tenant.tenant_id)
                     if one.delivery_id is not None:
                         await happened(connection, tenant, one.delivery_id, "failed", now)
-            await store.forget(connection, tenant, now - timedelta(days=limits.DELIVERY_DAYS))
         return len(found)

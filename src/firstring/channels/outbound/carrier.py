@@ -95,7 +95,8 @@ class Carrier:
                 now = self._clock.now()
                 closed = await self._still_allowed(connection, tenant, delivery, now)
                 if closed in HOURS_CLOSED:
-                    await store.put_off(connection, tenant, delivery.delivery_id, now + timedelta(seconds=PUT_OFF_S), closed)
+                    until = now + timedelta(seconds=PUT_OFF_S)
+                    await store.put_off(connection, tenant, delivery.delivery_id, until, closed, tried=False)
                     return
                 if closed is not None:
                     await store.withdraw(connection, tenant, delivery.delivery_id, closed, now)

@@ -24,14 +24,7 @@ ADDRESSES_TRIED: Final = 3
 
 def checked_address(url: str, private_hosts: frozenset[str]) -> str:
     """The address, if it may be one of a webhook. Raises BadInput webhook_address_refused."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    allowed = ("http", "https") if host in private_hosts else ("https",)
-    try:
-        port_ok = parts.port is None or 0 < parts.port < 65536
-    except ValueError:
-        port_ok = False
-    if parts.scheme not in allowed or not host or not port_ok or parts.username or parts.fragment or not url.isprintable():
+    if not _is_address(url, private_hosts):
         raise BadInput(
             "webhook_address_refused",
             "This cannot be the address of a webhook.",
@@ -39,6 +32,20 @@ def checked_address(url: str, private_hosts: frozenset[str]) -> str:
             hint="Give an https address without a password; name hosts of your own network in outbound_private_hosts.",
         )
     return url
+
+
+def _is_address(url: str, private_hosts: frozenset[str]) -> bool:
+    """What the standard library reads of it and what is connected to must be one: parsers differ about what is malformed."""
+    try:
+        parts, used = urlsplit(url), httpx.URL(url)
+        port_ok = parts.port is None or 0 < parts.port < 65536
+        host = parts.hostname or ""
+        same = host == used.host or host.encode("idna") == used.raw_host
+    except (ValueError, httpx.InvalidURL):  # UnicodeError, of idna, is a ValueError
+        return False
+    allowed = ("http", "https") if host in private_hosts else ("https",)
+    whole = bool(host) and same and port_ok and not parts.username and not parts.fragment
+    return whole and parts.scheme in allowed and url.isprintable() and " " not in url
 
 
 class GuardedPoster:

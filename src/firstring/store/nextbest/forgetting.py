@@ -1,4 +1,5 @@
-"""What is old is forgotten: decisions about actions, with what they were derived from, and what patterns came true."""
+"""What is old is forgotten: decisions about actions, with what they were derived from, what patterns came true, and whom
+calls were promised to."""
 
 from __future__ import annotations
 
@@ -7,7 +8,9 @@ from typing import Final
 
 import structlog
 
+from firstring import limits
 from firstring.ports import Clock
+from firstring.store import callbacks
 from firstring.store.database import Connection, Database, Tenant
 from firstring.store.queries import sql
 
@@ -55,6 +58,7 @@ async def forget(connection: Connection, tenant: Tenant, now: datetime, kept: ti
         return decisions
     await connection.execute(sql("actions", "forget_learned"), tenant.tenant_id, before)
     await connection.execute(sql("actions", "forget_brakes"), tenant.tenant_id, now)
+    await callbacks.forget(connection, tenant, now - timedelta(days=limits.DELIVERY_DAYS))
     await connection.execute(sql("patterns", "forgotten_to"), tenant.tenant_id, before)
     firings: int = await connection.fetchval(sql("patterns", "forget_fired"), tenant.tenant_id, before, left)
     return decisions + firings

@@ -128,7 +128,9 @@ where d.tenant_id = $1 and d.delivery_id = due.delivery_id
 returning d.wrapped_key, d.sealed, d.attempts
 
 -- name: put_off
-update delivery set next_at = $3, reason = $4 where tenant_id = $1 and delivery_id = $2 and state = 'pending'
+-- $5: whether that was a try.
+update delivery set next_at = $3, reason = $4, attempts = attempts - case when $5::boolean then 0 else 1 end
+where tenant_id = $1 and delivery_id = $2 and state = 'pending'
 
 -- name: expire
 with over as (
