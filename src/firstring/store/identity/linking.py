@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from datetime import datetime
 from itertools import chain, count
 from typing import NamedTuple
@@ -125,9 +124,7 @@ async def decisions_about(
     """The living decisions that name any of these records. known: records by external key, arriving ones among them."""
     found = Decided(set(), set(), set())
     rows = await connection.fetch(sql("linking", "decisions_naming"), tenant.tenant_id, list(external_keys))
-    sides = {
-        side for row in rows for side in ((row["left_source"], row["left_key"]), (row["right_source"], row["right_key"]))
-    }
+    sides = {(row[f"{side}_source"], row[f"{side}_key"]) for row in rows for side in ("left", "right")}
     unknown = [side for side in sides if side[1] not in known]
     if unknown:
         sources, keys = zip(*unknown, strict=True)
@@ -195,7 +192,8 @@ class _Relinking:
         new = records.keys() - self._known_as.keys()
         if new:
             self._known_as.update(records)
-            found = await decisions_about(self._connection, self._tenant, new, self._known_as)
+            arriving = {one.external_key: record for record, one in self._arrivals.items()}
+            found = await decisions_about(self._connection, self._tenant, new, arriving | self._known_as)
             for known, more in zip(self._decided, found, strict=True):
                 known |= more  # type: ignore[operator]
 
