@@ -594,5 +594,18 @@ def bench_actions(
     run_bench(journeys=journeys, choices=choices, data=data, seed=seed, as_json=as_json, console=out)
 
 
+@bench_app.command("route")
+def bench_route(
+    seeds: Annotated[int, typer.Option(help="Runs of each of the three worlds.", min=1, max=100)] = 2,
+    large: Annotated[bool, typer.Option("--large/--no-large", help="The world of 200 agents too.")] = True,
+    processes: Annotated[int, typer.Option(help="Runs at the same time; 0: as many as there are processors.", min=0)] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Prints the result as JSON.")] = False,
+) -> None:
+    """Whom: the pick beside first come, skills, greedy and batches on simulated worlds; how long a pick takes."""
+    from firstring.bench.route import run_bench
+
+    run_bench(seeds=seeds, large=large, processes=processes, as_json=as_json, console=err)
+
+
 if __name__ == "__main__":
     main()

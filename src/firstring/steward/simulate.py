@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from firstring.routing.simulate.staffing import Staffing
     from firstring.routing.simulate.world import World
 
-out = Console()
+out = Console(width=None if Console().is_terminal else 110)
 _FILE_BYTES = 1_000_000
 
 
@@ -118,6 +118,7 @@ def _show(result: Comparison) -> None:
     table = Table(
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
+        pad_edge=False,
         caption="±: half of the 95 % interval over the runs; gap: share of the way from first come to the bound;\n"
         f"gone: hung up; SL: answered within {world.target_s:g} s; busy: least and most occupied agent",
     )
@@ -142,7 +143,7 @@ def _show(result: Comparison) -> None:
 
 def _show_staffing(answer: Staffing) -> None:
     out.print(f"{100 * answer.share:g} % answered within {answer.within_s:g} s takes", highlight=False)
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for column in ("policy", "agents", "groups", "in time %", "one fewer %", "hang up %"):
         table.add_column(column, justify="right" if column in ("agents",) or "%" in column else "left")
     if answer.erlang_a is not None:

@@ -101,6 +101,8 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     seeds: list[int]
     bound: Mean
     """Success per contact that no policy passes."""
+    bounds: list[float]
+    """The same of every run."""
     policies: list[Compared]
 
     def of(self, name: str) -> Compared:
@@ -140,6 +142,7 @@ def compare(
         world=world,
         seeds=list(seeds),
         bound=interval([result.bound for result in results]),
+        bounds=[result.bound for result in results],
         policies=[_compared(name, results) for name in wanted],
     )
 

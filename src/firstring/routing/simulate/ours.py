@@ -161,7 +161,10 @@ class PriceIndex(FirstCome):
             settings=rules,
         )
         self._note(NOBODY, agent, waiting, made)
-        return items[made.chosen] if made.chosen >= 0 else NOBODY
+        if made.chosen >= 0:
+            return items[made.chosen]
+        # All near the head are held: the next who is not gets the agent, who must not idle beside it.
+        return next((contact for contact in self.candidates(agent).tolist() if contact not in self.holds), NOBODY)
 
     def taken(self, contact: int, agent: int, waited: bool) -> None:
         centre = self.centre

@@ -22,7 +22,7 @@ max-width:62rem;margin:2rem auto;padding:0 1rem}
 h1{font-size:1.5rem;margin:0}h2{font-size:1.1rem;margin:2rem 0 .3rem}
 p{color:var(--soft);margin:.2rem 0 .8rem;max-width:46rem}small{color:var(--soft)}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}.scroll{overflow-x:auto}
-th,td{padding:.3rem .6rem;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap}
+th,td{padding:.3rem .45rem;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap}
 th:first-child,td:first-child{text-align:left}th{font-weight:600;color:var(--soft)}
 svg{display:block;width:100%;max-width:44rem;height:auto}svg text{fill:var(--ink);font-size:13px}svg .soft{fill:var(--soft)}
 """
@@ -33,7 +33,7 @@ def page(result: Comparison) -> str:
     world = result.world
     name = escape(world.name)
     about = (
-        f"{world.agent_count} agents, {world.per_hour:,.0f} contacts an hour in {len(world.types)} types, "
+        f"{world.agent_count} agents, {world.per_hour:,.0f} contacts an hour, types: {len(world.types)}, "
         f"load {world.load:.2f}; "
         f"{world.hours:g} hours, {world.warm_up_hours:g} of them not counted; {len(result.seeds)} runs (seeds "
         f"{result.seeds[0]} to {result.seeds[-1]}). All policies meet the same contacts with the same patience."
