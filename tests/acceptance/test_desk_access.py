@@ -76,6 +76,8 @@ def posts(app: Litestar) -> list[str]:
     """Every address of the desk that takes a POST, except the sign-in itself."""
     return sorted(
         path.replace("{contact_id:str}", str(uuid.uuid4()))
+        .replace("{agent_id:int}", "1")
+        .replace("{delivery_id:uuid}", str(uuid.uuid4()))
         for route in app.routes
         for handler in getattr(route, "route_handlers", [])
         if "room" in handler.opt and "POST" in handler.http_methods
@@ -90,15 +92,17 @@ async def test_no_form_works_without_its_token(
     app = application(desk_server[0])
     assert isinstance(app, Litestar)
     paths = posts(app)
-    assert len(paths) == 6, paths
+    assert len(paths) == 11, paths
     client = clients["agent"]
     token = client.headers.pop("X-CSRF-Token")
+    clients["supervisor"].headers.pop("X-CSRF-Token")
     for path in paths:
+        client = clients["supervisor" if path.startswith("/supervisor") else "agent"]
         for sent in ({}, {"csrf": ""}, {"csrf": "x" * 43}, {"csrf": token[:-1]}, {"csrf": "é"}):
             answer = await client.post(path, data=sent, headers={"Accept": "application/json"})
             assert (answer.status_code, path) == (403, path) or (sent == {} and answer.status_code == 415)
             assert answer.json()["error"]["code"] in ("csrf_failed", "form_expected")
-    answer = await client.post("/desk/presence", data={"csrf": token, "presence": "ready"})
+    answer = await clients["agent"].post("/desk/presence", data={"csrf": token, "presence": "ready"})
     assert answer.status_code == 204  # in a field, as a form without script sends it
 
 

@@ -8,6 +8,7 @@ from litestar import Controller, Request, Response, get, post
 from litestar.di import NamedDependency
 from litestar.response import Stream
 
+from firstring.contact import Reason
 from firstring.desk.rendering import SECURITY_HEADERS
 from firstring.desk.signin import HOMES, Room, form_of, signed_in
 from firstring.errors import BadInput
@@ -51,5 +52,12 @@ class LiveController(Controller):
         )
         if decided.outcome != "acted":
             asked = next((one for one in decided.chosen.considered if one.action == form["wanted"]), None)
-            why = " ".join(reason.text for reason in asked.gated_by) if asked is not None else ""
+            seen = await room.pops.may_see(session)
+            whole = seen is None or int(person) in seen
+            why = " ".join(_told(reason, whole) for reason in asked.gated_by) if asked is not None else ""
             raise BadInput("action_gated", "This action is not allowed now.", hint=why, http_status=409)
+
+
+def _told(reason: Reason, whole: bool) -> str:
+    """A gate's reason; of an issue of somebody whose page may not be seen only that there is one."""
+    return reason.text if whole or reason.field is None else f"A {reason.field} of theirs is open."

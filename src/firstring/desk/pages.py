@@ -18,6 +18,7 @@ from firstring.desk.person import PersonController
 from firstring.desk.pops import Card, Pops
 from firstring.desk.rendering import SECURITY_HEADERS
 from firstring.desk.signin import HOMES, FailedSignIns, Room, SignInController, form_of, provide_session, signed_in
+from firstring.desk.stepping_in import SteppingInController
 from firstring.desk.views import CALL_BACK
 from firstring.desk.watching import Watching
 from firstring.errors import BadInput
@@ -46,6 +47,7 @@ def desk_pages(services: Services, pops: Pops) -> list[Any]:
                 HomeController,
                 AgentController,
                 SupervisorController,
+                SteppingInController,
                 PersonController,
                 LiveController,
             ],

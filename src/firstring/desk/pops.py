@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Coroutine, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 import structlog
@@ -17,11 +18,13 @@ import structlog
 from firstring.api.services import Services
 from firstring.channels.treatments import Treatment
 from firstring.contact import Decision
+from firstring.desk.board import read_board
 from firstring.desk.rendering import Rendering
 from firstring.desk.streams import Stream, message
 from firstring.desk.views import pop_view
 from firstring.errors import BadInput, FirstringError
 from firstring.store.access import Access, Session
+from firstring.store.board import DAY_KEPT_S, PROMISE_S, Day, read_day
 from firstring.store.contacts import ContactLine, Presence
 from firstring.store.database import Tenant
 from firstring.store.delivery import Announced
@@ -42,7 +45,6 @@ STREAMS_PER_DESK: Final = 8
 """Browsers of one agent; one more ends the oldest."""
 READS_AGAIN: Final = 5
 RECENT_SHOWN: Final = 50
-QUEUE_SHOWN: Final = 100
 
 
 class Card:
@@ -106,6 +108,8 @@ class Board:
         self.tenant = tenant
         self.streams: list[Stream] = []
         self.html = ""
+        self.day = Day()
+        self.day_at: datetime | None = None
         self.is_stale = True
         self.reading: asyncio.Task[None] | None = None
         self.one_reads = asyncio.Lock()
@@ -456,16 +460,19 @@ class Pops:
     async def _read_and_send_board(self, board: Board) -> None:
         board.is_stale = False
         contacts = self._services.contacts
-        agents = await contacts.agents(board.tenant)
-        queue = (await contacts.waiting(board.tenant, QUEUE_SHOWN))[:QUEUE_SHOWN]
+        now = self._services.clock.now()
+        if board.day_at is None or (now - board.day_at).total_seconds() > DAY_KEPT_S:
+            board.day, board.day_at = await read_day(self._services.database, board.tenant, now), now
+        shown = await read_board(self._services, board.tenant, board.day)
         recent = await contacts.recent(board.tenant, RECENT_SHOWN)
         html = self.rendering.text(
             "board.html",
-            agents=agents,
-            queue=queue,
+            board=shown,
+            worth=(),
             recent=recent,
-            names={agent.profile.agent_id: agent.profile.name for agent in agents},
-            now=self._services.clock.now(),
+            promise_s=PROMISE_S,
+            names={agent.profile.agent_id: agent.profile.name for agent in shown.agents},
+            now=now,
         )
         if html != board.html:
             board.html = html

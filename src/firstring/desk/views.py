@@ -150,6 +150,8 @@ class PopView(NamedTuple):
     action_reasons: tuple[str, ...]
     lock_reasons: tuple[str, ...]
     locked: tuple[str, ...]
+    notes: tuple[tuple[str, str], ...] = ()
+    """What people of the house whispered: (login, text), the newest last."""
 
 
 def pop_view(decision: Decision, threshold: float) -> PopView:
@@ -193,6 +195,7 @@ def pop_view(decision: Decision, threshold: float) -> PopView:
         ),
         lock_reasons=lock_reasons,
         locked=locked,
+        notes=decision.evidence.directions.notes if decision.evidence.directions is not None else (),
     )
 
 
