@@ -13,6 +13,7 @@ from tests.acceptance.test_web_snippet import Shop, Site, dialog, shop, site
 
 from firstring.bootstrap import Server
 from firstring.store.journey.declared import load
+from firstring.store.nextbest.policies import load_policy, refresh
 
 __all__ = ["Site", "shop", "site"]
 PATTERN = """
@@ -73,7 +74,7 @@ async def test_a_visitor_appears_and_is_helped_by_hand(watched: Shop, browser: B
 async def test_an_agent_sees_the_names_of_those_whose_pages_they_may_open(watched: Shop) -> None:
     """One rule for both: who comes into question in a contact of theirs."""
     world = watched.world
-    await world.add_people(PEOPLE, [{**events(now())[5], "timestamp": now().isoformat()}])
+    await world.add_people(PEOPLE, [events(now())[2], {**events(now())[5], "timestamp": now().isoformat()}])
     agent_id, login = await world.add_agent()
     head = f"head-{secrets.token_hex(4)}"
     await world.add_staff(head, "supervisor")
@@ -85,6 +86,17 @@ async def test_an_agent_sees_the_names_of_those_whose_pages_they_may_open(watche
     assert "Alice" in shown
     assert "Alice" not in before
     assert (await agent.get(f"/person/{person}")).status_code == 403
+    async with world.server.services.database.transaction(world.tenant.tenant_id) as connection:
+        offer = "id: lamp\nkind: offer\nroute: email\ntext: Lamp\ntrigger: {patterns: [x]}\ncaps: [{most: 1, per: 7d}]\n"
+        texts = [("", offer + "chance: 0.5\nvalue: 9\ncontent: {en: {text: Lamp}}\n")]
+        await load_policy(connection, world.tenant, texts, by="t", now=now(), origin="t")
+    await refresh(world.server.services.database, world.tenant)
+    wanted = {"person": person, "wanted": "lamp"}
+    refused = [await one.post("/live/actions", data=wanted) for one in (supervisor, agent)]
+    assert [one.status_code for one in refused] == [409, 409]
+    assert "59.90" in refused[0].text
+    assert "59.90" not in refused[1].text
+    assert "A refund of theirs is open" in refused[1].text
     await world.server.services.contacts.set_presence(world.tenant, agent_id, "ready")
     assert (await world.offer(ALICE_PHONE)).agent_id == agent_id
     assert "Alice" in (await agent.get("/live")).text

@@ -2,34 +2,56 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import secrets
 import subprocess
 import sys
 import textwrap
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.contract.conftest import Rig
 from tests.events_rig import Key, Stored, keys, stored
 
+ROOT = Path(__file__).resolve().parents[2]
 AROUND_S = 120.0
 
 
 @pytest.fixture(scope="module")
 def made(api: Rig) -> dict[str, Key]:
-    names = ("segment", "rudder", "posthog", "snowplow", "cloudevents")
+    names = ("segment", "segment-1", "rudder", "posthog", "snowplow", "cloudevents")
     sources = [f"{name}-{secrets.token_hex(3)}" for name in names]
     return dict(zip(names, keys(api.home, "events", *sources), strict=True))
 
 
-def run(program: str, api: Rig, key: str) -> None:
-    """Runs a program that uses an SDK; URL and KEY are its server and its write key."""
+@pytest.fixture(scope="module")
+def older() -> Path:
+    """The folder with what tests/sdks/requirements.txt names. Made once; two test processes do not make it at once."""
+    place = ROOT / "build" / "sdks" / "python"
+    place.mkdir(parents=True, exist_ok=True)
+    wanted = ROOT / "tests" / "sdks" / "requirements.txt"
+    with (place / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = place / ".installed"
+        if not done.exists() or done.read_text() != wanted.read_text():
+            command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--upgrade", "--target", str(place)]
+            installed = subprocess.run([*command, "-r", str(wanted)], capture_output=True, text=True, timeout=300)
+            assert installed.returncode == 0, installed.stderr
+            done.write_text(wanted.read_text())
+    return place
+
+
+def run(program: str, api: Rig, key: str, path: Path | None = None) -> None:
+    """Runs a program that uses an SDK; URL and KEY are its server and its write key. path: where it is looked for first."""
     host, port = api.server.url.removeprefix("http://").split(":")
     head = f"URL, HOST, PORT, KEY = {api.server.url!r}, {host!r}, {port}, {key!r}\n"
     program = head + textwrap.dedent(program)
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    environment = dict(os.environ) if path is None else {**os.environ, "PYTHONPATH": str(path)}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, env=environment)
     assert done.returncode == 0, done.stderr
 
 
@@ -72,6 +94,34 @@ def test_segment(api: Rig, made: dict[str, Key]) -> None:
     assert found["Group Joined"].properties == {"group_id": "acme", "group": {"name": "Acme"}}
     assert found["Group Joined"].fields == {}
     assert found["Order Completed"].context["library"]["name"] == "analytics-python"
+
+
+def test_segment_as_it_was_before(api: Rig, made: dict[str, Key], older: Path) -> None:
+    """analytics-python, which many programs still have."""
+    key = made["segment-1"]
+    run(
+        """
+        import analytics
+        assert analytics.__name__ == "analytics"
+        failed = []
+        analytics.write_key, analytics.host, analytics.gzip = KEY, URL, True
+        analytics.on_error = lambda error, items: failed.append(error)
+        analytics.identify("u1", {"email": "ann@older.test"})
+        analytics.track("u1", "Order Completed", {"order_id": "1042", "total": 59.9})
+        analytics.alias("old-1", "u1")
+        analytics.flush()
+        analytics.join()
+        assert not failed, failed
+        """,
+        api,
+        key.text,
+        older,
+    )
+    found = by_name(stored(api.home, key.source))
+    assert set(found) == {"Identified", "Order Completed", "Aliased"}
+    assert found["Identified"].fields == {"email": "ann@older.test"}
+    assert {one.record for one in found.values()} == {"u1"}
+    assert found["Order Completed"].context["library"]["version"].startswith("1.4")
 
 
 def test_rudderstack(api: Rig, made: dict[str, Key]) -> None:

@@ -27,9 +27,11 @@ from tests.events_rig import read_events
 
 from firstring.bootstrap import Server
 from firstring.channels.outbound.guarded import GuardedPoster, checked_address
+from firstring.channels.outbound.links import unsubscribe_path
 from firstring.channels.outbound.signing import signed, webhook_secret
 from firstring.errors import BadInput, Retryable
 from firstring.identity.canonical.record import canonical_record
+from firstring.journey.events import parse_event
 from firstring.nextbest.delivery import Delivery, Route
 from firstring.nextbest.library import sources
 from firstring.ports import SystemClock
@@ -37,7 +39,9 @@ from firstring.store import delivery as store
 from firstring.store.database import Tenant
 from firstring.store.identity.records import apply_records
 from firstring.store.journey.declared import load as load_patterns
+from firstring.store.journey.events import ingest
 from firstring.store.journey.firings import Firing
+from firstring.store.journey.profiles import read_profile
 from firstring.store.nextbest.policies import load_policy, refresh
 from firstring.store.opening import initialise
 
@@ -336,6 +340,35 @@ async def test_a_mail_leaves_by_tls_with_a_way_out_of_it(rig: Rig) -> None:
     third = await decide(rig, "email")
     line = await become(rig, third, "withdrawn", "shown")
     assert line.state == "withdrawn", "consent withdrawn between decision and delivery"
+
+
+async def test_whoever_subscribes_again_can_leave_again_on_the_same_day(rig: Rig) -> None:
+    services, tenant = rig.server.services, rig.tenant
+    bob = {"record_id": "c-9", "full_name": "Bo Berg", "email": "bo@example.org"}
+    await apply_records(services.database, tenant, "shop", [canonical_record(bob, country="GB")], now=services.clock.now())
+    delivery = await decide(rig, "webhook", own_id="c-9")
+    path = unsubscribe_path(tenant.tenant_id, tenant.keys, delivery.record_id, "email", "marketing")
+
+    async def given() -> bool | None:
+        async with services.database.transaction(tenant.tenant_id) as connection:
+            person = await connection.fetchval("select person_id from record where record_id = $1", delivery.record_id)
+        rules = services.models.survivorship
+        found = await read_profile(services.database, tenant, person, now=services.clock.now(), rules=rules)
+        return found.consents.given("marketing", "email")
+
+    async with httpx.AsyncClient(base_url=rig.url, headers=BROWSER) as client:
+        for _ in range(2):
+            assert (await client.post(path)).status_code == 200
+        assert await given() is False
+        again = parse_event(
+            {"type": "track", "event": "Subscribed", "userId": "c-9", "messageId": "again",
+             "properties": {"channel": "email"}, "timestamp": services.clock.now().isoformat()},
+            received_at=services.clock.now(),
+        )  # fmt: skip
+        assert (await ingest(services.database, tenant, "shop", [again], now=services.clock.now())).stored == 1
+        assert await given() is True
+        assert (await client.post(path)).status_code == 200
+        assert await given() is False
 
 
 async def test_a_mail_server_that_fails_and_one_that_refuses(rig: Rig) -> None:

@@ -101,7 +101,7 @@ class LinksController(Controller):
                 {
                     "type": "track",
                     "event": "Unsubscribed" if who.purpose == "marketing" else "Consent Withdrawn",
-                    "messageId": f"unsubscribed:{who.record_id}:{who.route}:{who.purpose}:{now:%Y-%m-%d}",
+                    "messageId": f"unsubscribed:{who.record_id}:{who.route}:{who.purpose}:{now.isoformat()}",
                     "anonymousId": f"unsubscribed:{who.record_id}",
                     "timestamp": now.isoformat(),
                     "properties": {"channel": CHANNELS.get(who.route, who.route), "by": "link"},

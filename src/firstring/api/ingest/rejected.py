@@ -58,7 +58,9 @@ class RejectedController(Controller):
     ) -> Resent:
         """What is taken now is no longer among the refused; what is refused again stays, with its new reason."""
         bounded(data.ids)
-        mended = {int(name): event for name, event in data.mended.items() if name.isascii() and name.isdigit()}
+        mended = {
+            int(name): event for name, event in data.mended.items() if name.isascii() and name.isdigit() and len(name) < 19
+        }
         return await resend(
             services.database,
             caller.tenant,
@@ -67,4 +69,5 @@ class RejectedController(Controller):
             forget=data.forget,
             now=services.clock.now(),
             country=services.settings.country,
+            told=services.firings.tell,
         )

@@ -15,6 +15,7 @@ from firstring.journey.events.reading import read_event
 from firstring.store.access import signing_secret
 from firstring.store.database import Database, Tenant
 from firstring.store.journey.events import Incoming, ingest_all
+from firstring.store.journey.firings import Told
 from firstring.store.journey.rejected import RejectedEvent, rejected_named, settle
 
 
@@ -44,10 +45,11 @@ async def resend(
     now: datetime,
     country: str,
     forget: bool = False,
+    told: Told | None = None,
 ) -> Resent:
     """Sends the refused events of these numbers again, with the time at which they first came; each counts once.
 
-    mended: by number, the event as it should have come. forget: gives them up instead. Interrupted and called again it
+    mended: by number, the event as it should have come. forget: gives them up instead. told: as of `ingest`. Interrupted and called again it
     goes on: what was stored is known by its message id.
     """
     letters = await rejected_named(database, tenant, ids)
@@ -69,7 +71,7 @@ async def resend(
         else:
             by_source.setdefault(letter.source, []).append((letter, event))
     incoming = [Incoming(source, [event for _, event in pairs]) for source, pairs in by_source.items()]
-    results = await ingest_all(database, tenant, incoming, now=now, country=country)
+    results = await ingest_all(database, tenant, incoming, now=now, country=country, told=told)
     for pairs, result in zip(by_source.values(), results, strict=True):
         again = {index: (code, message) for index, code, message in result.rejected}
         for index, (letter, _) in enumerate(pairs):

@@ -145,7 +145,8 @@ class Acting:
                 )  # fmt: skip
             why = _Why(chosen, Moment(cause="hand", asked=action), None, 0, by[:100], [found])
             made = await self._decide(connection, tenant, force, why, now)
-        assert made is not None, "the record is there: its person was read in this transaction"
+        if made is None:  # deleted meanwhile
+            raise BadInput("unknown_person", "There is no such person.", where={"person": person_id}, http_status=404)
         self._told(tenant, made)
         return made[0]
 
