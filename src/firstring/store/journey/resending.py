@@ -49,8 +49,8 @@ async def resend(
 ) -> Resent:
     """Sends the refused events of these numbers again, with the time at which they first came; each counts once.
 
-    mended: by number, the event as it should have come. forget: gives them up instead. told: as of `ingest`. Interrupted and called again it
-    goes on: what was stored is known by its message id.
+    mended: by number, the event as it should have come. forget: gives them up instead. told: as of `ingest`. Interrupted and
+    called again it goes on: what was stored is known by its message id.
     """
     letters = await rejected_named(database, tenant, ids)
     unknown = tuple(sorted(set(ids) - {letter.rejected_id for letter in letters}))
