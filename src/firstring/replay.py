@@ -7,26 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
-
 from firstring.bootstrap import models_of
 from firstring.decide import Models, differences, rederive
 from firstring.errors import BadInput
-from firstring.identity.caller.weights import JOINED
-from firstring.routing.fit.model import PRIOR
-from firstring.routing.live import NO_PRICES
 from firstring.settings import Settings
-from firstring.store.database import Database, Tenant
-from firstring.store.journey.reasoning import with_reasons_named
-from firstring.store.nextbest.policies import with_actions_named
 from firstring.store.notices import Notices
 from firstring.store.opening import database_only
 from firstring.store.queries import sql
 from firstring.store.ring import RingStore, opened_decision
-from firstring.store.routing.models import fit_named
-from firstring.store.routing.prices import live_named
-from firstring.store.routing.trials import policy_named
-from firstring.store.weighing import weights_named
+from firstring.store.usedmodels import models_used
 
 PAGE = 200
 
@@ -73,11 +62,7 @@ async def replay_decisions(
                 )
             for row in rows:
                 decision = opened_decision(tenant, row)
-                versions = decision.derived.versions
-                parts = versions.identity.split(JOINED)  # model's and priors', survivorship's if any
-                weights_version = JOINED.join(part for part in parts if part.startswith(("model-", "prior-")))
-                named = (weights_version, versions.actions, versions.journey, versions.routing)
-                used = await _models_used(database, tenant, models, named, by_version)
+                used = await models_used(database, tenant, models, decision.derived.versions, by_version)
                 if used is None or decision.derived.versions != used.versions():
                     report.other_versions += 1
                     continue
@@ -91,32 +76,3 @@ async def replay_decisions(
                 break
             progress(f"{report.replayed} decisions derived again")
     return report
-
-
-async def _models_used(
-    database: Database,
-    tenant: Tenant,
-    models: Models,
-    versions: tuple[str, str, str, str],
-    by_version: dict[tuple[str, ...], Models | None],
-) -> Models | None:
-    """The models with the weights, actions, text model, model of who fits and prices of these versions, each read once; None
-    where they are gone."""
-    if versions not in by_version:
-        version, actions, journey, routing = versions
-        parts = routing.split(JOINED)
-        fit_version = next((part for part in parts if part.startswith("fit-")), PRIOR.version)
-        prices_version = next((part for part in parts if part.startswith("prices-")), NO_PRICES.version)
-        async with database.transaction(tenant.tenant_id) as connection:
-            weights = await weights_named(connection, tenant, version)
-            of_actions = await with_actions_named(connection, tenant, models, actions)
-            if of_actions is not None:
-                of_actions = await with_reasons_named(connection, tenant, of_actions, journey)
-            fit = await fit_named(connection, tenant, fit_version)
-            live = await live_named(connection, tenant, prices_version)
-            policy = await policy_named(connection, tenant, models.routing, parts[0])
-        used = None
-        if weights is not None and of_actions is not None and fit is not None and live is not None:
-            used = msgspec.structs.replace(of_actions, weights=weights, fit=fit, live=live, routing=policy or models.routing)
-        by_version[versions] = used
-    return by_version[versions]

@@ -65,8 +65,18 @@ class Evaluation(msgspec.Struct, frozen=True):
     warnings: list[str]
 
 
-def evaluated(log: Sequence[Logged], choices: Sequence[Mapping[str, float]]) -> Evaluation:
+def evaluated(
+    log: Sequence[Logged],
+    choices: Sequence[Mapping[str, float]],
+    *,
+    expected: Sequence[Mapping[str, float]] | None = None,
+    possible: Sequence[Mapping[str, float]] | None = None,
+) -> Evaluation:
     """The value of a policy. choices: for each row, action -> the probability with which the policy takes it (summing to 1).
+
+    expected: for each row, action -> the reward that a model expects of it, of the logged action and of all choices; without
+    it a model is fitted to the other half of the log. possible: for each row the actions that could have been logged then;
+    without it every action that ever was.
 
     Raises BadInput log_empty, propensity_invalid.
     """
@@ -84,11 +94,13 @@ def evaluated(log: Sequence[Logged], choices: Sequence[Mapping[str, float]]) -> 
     rewards = np.array([row.reward for row in log])
     taken = np.array([choice.get(row.action, 0.0) for row, choice in zip(log, choices, strict=True)])
     weights = taken / propensities
-    model, chosen_model = _modelled(log, choices, rewards)
+    model, chosen_model = _modelled(log, choices, rewards) if expected is None else _stated(log, choices, expected)
     total = float(weights.sum())
     snips = float(weights @ rewards) / total if total > 0.0 else math.nan
-    logged_actions = {row.action for row in log}
-    overlap = float(np.mean([sum(p for name, p in choice.items() if name in logged_actions) for choice in choices]))
+    known = dict.fromkeys((row.action for row in log), 1.0)
+    could = [known] * len(log) if possible is None else possible
+    covered = [sum(p for name, p in choice.items() if one.get(name)) for choice, one in zip(choices, could, strict=True)]
+    overlap = float(np.mean(covered))
     shares: dict[str, float] = {}
     for choice in choices:
         for name, probability in choice.items():
@@ -111,9 +123,7 @@ def evaluated(log: Sequence[Logged], choices: Sequence[Mapping[str, float]]) -> 
 def _warnings(effective: float, overlap: float, most: float, rows: int, mean: float) -> list[str]:
     found = []
     if overlap < 0.999:
-        found.append(
-            f"{1.0 - overlap:.1%} of its choices are of actions that the log never took: nothing is known of these."
-        )
+        found.append(f"{1.0 - overlap:.1%} of its choices are of actions that the log never took there: nothing is known of these.")
     if effective < FEW:
         found.append(f"The weights leave {effective:.0f} rows' worth of evidence: the intervals are not to be trusted.")
     if most > 0.05 * rows * max(mean, 1e-9) and rows > 1:
@@ -156,6 +166,17 @@ def _modelled(log: Sequence[Logged], choices: Sequence[Mapping[str, float]], rew
             under[here] += probabilities[name][here] * predicted
             mine = of_action[here] == name
             own[np.flatnonzero(here)[mine]] = predicted[mine]
+    return own, under
+
+
+def _stated(
+    log: Sequence[Logged], choices: Sequence[Mapping[str, float]], expected: Sequence[Mapping[str, float]]
+) -> tuple[Floats, Floats]:
+    """The same by a model of somebody else's."""
+    own = np.array([one[row.action] for row, one in zip(log, expected, strict=True)])
+    under = np.array(
+        [sum(p * one[name] for name, p in choice.items()) for choice, one in zip(choices, expected, strict=True)]
+    )
     return own, under
 
 

@@ -165,6 +165,140 @@ def _written(path: Path, text: str) -> None:
         ) from error
 
 
+# --- what it is worth ----------------------------------------------------------------------------------------------
+
+Days = Annotated[float, typer.Option(help="How many days back.", min=0.01, max=400.0)]
+
+
+@routing_app.command("try")
+def try_policy(
+    file: Annotated[
+        Path, typer.Argument(help="TOML with [routing]: the keys in which the policy differs from the one in force.")
+    ],
+    last: Annotated[int, typer.Option(help="The newest so many judged contacts.", min=1, max=1_000_000)] = 2_000,
+    as_json: Json = False,
+) -> None:
+    """What would another policy have brought? By the decisions of the log (IPS, SNIPS, DR), with intervals."""
+    import tomllib
+
+    from firstring.bootstrap import models_of
+    from firstring.routing import fields
+    from firstring.routing.policy import policy_from_toml
+    from firstring.store.routing.tries import Tried, tried
+
+    text = texts_of([file])[0][1]
+    policy_from_toml(text)  # refuses what is no policy
+    overrides = fields.table(tomllib.loads(text).get("routing", {}), "routing", 100)
+
+    async def work() -> Tried:
+        async with store() as opened:
+            models = models_of(opened.settings)
+            return await tried(opened.database, opened.tenant, models, overrides, last=last, progress=_warn)
+
+    found: Tried = run(work())
+    if as_json:
+        typer.echo(msgspec.json.encode(found).decode())
+        return
+    evaluation = found.evaluation
+    _print(f"{evaluation.rows:,} judged contacts; in {found.changed:.1%} the policy would have chosen another agent")
+    _print(f"{found.by_chance:.1%} of them were left to chance; the weights leave {evaluation.effective:,.0f}")
+    if found.skipped or found.not_chosen:
+        _print(
+            f"left out: {found.skipped} of other versions, {found.not_chosen} that went to an agent who was not the choice"
+        )
+    table = Table("", "success of each", "95 % from", "to")
+    for name in ("logged", "ips", "snips", "dr"):
+        one = getattr(evaluation, name)
+        table.add_row(
+            name.upper() if name != "logged" else name, *(f"{value:.4f}" for value in (one.value, one.low, one.high))
+        )
+    out.print(table)
+    for warning in evaluation.warnings:
+        _warn(warning)
+
+
+@routing_app.command("regret")
+def regret(days: Days = 1.0, as_json: Json = False) -> None:
+    """How much of what was possible routing reached: the share of the gap between first come and the clairvoyant bound."""
+    from datetime import timedelta
+
+    from firstring.routing.trial.regret import Regret
+    from firstring.store.routing.meters import regret_between
+    from firstring.store.routing.models import refresh
+
+    async def work() -> Regret:
+        now = SystemClock().now()
+        async with store() as opened:
+            await refresh(opened.database, opened.tenant)
+            policy = policy_of(opened.settings)
+            return await regret_between(opened.database, opened.tenant, policy, now - timedelta(days=days), now)
+
+    found: Regret = run(work())
+    if as_json:
+        typer.echo(msgspec.json.encode(found).decode())
+        return
+    _print(f"{found.contacts:,} contacts, {found.served:,} of them served, by {found.agents:,} agents; {found.model}")
+    _print(f"expected successes: first come {found.first_come:.1f}, chosen {found.chosen:.1f}, bound {found.bound:.1f}")
+    if found.share is None:
+        _print("there is no gap to close: no model was trained, or all agents are alike to it")
+    else:
+        _print(f"{found.share:.1%} of the gap was reached; {found.lost:.1f} successes stayed out of reach of the choice")
+
+
+@routing_app.command("saved")
+def saved_command(days: Days = 28.0, as_json: Json = False) -> None:
+    """How much handle time recognising callers saves: recognised against others, adjusted, with its interval."""
+    from datetime import timedelta
+
+    from firstring.routing.trial.saved import Saved
+    from firstring.store.routing.meters import saved_between
+
+    async def work() -> Saved:
+        now = SystemClock().now()
+        async with store() as opened:
+            return await saved_between(opened.database, opened.tenant, now - timedelta(days=days), now)
+
+    found: Saved = run(work())
+    if as_json:
+        typer.echo(msgspec.json.encode(found).decode())
+        return
+    _print(f"{found.recognised:,} contacts recognised, {found.others:,} others")
+    for name, one in (("plain difference", found.crude), ("adjusted", found.adjusted)):
+        if one is not None:
+            _print(f"{name}: {one.value:+.1f} s saved a contact (95 %: {one.low:+.1f} to {one.high:+.1f})")
+    for warning in found.warnings:
+        _warn(warning)
+
+
+@routing_app.command("audit")
+def audit_command(
+    file: Annotated[Path, typer.Option("--out", help="Writes the page (HTML) here.")],
+    days: Days = 28.0,
+    protected: Annotated[bool, typer.Option(help="Also by gender, age and country, where records hold them.")] = True,
+) -> None:
+    """Outcomes by group of customers and by agent, as a page: who waits, who is helped, against contacts like theirs."""
+    from datetime import timedelta
+
+    from firstring.routing.trial.audit import Audited, audit, audit_page
+    from firstring.store.routing.meters import PROTECTED, audited_between
+
+    now = SystemClock().now()
+
+    async def work() -> list[Audited]:
+        async with store() as opened:
+            return await audited_between(
+                opened.database, opened.tenant, now - timedelta(days=days), now, protected=protected
+            )
+
+    found = audit(run(work()), protected=PROTECTED)
+    said = f"{found.contacts:,} contacts of the {days:g} days until {now:%Y-%m-%d %H:%M} UTC."
+    _written(file, audit_page(found, title="Routing: who fares how", said=said))
+    marked = [f"{one.name} {group.name}" for one in found.dimensions for group in one.groups if group.differs]
+    marked += [f"agent {group.name}" for group in found.agents if group.differs]
+    _print(f"{found.contacts:,} contacts; {file}")
+    _print(f"beyond chance: {', '.join(marked)}" if marked else "no group differs beyond chance")
+
+
 # --- trials --------------------------------------------------------------------------------------------------------
 
 

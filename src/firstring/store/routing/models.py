@@ -30,6 +30,9 @@ _log = structlog.get_logger("firstring.fit")
 CHANGED: Final = "fit"
 """What a notice says when another model is in force."""
 _KEPT: Final = "fit"
+_BUILT: Final = "fit_built"
+BUILT_KEPT: Final = 32
+"""Models of earlier decisions that are kept in memory."""
 SETTLE_S: Final = 30.0
 """How often outcomes are looked at, and the model is updated with them."""
 FOLLOW_S: Final = 600.0
@@ -95,14 +98,32 @@ async def fit_named(connection: Connection, tenant: Tenant, version: str) -> Fit
     kept = fit_in_force(tenant)
     if kept.version == version:
         return kept
-    chain = await connection.fetch(sql("fit", "chain"), tenant.tenant_id, version)
-    return await asyncio.to_thread(_built, chain) if chain else None
+    built: dict[str, FitModel] = tenant.kept.setdefault(_BUILT, {})
+    if version not in built:
+        chain = await connection.fetch(sql("fit", "chain"), tenant.tenant_id, version)
+        if not chain:
+            return None
+        built.clear()
+        built.update(await asyncio.to_thread(_last_built, chain))
+    return built[version]
 
 
 def _built(chain: Sequence[Any]) -> FitModel:
     """A trained model with its updates, each on top of its parent."""
     first = chain[0]
     return _linked(model_from_json(first["content"], version=first["version"]), chain[1:])
+
+
+def _last_built(chain: Sequence[Any]) -> dict[str, FitModel]:
+    """The last models of a chain: whoever asks for one of them will ask for those before it."""
+    cut = max(1, len(chain) - BUILT_KEPT + 1)
+    found = {}
+    model = _built(chain[:cut])
+    found[model.version] = model
+    for row in chain[cut:]:
+        model = _linked(model, [row])
+        found[model.version] = model
+    return found
 
 
 def _linked(model: FitModel, updates: Sequence[Any]) -> FitModel:

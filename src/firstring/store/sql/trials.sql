@@ -59,3 +59,17 @@ where o.tenant_id = $1 and o.last and o.ended_at >= $2 and o.offered_at >= $2
 
 -- name: first_outcome
 select min(offered_at) from routing_outcome where tenant_id = $1 and ended_at >= $2
+
+-- name: judged
+-- Decisions that gave a contact to an agent, where it is known what came of it; the newest first.
+select d.revision, d.cause, d.outcome, d.agent_id, d.assignment_id, d.decide_ms, d.wrapped_key, d.sealed,
+       null as agent_address, o.success
+from decision d
+join routing_outcome o on o.tenant_id = d.tenant_id and o.contact_id = d.contact_id and o.assignment_id = d.assignment_id
+where d.tenant_id = $1 and d.outcome = 'route' and o.success is not null and d.wrapped_key is not null
+order by d.decided_at desc, d.contact_id, d.revision limit $2 offset $3
+
+-- name: at_the_time
+-- The model of who fits and the prices that were in force at a moment.
+select (select version from routing_model where tenant_id = $1 and made_at <= $2 order by made_at desc limit 1) as fit,
+       (select version from routing_prices where tenant_id = $1 and made_at <= $2 order by made_at desc limit 1) as prices
