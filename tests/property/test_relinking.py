@@ -37,7 +37,7 @@ def _opened(seed: int, count: int, copies: int) -> list[Opened]:
     random.Random(seed).shuffle(rows)
     for number, (source, own, values) in enumerate(rows, 1):
         key = hashlib.sha256(f"{source} {own}".encode()).digest()[:16]
-        found.append(Opened(number, sources[source], key, b"", (), values))
+        found.append(Opened(number, sources[source], key, b"", (), values, content_of(values)))
     return found
 
 

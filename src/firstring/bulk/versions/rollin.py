@@ -232,7 +232,7 @@ async def _keyed(connection: Connection, tenant: Tenant, active: ActiveModel, op
     touched = {row[0] for row in await connection.fetch(sql("models", "touched_among"), tenant.tenant_id, ids)}
     wanted = [record for record in opened if record.record_id not in touched]
     states = await asyncio.to_thread(
-        lambda: [link_state(tenant.keys, active, record.values, record.external_key) for record in wanted]
+        lambda: [link_state(tenant.keys, active, record.values, record.external_key, record.content) for record in wanted]
     )
     flat: list[tuple[int, bytes]] = []
     for record, state in zip(wanted, states, strict=True):

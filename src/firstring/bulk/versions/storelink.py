@@ -6,13 +6,15 @@ The memory that it takes is that of a bulk run: distinct values, codes, and a fe
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from firstring.identity.comparison.columns import COLUMNS, Encoder, Table, compared
+from firstring.identity.comparison.rows import unpack, values_of
 from firstring.identity.comparison.statistics import Statistics
 from firstring.identity.persons.linking import COPIES, content_of
 from firstring.store.database import Connection, Database, Tenant
@@ -29,7 +31,7 @@ _CONTENT_WORDS: Final = 2
 
 
 class Opened(NamedTuple):
-    """A record as it is compared; link_keys: as they stand in the store."""
+    """A record as it is compared; link_keys: as they stand in the store. content: digest of the values."""
 
     record_id: int
     source_id: int
@@ -37,11 +39,12 @@ class Opened(NamedTuple):
     content_key: bytes
     link_keys: Sequence[bytes]
     values: Values
+    content: bytes
 
     @property
     def order(self) -> bytes:
         """What orders records, online and in bulk: what is compared first, then the source's own id; 32 bytes."""
-        return content_of(self.values) + self.external_key
+        return self.content + self.external_key
 
 
 class Stored(NamedTuple):
@@ -83,27 +86,55 @@ async def read_store(
     """
     async with database.transaction(tenant.tenant_id) as connection:
         whole, newest = await connection.fetchrow(sql("models", "extent"), tenant.tenant_id)
-    gathering = Gathering()
-    after, read = 0, 0
+    gathering, read = Gathering(), 0
     bound = newest if last_id is None else last_id
-    while True:
-        async with database.transaction(tenant.tenant_id) as connection:
-            rows = await connection.fetch(sql("models", "records_after"), tenant.tenant_id, after, bound, BATCH_RECORDS)
-        if not rows:
-            break
-        opened = await asyncio.to_thread(open_all, tenant, rows)
-        wanted: Mapping[int, bool] = {record.record_id: True for record in opened}
-        if batch is not None:
-            async with database.transaction(tenant.tenant_id) as connection:
-                wanted = await batch(connection, opened)
-        for record in opened:
-            if record.record_id in wanted:
-                gathering.add(record, wanted[record.record_id])
-        after, read = rows[-1]["record_id"], read + len(rows)
-        told(read, max(whole, read))
+    async with aclosing(_opened_ahead(database, tenant, bound, batch)) as batches:
+        async for opened, wanted in batches:
+            for record in opened:
+                if wanted is None or record.record_id in wanted:
+                    gathering.add(record, wanted is None or wanted[record.record_id])
+            read += len(opened)
+            told(read, max(whole, read))
     async with database.transaction(tenant.tenant_id) as connection:
         names = await source_names(connection, tenant)
     return await asyncio.to_thread(gathering.stored, names, statistics, decided)
+
+
+_Told: TypeAlias = tuple[list[Opened], Mapping[int, bool] | None]
+
+
+async def _opened_ahead(database: Database, tenant: Tenant, bound: int, batch: Batch | None) -> AsyncGenerator[_Told, None]:
+    """All records in batches, with what the batch function returned; while one is told of, the next is read and opened."""
+
+    async def rows_after(record: int) -> list[Any]:
+        async with database.transaction(tenant.tenant_id) as connection:
+            rows: list[Any] = await connection.fetch(
+                sql("models", "records_after"), tenant.tenant_id, record, bound, BATCH_RECORDS
+            )
+        return rows
+
+    async def told_of(opened: list[Opened]) -> _Told:
+        if batch is None:
+            return opened, None
+        async with database.transaction(tenant.tenant_id) as connection:
+            return opened, await batch(connection, opened)
+
+    ahead: asyncio.Task[list[Any]] | None = asyncio.create_task(rows_after(0))
+    telling: asyncio.Task[_Told] | None = None
+    try:
+        while ahead is not None:
+            rows = await ahead
+            ahead = asyncio.create_task(rows_after(rows[-1]["record_id"])) if rows else None
+            opened = await asyncio.to_thread(open_all, tenant, rows)
+            if telling is not None:
+                yield await telling
+            telling = asyncio.create_task(told_of(opened)) if rows else None
+    finally:
+        left = [task for task in (ahead, telling) if task is not None and not task.done()]
+        for task in left:
+            task.cancel()
+        if left:
+            await asyncio.wait(left)
 
 
 async def source_names(connection: Connection, tenant: Tenant) -> dict[int, str]:
@@ -115,9 +146,15 @@ def open_all(tenant: Tenant, rows: Sequence[Any]) -> list[Opened]:
     """Opens rows of `record`; those that were erased hold nothing to compare."""
     found = []
     for row in rows:
-        fields = tenant.keys.open(row["wrapped_key"], row["sealed"]) or {}
         record_id, source_id, external_key, content_key, link_keys = (row[name] for name in _OF_ROW)
-        found.append(Opened(record_id, source_id, external_key, content_key, link_keys, compared(fields)))
+        wrapped, kept = row["wrapped_key"], row.get("compared")
+        known = unpack(tenant.keys.open_bytes(wrapped, kept)) if wrapped is not None and kept is not None else None
+        if known is None:
+            values = compared(tenant.keys.open(wrapped, row["sealed"]) or {})
+            content = content_of(values)
+        else:
+            content, values = known[0], values_of(known[1])
+        found.append(Opened(record_id, source_id, external_key, content_key, link_keys, values, content))
     return found
 
 

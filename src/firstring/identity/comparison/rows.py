@@ -100,6 +100,19 @@ def row_of(
     return Row(bytes(slots), texts)
 
 
+_STATED_AT: Final = {at: name for name in (*SINGLE, *SEVERAL) for at in range(SLOTS_OF[name].start, SLOTS_OF[name].stop)}
+
+
+def values_of(row: Row) -> dict[str, tuple[str, ...]]:
+    """What is compared, as `columns.compared` gives it, out of a row that was made without statistics."""
+    found: dict[str, tuple[str, ...]] = {}
+    for at, text in zip(*row, strict=True):
+        name = _STATED_AT.get(at)
+        if name is not None:
+            found[name] = (*found[name], text) if name in found else (text,)
+    return found
+
+
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(tuple[int, bytes, bytes, list[str]]).decode
 

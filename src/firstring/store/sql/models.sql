@@ -11,7 +11,7 @@ select coalesce(max(record_id), 0) from record where tenant_id = $1
 select source_id, name from source where tenant_id = $1 order by name
 
 -- name: records_after
-select record_id, source_id, external_key, content_key, link_keys, wrapped_key, sealed from record
+select record_id, source_id, external_key, content_key, link_keys, wrapped_key, sealed, compared from record
 where tenant_id = $1 and record_id > $2 and record_id <= $3 order by record_id limit $4
 
 -- name: versions
