@@ -205,9 +205,7 @@ class Contacts:
             (
                 Waiting(
                     contact_id=row["contact_id"],
-                    need=msgspec.structs.replace(
-                        msgspec.json.decode(row["need"], type=RoutingNeed), excluded=tuple(row["excluded"])
-                    ),
+                    need=_need(row["need"], row["excluded"]),
                     since=row["since"],
                     turn_at=row["turn_at"],
                     is_told=row["told_at"] is not None,
@@ -280,6 +278,15 @@ class Contacts:
         """They are in their journeys."""
         async with self._database.transaction(tenant.tenant_id) as connection:
             await connection.execute(sql("contacts", "logged"), tenant.tenant_id, list(contact_ids), self._clock.now())
+
+
+_needs: Final = msgspec.json.Decoder(RoutingNeed)
+
+
+def _need(stored: str, excluded: Sequence[int]) -> RoutingNeed:
+    """As it was stored, with those who are left out now."""
+    need = _needs.decode(stored)
+    return msgspec.structs.replace(need, excluded=tuple(excluded)) if excluded or need.excluded else need
 
 
 def _agent_state(row: Any) -> AgentState:

@@ -1,0 +1,129 @@
+"""A trained model in force: who fits gets the contact while it rings and out of the line; prices are found by the elected
+task alone; decisions name both and are derived again with them."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+
+import msgspec
+import pytest
+from tests.integration.test_decide import World, world
+from tests.making import contact
+from tests.unit.test_routing_live import model
+
+from firstring.contact import Decision, Evidence
+from firstring.decide import differences, rederive
+from firstring.routing.fit.model import FitModel, model_to_json
+from firstring.store.notices import Notices
+from firstring.store.queries import sql
+from firstring.store.routing.models import fit_in_force, fit_named, refresh
+from firstring.store.routing.prices import PricesWork, live_in_force, live_named
+
+__all__ = ["world"]
+
+
+async def put(world: World, made: FitModel, agents: list[int]) -> FitModel:
+    """The model for these agents, trained and in force."""
+    content = msgspec.structs.replace(made.content, agents=tuple(agents))
+    text = model_to_json(FitModel(content))
+    version = FitModel(content).version
+    async with world.database.transaction(world.tenant.tenant_id) as connection:
+        await connection.execute(
+            sql("fit", "add_model"), world.tenant.tenant_id, version, None, version, text, 1_000, world.clock.now(),
+            world.clock.now(), "test",
+        )  # fmt: skip
+    found = await refresh(world.database, world.tenant)
+    assert found.version == version
+    world.decider.models = msgspec.structs.replace(
+        world.decider.models, fit=fit_in_force(world.tenant), live=live_in_force(world.tenant)
+    )
+    return found
+
+
+async def offered(world: World, **more: object) -> Decision:
+    made = contact(channel="voice", adapter="api", offered_at=world.clock.now(), **more)
+    return await world.decider.offered(world.tenant, made, Evidence())
+
+
+async def same_again(world: World, contact_id: uuid.UUID) -> Decision:
+    """The newest decision, derived again with what it names."""
+    stored = await world.ring.decision(world.tenant, contact_id)
+    assert stored is not None
+    _, fit_version, prices_version = stored.derived.versions.routing.split("+")
+    async with world.database.transaction(world.tenant.tenant_id) as connection:
+        fit = await fit_named(connection, world.tenant, fit_version)
+        live = await live_named(connection, world.tenant, prices_version)
+    assert fit is not None
+    assert live is not None
+    models = msgspec.structs.replace(world.models, fit=fit, live=live)
+    profiles = await world.ring.profiles(world.tenant, stored.read.agents)
+    assert differences(stored.derived, rederive(stored, profiles, models)) == []
+    return stored
+
+
+async def test_who_fits_gets_the_call_and_it_is_derived_again(world: World) -> None:
+    agents = [await world.agent(name) for name in ("Ann", "Bob", "Eve")]
+    await put(world, model(0.0, 1.0, -1.0), agents)
+    rings = await offered(world)
+    assert rings.agent_id == agents[1], "Ann is idle longest, Bob fits"
+    stored = await same_again(world, rings.contact.contact_id)
+    assert [verdict.agent_id for verdict in stored.derived.routing.ranked] == [agents[1], agents[0], agents[2]]
+    second = stored.derived.routing.ranked[1]
+    assert any(reason.code == "would_be_first" for reason in second.reasons)
+    assert stored.derived.routing.propensity == 1.0
+
+
+async def test_out_of_the_line_all_are_looked_at_together(world: World) -> None:
+    agents = [await world.agent(name, ready=False) for name in ("Ann", "Bob")]
+    await put(world, model(0.5, -0.5), agents)
+    waits = [await offered(world) for _ in range(3)]
+    assert {one.outcome for one in waits} == {"wait"}
+    for agent_id in agents:
+        await world.contacts.set_presence(world.tenant, agent_id, "ready")
+    await world.dispatcher.sweep(world.tenant)
+    held = [(await world.ring.contact(world.tenant, one.contact.contact_id)) for one in waits]
+    assert sorted(state.agent_id for state in held if state and state.agent_id) == agents
+    assert held[2] is not None
+    assert held[2].agent_id is None, "of equals the first come go first"
+    for state in held[:2]:
+        assert state is not None
+        stored = await same_again(world, state.contact.contact_id)
+        assert stored.cause == "capacity"
+        assert stored.derived.routing.need.preferred == (state.agent_id,)
+
+
+async def test_prices_are_of_the_elected_task_and_come_into_the_decision(world: World, notices: Notices) -> None:
+    agents = [await world.agent(name) for name in ("Ann", "Bob")]
+    fit = await put(world, model(1.0, 0.8), agents)
+    for _ in range(3):
+        made = await offered(world)
+        await world.contacts.event(world.tenant, made.contact.contact_id, "answered")
+        await world.contacts.event(world.tenant, made.contact.contact_id, "finished")
+    work = PricesWork(world.database, notices, world.clock, world.models.routing)
+    assert await work.find(world.tenant, fit) is None, "nobody was elected"
+    assert await world.contacts.take_lease(world.tenant, "queue") is not None
+    found = await work.find(world.tenant, fit)
+    assert found is not None
+    assert found.prices.agents == tuple(agents)
+    assert all(price >= 0.0 for price in found.prices.price)
+    assert live_in_force(world.tenant).version == found.version
+    world.decider.models = msgspec.structs.replace(world.decider.models, live=found)
+    stored = await same_again(world, (await offered(world)).contact.contact_id)
+    assert stored.derived.versions.routing.endswith(found.version)
+    # Another task that was elected meanwhile: what this one found is not put in force.
+    other = PricesWork(world.database, Notices(world.database.arguments, "other"), world.clock, world.models.routing)
+    world.clock.ahead = timedelta(minutes=40)
+    assert await other.find(world.tenant, fit) is None
+
+
+@pytest.mark.parametrize("pick", ["best", "first_come"])
+async def test_without_a_model_and_by_choice_it_is_first_come_longest_idle(world: World, pick: str) -> None:
+    agents = [await world.agent(name) for name in ("Ann", "Bob")]
+    if pick == "first_come":
+        await put(world, model(-1.0, 1.0), agents)
+        routing = msgspec.structs.replace(world.models.routing, pick="first_come")
+        world.decider.models = msgspec.structs.replace(world.decider.models, routing=routing)
+    rings = await offered(world)
+    assert rings.agent_id == agents[0]
+    assert "+" not in rings.derived.versions.routing
