@@ -82,6 +82,7 @@ class PriceIndex(FirstCome):
         count = len(centre.free)
         self.price = np.zeros(count)
         self.succeeds, self.takes = Reliance(), Reliance()
+        self.slopes = (1.0, 1.0)
         self.contacts: dict[int, _Waiting] = {}
         self.counts_on: dict[int, float] = {}
         self.passed: dict[int, int] = {}
@@ -193,6 +194,7 @@ class PriceIndex(FirstCome):
             self.succeeds = learnt(self.succeeds, float(known.p[agent]) - known.p_mean, success - known.p_mean)
             took = np.log(max(float(self.centre.handle_s[contact]), 1e-3) / known.h_mean)
             self.takes = learnt(self.takes, float(np.log(known.h[agent] / known.h_mean)), took)
+            self.slopes = (self.succeeds.slope, self.takes.slope)
         self._forget(contact)
 
     def tick(self) -> Iterable[tuple[int, int]]:
@@ -214,8 +216,8 @@ class PriceIndex(FirstCome):
         p = np.where(eligible, rows.seen_p, -np.inf)
         h_mean = np.where(eligible, rows.seen_h, 0.0).sum(axis=1) / np.maximum(eligible.sum(axis=1), 1)
         p_mean = np.where(eligible, rows.seen_p, 0.0).sum(axis=1) / np.maximum(eligible.sum(axis=1), 1)
-        p = relied(p, p_mean[:, None], self.succeeds.slope) * centre.drawn.value[kind][:, None]
-        h = relied(rows.seen_h, h_mean[:, None], self.takes.slope)
+        p = relied(p, p_mean[:, None], self.slopes[0]) * centre.drawn.value[kind][:, None]
+        h = relied(rows.seen_h, h_mean[:, None], self.slopes[1])
         seconds = centre.now - float(centre.drawn.at_s[recent[0]])
         time_s = pricing.capacity_s(centre.on * centre.pairs.places, max(seconds, 1.0))
         start = self.price if self.price.any() else None
@@ -241,8 +243,8 @@ class PriceIndex(FirstCome):
 
     def _believed(self, known: _Waiting, agents: NDArray[np.intp] | int | slice) -> tuple[Floats, Floats]:
         return (
-            relied(known.p[agents], known.p_mean, self.succeeds.slope),
-            relied(known.h[agents], known.h_mean, self.takes.slope),
+            relied(known.p[agents], known.p_mean, self.slopes[0]),
+            relied(known.h[agents], known.h_mean, self.slopes[1]),
         )
 
     def _reserve(
