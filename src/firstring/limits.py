@@ -76,8 +76,6 @@ TYPED_DAYS: Final = 14
 """How long a number or address that a visitor typed is kept."""
 TYPED_PER_VISITOR: Final = 8
 """Numbers and addresses kept of one visitor, the newest."""
-TYPED_VISITORS: Final = 4
-"""Visitors who typed one number, the latest, whose events are read when it calls."""
 CLICK_DAYS: Final = 30
 """How long a link in a mail tells who opened it."""
 

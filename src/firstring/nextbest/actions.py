@@ -23,7 +23,6 @@ Of = Literal["action", "route", "kind", "everyone"]
 ALL_CHANNELS: Final = frozenset(("voice", "chat", "email", "web", "messaging", "social", "mobile"))
 PUSHED: Final[frozenset[str]] = frozenset(("email", "sms", "push", "webhook", "callback"))
 """Routes that reach somebody who is not there by themselves: an offer over one of them needs consent."""
-ON_PAGE: Final = "web"
 DESK: Final = "desk"
 VERSION: Final = "actions-3"
 """How actions are read and chosen; part of the version of every catalogue."""

@@ -34,8 +34,6 @@ _GREEK_TWO: Final = (
     ("ου", "ou"), ("ού", "ou"), ("γγ", "ng"), ("γκ", "gk"), ("μπ", "b"), ("ντ", "nt"), ("τζ", "tz"), ("αυ", "av"),
     ("αύ", "av"), ("ευ", "ev"), ("εύ", "ev"),
 )  # fmt: skip
-_INDIC_FIRST: Final = 0x0900
-_INDIC_LAST: Final = 0x0D7F
 _INDIC_BLOCK: Final = 0x80
 """The scripts of India have blocks of one layout (Unicode 16, chapter 12), so that one table reads nine of them."""
 _INDIC_VOWELS: Final = {

@@ -122,11 +122,6 @@ def clusters_by_rules(
     return person, sorted(held)
 
 
-def agglomerated(pairs: Sequence[tuple[int, int, float]], threshold: float) -> dict[int, int]:
-    """Row -> smallest row of its person, for the pairs (left < right, log-odds) of one component."""
-    return grouped(pairs, threshold, NO_RULES).person
-
-
 class Rules(NamedTuple):
     """What else decides which groups join.
 

@@ -63,12 +63,6 @@ def key_of(action: str, context: str) -> str:
     return f"{action}{_JOIN}{context}"
 
 
-def action_of(key: str) -> tuple[str, str]:
-    """(action, context) of such a key."""
-    action, _, context = key.partition(_JOIN)
-    return action, context
-
-
 def chance_of(learned: Learned, action: str, context: str, declared: float) -> Beta:
     """The posterior of an action's chance in a context. declared: in (0, 1], what it was said to be."""
     of_action = learned.actions.get(action)
