@@ -282,7 +282,8 @@ async def _store(
     coming = await _coming(connection, tenant, plans, targets, placed.named, known_records)
     counted, moved = await stitching.place(connection, tenant, list(coming.values()))
     rows = [_row(one, targets[one.message_key], coming.get(one.message_key), counted) for one in plans]
-    columns = [list(column) for column in zip(*rows, strict=True)]
+    # What no event has is left out whole: each value costs, also where it is none.
+    columns = [list(column) if any(column) else [] for column in zip(*rows, strict=True)]
     stored = await connection.fetch(sql("events", "insert_events"), tenant.tenant_id, *columns)
     # after the insert
     numbers = {row["message_key"]: row["event_id"] for row in stored}

@@ -189,11 +189,15 @@ class _Arrived:
 
     def at_home(self) -> list[int]:
         """The persons with events that move patterns by household, come or gone."""
-        names = {person: {one.happened.name for one in events} for person, events in self.events.items()}
-        for person, lost in self.givers.items():
-            names[person] = names.get(person, set()) | lost
-        asked = set(filter(self.live.of_household.asks, set().union(*names.values())))
-        return sorted(person for person, own in names.items() if not own.isdisjoint(asked)) if asked else []
+        names = set().union(*self.givers.values())
+        for events in self.events.values():
+            for one in events:
+                names.add(one.happened.name)
+        asked = set(filter(self.live.of_household.asks, names))
+        if not asked:
+            return []
+        came = {person for person, events in self.events.items() if any(one.happened.name in asked for one in events)}
+        return sorted(came | {person for person, lost in self.givers.items() if not lost.isdisjoint(asked)})
 
     def is_all(self, person: int, events: int) -> bool:
         """Whether the new events are all that a person has."""

@@ -33,10 +33,11 @@ cross join lateral (
 where f.records > 0
 
 -- name: insert_events
+-- A column that no event has may be empty.
 insert into event (tenant_id, message_key, record_id, channel, occurred_at, received_at, issue_kind, issue_effect, standing,
                    facet, wrapped_key, sealed, visitor, came_in, mark, seen)
-select $1, e.message_key, e.record_id, e.channel, e.occurred_at, e.received_at, e.issue_kind, e.issue_effect, e.standing,
-       e.facet, e.wrapped_key, e.sealed, e.visitor, e.came_in, e.mark, e.seen
+select $1, e.message_key, e.record_id, e.channel, e.occurred_at, e.received_at, e.issue_kind, coalesce(e.issue_effect, 0),
+       coalesce(e.standing, 0), e.facet, e.wrapped_key, e.sealed, e.visitor, e.came_in, coalesce(e.mark, 0), e.seen
 from unnest($2::bytea[], $3::bigint[], $4::text[], $5::timestamptz[], $6::timestamptz[], $7::text[], $8::smallint[],
             $9::smallint[], $10::smallint[], $11::bytea[], $12::bytea[], $13::bytea[], $14::bigint[], $15::smallint[],
             $16::bigint[])
