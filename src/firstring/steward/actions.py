@@ -287,8 +287,13 @@ def _rows(file: Path) -> Iterator[Mapping[str, Any]]:
         )
     with file.open(encoding="utf-8-sig", newline="") as lines:
         if source.format == "csv":
-            for row in csv.DictReader(lines, delimiter=source.delimiter):
-                yield {("" if name is None else name.strip()): value for name, value in row.items()}
+            reader = csv.DictReader(lines, delimiter=source.delimiter)
+            try:
+                for row in reader:
+                    yield {("" if name is None else name.strip()): value for name, value in row.items()}
+            except csv.Error as error:  # a cell of more than 131,072 characters
+                where = {"file": str(file), "line": reader.line_num}
+                raise BadInput("file_unreadable", f"The file cannot be read: {error}.", where=where) from error
             return
         for line in lines:
             if line.strip():
@@ -298,7 +303,7 @@ def _rows(file: Path) -> Iterator[Mapping[str, Any]]:
 def _object(line: str) -> Mapping[str, Any]:
     try:
         found = msgspec.json.decode(line)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         found = None
     return found if isinstance(found, dict) else {"not an object": line.strip()[:500]}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import Annotated, Any, get_args
 
 import typer
 from rich.console import Console
@@ -12,9 +12,6 @@ from rich.table import Table
 from firstring.errors import BadInput
 from firstring.ports import SystemClock
 from firstring.steward.opened import run, store
-
-if TYPE_CHECKING:
-    pass
 
 feeds_app = typer.Typer(no_args_is_help=True, help="Who is told of changes by webhook.")
 delivery_app = typer.Typer(no_args_is_help=True, help="Actions on their way to customers.")

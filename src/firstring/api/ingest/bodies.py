@@ -18,7 +18,7 @@ _PLAIN: Final = ("", "identity")
 
 async def read_body(receive: Receive, declared: str) -> bytes:
     """The body. Raises BadInput too_large (413) before more than limits.BODY_BYTES are held."""
-    if declared.isdigit() and int(declared[:20]) > limits.BODY_BYTES:
+    if declared.isascii() and declared.isdigit() and int(declared[:20]) > limits.BODY_BYTES:
         raise too_large("body")
     parts: list[bytes] = []
     size = 0
