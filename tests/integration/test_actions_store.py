@@ -23,7 +23,7 @@ from firstring.store.identity.records import external_key
 from firstring.store.journey.firings import Firing
 from firstring.store.nextbest.acting import TIMER, Acting
 from firstring.store.nextbest.decisions import decision, decisions
-from firstring.store.nextbest.offers import read_rows, rebuild
+from firstring.store.nextbest.offers import load_offers, read_rows, rebuild
 from firstring.store.nextbest.outcomes import Learning, result_of
 from firstring.store.nextbest.policies import back_to, in_force, load_policy, policies, refresh
 from firstring.store.notices import Notices
@@ -228,6 +228,19 @@ async def test_offers_are_ranked(rig: Rig, command: Callable[..., Any], tmp_path
     worse.write_text('{"title": "No id"}\n[1]\nnot json\n')
     assert isinstance(command("offers", "load", str(worse)).exception, BadInput)
     assert "3 offers" in _told(command("offers", "list")), "what was loaded before stays"
+
+
+async def test_the_model_of_offers_looks_at_the_newest_events_alone(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with rig.database.transaction(rig.tenant.tenant_id) as connection:
+        found, _ = read_rows([{"offer_id": "old", "title": "Old"}, {"offer_id": "new", "title": "New"}])
+        await load_offers(connection, rig.tenant, "x", found, [], now=rig.clock.now(), origin="t")
+    for user, product in (("ann", "old"), ("bob", "old"), ("ann", "new"), ("bob", "new")):
+        await rig.world.send(rig.world.event(user, "Product Added", product_id=product))
+    monkeypatch.setattr("firstring.store.nextbest.offers._PAGE", 1)
+    monkeypatch.setattr("firstring.store.nextbest.offers.EVENTS_LEARNED_FROM", 2)
+    model = await rebuild(rig.database, rig.tenant, now=rig.clock.now(), origin="t")
+    assert model is not None
+    assert set(model.popularity) == {"new"}
 
 
 def test_rows_of_offers() -> None:

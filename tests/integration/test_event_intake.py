@@ -15,7 +15,7 @@ from firstring.errors import BadInput, FirstringError, Retryable
 from firstring.journey.events import Event, parse_event
 from firstring.ports import SystemClock
 from firstring.store.database import Database, Tenant
-from firstring.store.journey.events import Incoming
+from firstring.store.journey.events import Incoming, IngestResult
 from firstring.store.journey.intake import EventIntake
 from firstring.store.journey.rejected import Letter, Refused, rejected_events
 
@@ -55,6 +55,31 @@ async def test_callers_share_transactions_and_get_their_own_answers(
     assert {code for [(_, code, _)] in refused} == {"message_id_reused"}
     assert len(refused) == 30
     assert len(await read_events(database, tenant, "shop")) == 30
+
+
+async def test_who_comes_in_the_moment_in_which_all_transactions_end_is_stored(
+    tenant: Tenant, intake: EventIntake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody may count on a task that has ended, though the loop has not noted it yet."""
+    held: list[asyncio.Future[None]] = []
+
+    async def stored(*_: Any, **__: Any) -> list[IngestResult]:
+        if len(held) < 2:
+            held.append(asyncio.get_running_loop().create_future())
+            await held[-1]
+        return [IngestResult(1, 0)]
+
+    monkeypatch.setattr("firstring.store.journey.intake.ingest_ready", stored)
+    first = []
+    for number in range(2):
+        first.append(asyncio.create_task(intake.store(tenant, Incoming("shop", [event(f"h{number}")]))))
+        while len(held) <= number:
+            await asyncio.sleep(0)
+    for one in held:
+        one.set_result(None)
+    last = asyncio.create_task(intake.store(tenant, Incoming("shop", [event("last")])))
+    async with asyncio.timeout(5):
+        assert [(await one).stored for one in (*first, last)] == [1, 1, 1]
 
 
 async def test_nobody_fails_for_what_another_one_sent(database: Database, tenant: Tenant, intake: EventIntake) -> None:

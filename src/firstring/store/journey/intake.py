@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 from firstring import limits
 from firstring.errors import FirstringError, Retryable
@@ -77,9 +77,7 @@ class EventIntake:
         one = _Waiting(ready, ready.of_visitors, size, asyncio.get_running_loop().create_future())
         line.waiting.append(one)
         if len(line.running) < _AT_ONCE:
-            task = asyncio.create_task(self._run(tenant, line))
-            line.running.add(task)
-            task.add_done_callback(line.running.discard)
+            line.running.add(asyncio.create_task(self._run(tenant, line)))
         return await one.answer
 
     async def _made_ready(self, tenant: Tenant, line: _Line, incoming: Incoming) -> Ready:
@@ -116,6 +114,8 @@ class EventIntake:
                     line.size -= one.size
                     _fail(one.answer, _stopping())
             raise
+        finally:  # not when the loop gets round to it: what comes before would count on a task that has ended
+            line.running.discard(cast(asyncio.Task[None], asyncio.current_task()))
 
     @staticmethod
     def _next(line: _Line, *, of_visitors: bool) -> list[_Waiting]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -22,6 +23,8 @@ FIELDS: Final = (
 )  # fmt: skip
 PEOPLE_LEARNED_FROM: Final = 100_000
 """The most recently active people, of whose interests the model is made."""
+EVENTS_LEARNED_FROM: Final = 500_000
+"""The newest events that are looked at for it."""
 _PAGE: Final = 2_000
 _decoder: Final = msgspec.msgpack.Decoder(Affinity)
 
@@ -163,7 +166,8 @@ async def rebuild(database: Database, tenant: Tenant, *, now: datetime, origin: 
     """Makes the model anew out of the interests of the people who were active last; None without offers or interests."""
     people: dict[int, list[Interest]] = {}
     before = 2**63 - 1
-    while len(people) < PEOPLE_LEARNED_FROM:
+    looked_at = 0
+    while len(people) < PEOPLE_LEARNED_FROM and looked_at < EVENTS_LEARNED_FROM:
         async with database.transaction(tenant.tenant_id) as connection:
             if before == 2**63 - 1 and not await connection.fetchval(sql("offers", "any"), tenant.tenant_id):
                 return None
@@ -171,11 +175,11 @@ async def rebuild(database: Database, tenant: Tenant, *, now: datetime, origin: 
         if not rows:
             break
         before = rows[-1]["event_id"]
-        for row in rows:
-            touch = _opened(tenant, row)
-            if touch is not None:
-                people.setdefault(row["person_id"], []).extend(interests([touch]))
-    model = fitted(sorted(found, key=lambda one: one.at, reverse=True) for found in people.values())
+        looked_at += len(rows)
+        await asyncio.to_thread(_gather, tenant, rows, people)
+    model = await asyncio.to_thread(
+        fitted, [sorted(found, key=lambda one: one.at, reverse=True) for found in people.values()]
+    )
     if model.people == 0:
         return None
     async with database.transaction(tenant.tenant_id) as connection:
@@ -184,6 +188,14 @@ async def rebuild(database: Database, tenant: Tenant, *, now: datetime, origin: 
         )
         await connection.execute(sql("actions", "tell"), tenant.tenant_id, origin)
     return model
+
+
+def _gather(tenant: Tenant, rows: Sequence[Any], people: dict[int, list[Interest]]) -> None:
+    """Puts the interests that events show to those of their people."""
+    for row in rows:
+        touch = _opened(tenant, row)
+        if touch is not None:
+            people.setdefault(row["person_id"], []).extend(interests([touch]))
 
 
 def _opened(tenant: Tenant, row: Any) -> TouchRead | None:
