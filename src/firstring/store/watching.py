@@ -67,7 +67,7 @@ class Watcher:
             for one in self._refresh:
                 try:
                     await one(self._database, tenant)
-                except _UNREADABLE as error:
+                except Exception as error:  # noqa: BLE001 - also what a newer program has written, and this one cannot read
                     self._say(error, tenant.tenant_id)
 
     def _say(self, error: Exception, tenant_id: int | None) -> None:

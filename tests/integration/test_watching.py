@@ -1,0 +1,29 @@
+"""What is kept current in memory goes on being so, whatever one of its parts comes to."""
+
+from __future__ import annotations
+
+import asyncio
+
+from firstring.store.database import Database, Tenant
+from firstring.store.notices import Notice
+from firstring.store.watching import Watcher
+
+
+async def test_what_cannot_be_read_holds_up_nothing(database: Database, tenant: Tenant) -> None:
+    read: list[int] = []
+
+    async def damaged(_database: Database, _tenant: Tenant) -> None:
+        raise ValueError("written by a newer program")
+
+    async def other(_database: Database, its_tenant: Tenant) -> None:
+        read.append(its_tenant.tenant_id)
+
+    watcher = Watcher(database, "changed", (damaged, other))
+    await watcher.start()
+    assert tenant.tenant_id in read
+    read.clear()
+    watcher.heard(Notice(tenant.tenant_id, "changed"))
+    async with asyncio.timeout(5):
+        while tenant.tenant_id not in read:
+            await asyncio.sleep(0.01)
+    await watcher.stop()
