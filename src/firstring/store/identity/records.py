@@ -8,80 +8,42 @@ row-level security is refused.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import aclosing, contextmanager
+from contextlib import contextmanager
 from datetime import datetime
-from itertools import count, islice
+from itertools import count
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
 from firstring import limits
 from firstring.errors import BadInput
-from firstring.identity.canonical.record import CanonicalRecord
-from firstring.identity.comparison.columns import compared
-from firstring.identity.comparison.rows import Row, pack, row_of
-from firstring.identity.persons.blocking import composite_key, identifier_keys, link_guards, link_keys
 from firstring.identity.persons.clusters import Assignment
-from firstring.identity.persons.linking import content_of
-from firstring.identity.persons.linkkeys import Values
-from firstring.identity.persons.linkkeys import bounds as link_bounds
-from firstring.store.ahead import fetched_ahead
 from firstring.store.collector import paused
 from firstring.store.database import Connection, Database, Tenant
-from firstring.store.identity.linkindex import LinkState, Part, carriers, link_state
+from firstring.store.identity.linkindex import Part, carriers
 from firstring.store.identity.linking import Change as RecordsChange
 from firstring.store.identity.linking import Context, linking_context, relink, settled
 from firstring.store.identity.linkwrite import Arrival, note_persons, remember, write_relinked
-from firstring.store.identity.models import ActiveModel, was_linked
-from firstring.store.identity.partition import Change, Membership, bounds, glue_keys, narrow_index, settle, shared_keys
+from firstring.store.identity.models import was_linked
+from firstring.store.identity.partition import Change, Membership, bounds, glue_keys, settle, shared_keys
+from firstring.store.identity.preparing import Ahead, arriving, fields_of, glued, made_ahead
+from firstring.store.identity.preparing import Prepared as Prepared
+from firstring.store.identity.preparing import SourceRecord as SourceRecord
+from firstring.store.identity.preparing import external_key as external_key
+from firstring.store.identity.preparing import prepare as prepare
 from firstring.store.queries import sql
-from firstring.store.ring import COMPOSITE
-from firstring.store.seal import TenantKeys
 
-SourceRecord: TypeAlias = CanonicalRecord
 Outcome: TypeAlias = Literal["inserted", "updated", "unchanged"]
 _BATCH_RECORDS_MAX = 20_000
 _FEW_RECORDS = 64
 """New records that are written one by one: a temporary table costs more than they do."""
-_AHEAD_RECORDS = 250
-"""Records whose keys are looked up while the keys of the next are made."""
 _NARROW_BYTES = 20
 """Narrow link keys (store/identity/partition.py): they stay in the record."""
-_content = msgspec.json.Encoder(order="deterministic").encode
 _COLUMNS = (
     "record_id", "fresh", "external_key", "content_key", "person_id", "keys", "link_keys", "is_copy", "wrapped_key",
     "sealed", "compared", "last_seen", "verified_at",
 )  # fmt: skip
-
-
-class Prepared(NamedTuple):
-    """A source record as it is stored: keyed hashes and sealed payload, no plain value but two times.
-
-    link_keys: those of glue, without a model. compared: the sealed row of what is compared (`comparison.rows`); None where
-    that is no row. values, content, row: what is compared, where it is linked by a model; they are not stored.
-    """
-
-    external_key: bytes
-    content_key: bytes
-    keys: list[bytes]
-    link_keys: list[bytes]
-    wrapped_key: bytes
-    sealed: bytes
-    compared: bytes | None
-    last_seen: datetime | None
-    verified_at: datetime | None
-    values: Values | None = None
-    content: bytes = b""
-    row: Row | None = None
-
-
-class Ahead(NamedTuple):
-    """Linking keys of records under a version, made before it was their turn."""
-
-    model_id: int
-    states: dict[bytes, LinkState]
 
 
 class Applied(msgspec.Struct, frozen=True):
@@ -98,50 +60,6 @@ class Applied(msgspec.Struct, frozen=True):
     split: int = 0
     record_ids: tuple[int, ...] = ()
     outcomes: tuple[Outcome, ...] = ()
-
-
-def external_key(keys: TenantKeys, source: str, record_id: str) -> bytes:
-    """The blind index of the source's own record id."""
-    return keys.blind(f"record:{source}", record_id)
-
-
-def prepare(keys: TenantKeys, source: str, record: SourceRecord, *, linked: bool = False) -> Prepared:
-    """Hashes and seals one record: pure computation, for a thread of its own beside the database.
-
-    linked: there is a model, which asks for what is compared at once.
-    """
-    fields = record.fields
-    blind = keys.blind
-    found = [blind(identifier.kind, identifier.value) for identifier in identifier_keys(fields)]
-    composite = composite_key(fields)
-    if composite is not None:
-        found.append(blind(COMPOSITE, composite))
-    links = [] if linked else _glue(keys, fields)
-    values = compared(fields)
-    content, row = content_of(values), row_of(values)
-    packed = b"" if row is None else pack(content, row)
-    wrapped, sealed, beside = keys.seal_both({**fields, "record_id": record.record_id}, packed)
-    return Prepared(
-        external_key(keys, source, record.record_id),
-        blind(f"content:{source}", _content([record.record_id, fields]).decode()),
-        found,
-        links,
-        wrapped,
-        sealed,
-        beside or None,
-        record.time("last_seen"),
-        record.time("verified_at"),
-        *((values, content, row) if linked else ()),
-    )
-
-
-def _glue(keys: TenantKeys, fields: Mapping[str, Any]) -> list[bytes]:
-    """The linking keys without a model."""
-    links = {text: keys.blind("link", text) for text in link_keys(fields)}
-    for wide, narrow in link_guards(fields).items():
-        if narrow in links and wide in links:
-            links[narrow] = narrow_index(links[wide], links[narrow])
-    return list(links.values())
 
 
 async def apply_records(
@@ -171,7 +89,7 @@ async def apply_prepared(
     write_behind: a crash of the server may undo the latest batches, whole and in order; for callers that notice.
     """
     with _applying(tenant) as others:
-        ahead = await _made_ahead(tenant, prepared) if others else None
+        ahead = await made_ahead(tenant, prepared) if others else None
         async with database.transaction(tenant.tenant_id) as connection:
             if write_behind:
                 await connection.execute(sql("records", "write_behind"))
@@ -192,21 +110,6 @@ def _applying(tenant: Tenant) -> Iterator[bool]:
         yield running > 0
     finally:
         tenant.kept["applying"] -= 1
-
-
-async def _made_ahead(tenant: Tenant, prepared: Sequence[Prepared]) -> Ahead | None:
-    """What can be made before it is the turn of these records, by the version that linked the latest; in short pieces."""
-    active: ActiveModel | None = tenant.kept.get("linked_by")
-    if active is None:
-        return None
-    states = {}
-    with paused():
-        for number, one in enumerate(prepared):
-            if one.values is not None:
-                states[one.external_key] = link_state(tenant.keys, active, one.values, one.external_key, one.content)
-            if number % _AHEAD_RECORDS == _AHEAD_RECORDS - 1:
-                await asyncio.sleep(0)
-    return Ahead(active.model_id, states)
 
 
 async def source_id(connection: Connection, tenant: Tenant, source: str, now: datetime) -> int:
@@ -246,10 +149,8 @@ async def apply_in(
         if context is not None:
             tenant.kept["linked_by"] = context.active
             states = ahead.states if ahead is not None and ahead.model_id == context.active.model_id else {}
-            arriving = await _arriving(connection, tenant, context, incoming, states)
-            merged, split = await _apply_linked(
-                connection, tenant, context, in_source, incoming, before, arriving, cause, now
-            )
+            found = await arriving(connection, tenant, context, incoming, states)
+            merged, split = await _apply_linked(connection, tenant, context, in_source, incoming, before, found, cause, now)
         else:
             merged, split = await _apply(connection, tenant, in_source, incoming, before, cause, now)
     return Applied(
@@ -286,7 +187,9 @@ async def _apply(
     """New and changed records, without a model; (persons merged, persons split)."""
     # Prepared for a model that is none any more.
     incoming = {
-        record: one if one.values is None else one._replace(link_keys=_glue(tenant.keys, _fields(tenant, one)), values=None)
+        record: one
+        if one.values is None
+        else one._replace(link_keys=glued(tenant.keys, fields_of(tenant, one)), values=None)
         for record, one in incoming.items()
     }
     links = {record: part.link_keys for record, part in before.items()}
@@ -304,12 +207,12 @@ async def _apply_linked(
     in_source: int,
     incoming: dict[int, Prepared],
     before: dict[int, Part],
-    arriving: tuple[dict[int, Arrival], dict[bytes, Sequence[int] | None]],
+    found: tuple[dict[int, Arrival], dict[bytes, Sequence[int] | None]],
     cause: str,
     now: datetime,
 ) -> tuple[int, int]:
-    """As _apply, under a model. arriving: what linking knows of the records, and who carries their keys."""
-    arrivals, known = arriving
+    """As _apply, under a model. found: what linking knows of the records, and who carries their keys."""
+    arrivals, known = found
     before = await settled(connection, tenant, context, before, now)
     # What is compared may be as it was: then nothing is linked anew.
     same = {record: part for record, part in before.items() if arrivals[record].state.copy_key == part.copy_key != b""}
@@ -324,55 +227,6 @@ async def _apply_linked(
     await _write(connection, tenant, in_source, incoming, incoming.keys() - before.keys(), stored, now)
     remember(tenant, context.active, arrivals)
     return await write_relinked(connection, tenant, relinked, moving.keys(), cause, now) if relinked else (0, 0)
-
-
-async def _arriving(
-    connection: Connection,
-    tenant: Tenant,
-    context: Context,
-    incoming: Mapping[int, Prepared],
-    states: Mapping[bytes, LinkState],
-) -> tuple[dict[int, Arrival], dict[bytes, Sequence[int] | None]]:
-    """What linking knows of records that come; who carries their keys, asked for while the next keys are made."""
-    arrivals: dict[int, Arrival] = {}
-    known: dict[bytes, Sequence[int] | None] = {}
-    if context.settling or len(incoming) < 2 * _AHEAD_RECORDS:
-        return {record: _arrival(tenant, context, prepared, states) for record, prepared in incoming.items()}, known
-
-    def parts() -> Iterator[list[bytes]]:
-        records = iter(incoming.items())
-        while chunk := list(islice(records, _AHEAD_RECORDS)):
-            asked: list[bytes] = []
-            for record, prepared in chunk:
-                arrivals[record] = one = _arrival(tenant, context, prepared, states)
-                for key in one.state.keys:
-                    if key not in known:
-                        known[key] = ()
-                        asked.append(key)
-            yield asked
-
-    most = link_bounds(context.active.model.spec)
-    found = fetched_ahead(connection, sql("linking", "met"), tenant.tenant_id, parts(), most, 1)
-    async with aclosing(found) as batches:
-        async for rows in batches:
-            known.update(rows)
-    return arrivals, known
-
-
-def _arrival(tenant: Tenant, context: Context, prepared: Prepared, states: Mapping[bytes, LinkState]) -> Arrival:
-    values, content, row = prepared.values, prepared.content, prepared.row
-    if values is None:
-        values = compared(_fields(tenant, prepared))
-        content, row = content_of(values), row_of(values)
-    state = states.get(prepared.external_key)
-    if state is None or state.content != content:  # another version of the record has the last word
-        state = link_state(tenant.keys, context.active, values, prepared.external_key, content)
-    return Arrival(prepared.external_key, prepared.content_key, values, state, row)
-
-
-def _fields(tenant: Tenant, prepared: Prepared) -> dict[str, Any]:
-    fields: dict[str, Any] = tenant.keys.open(prepared.wrapped_key, prepared.sealed)
-    return fields
 
 
 def _part(row: Any) -> Part:
