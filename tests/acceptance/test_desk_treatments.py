@@ -75,6 +75,7 @@ async def test_what_is_to_be_done_is_put_before_the_agent(world: World, browser:
     # While the agent talks to her another one is decided, and declined.
     await services.acting.by_hand(tenant, alice, "parcel_check", by="Eve")
     await treat.wait_for()
+    assert await page.text_content("#announce") == "To do: Tell Alice Rivera where the parcel is"
     await treat.get_by_role("button", name="Not for them").click()
     await treat.wait_for(state="detached")
     assert await _told(world, 4) == ["Action Accepted", "Action Dismissed", "Action Shown", "Action Shown"]

@@ -94,7 +94,9 @@
     }
     tidy();
     if (focused) (document.getElementById(focused.id) || one("[data-heading]", fresh)).focus();
+    const todo = (section) => (section ? all(".treat > p", section).map((each) => each.textContent).join(" ") : "");
     if (isNew) announce(fresh.dataset.announce);
+    else if (todo(fresh) && todo(fresh) !== todo(old)) announce(`To do: ${todo(fresh)}`);
   };
 
   const remove = (contact) => {
