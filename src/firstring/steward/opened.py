@@ -32,10 +32,14 @@ def run(work: Coroutine[Any, Any, Any]) -> Any:
 
 @asynccontextmanager
 async def store() -> AsyncIterator[Opened]:
-    """The store of the settings, until the block ends. Raises as `opening.database_only`, and BadInput unknown_tenant."""
+    """The store of the settings, until the block ends. Raises as `database_only`, and BadInput unknown_tenant."""
     from firstring.settings import load
     from firstring.store.opening import database_only
 
     settings = load()
-    async with database_only(settings, lambda text: _err.print(text, style="dim", highlight=False, markup=False)) as database:
+
+    def say(text: str) -> None:
+        _err.print(text, style="dim", highlight=False, markup=False)
+
+    async with database_only(settings, say) as database:
         yield Opened(database, await database.tenant_named(settings.tenant), settings)
