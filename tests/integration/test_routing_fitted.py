@@ -14,11 +14,13 @@ from tests.unit.test_routing_live import model
 
 from firstring.contact import Decision, Evidence
 from firstring.decide import differences, rederive
+from firstring.errors import BadInput
 from firstring.routing.fit.model import FitModel, model_to_json
 from firstring.store.notices import Notices
 from firstring.store.queries import sql
 from firstring.store.routing.models import fit_in_force, fit_named, refresh
 from firstring.store.routing.prices import PricesWork, live_in_force, live_named
+from firstring.store.routing.why import why
 
 __all__ = ["world"]
 
@@ -72,6 +74,14 @@ async def test_who_fits_gets_the_call_and_it_is_derived_again(world: World) -> N
     second = stored.derived.routing.ranked[1]
     assert any(reason.code == "would_be_first" for reason in second.reasons)
     assert stored.derived.routing.propensity == 1.0
+    told = [await why(world.database, world.ring, world.tenant, stored, agent_id) for agent_id in agents]
+    assert [(one.place, one.got_it, one.eligible) for one in told] == [(2, False, True), (1, True, True), (3, False, True)]
+    assert [part.success for part in told[1].parts if part.name == "agent"] == [pytest.approx(1.0, abs=1e-4)]
+    late = await world.agent("Lea")
+    gone = await why(world.database, world.ring, world.tenant, stored, late)
+    assert (gone.eligible, gone.place, gone.reasons[0].code) == (False, None, "not_free")
+    with pytest.raises(BadInput, match="no such agent"):
+        await why(world.database, world.ring, world.tenant, stored, 2**40)
 
 
 async def test_out_of_the_line_all_are_looked_at_together(world: World) -> None:

@@ -12,12 +12,13 @@ from litestar.params import FromPath, JSONBody, Parameter
 from msgspec import Meta
 
 from firstring.api.access import Caller, allow
-from firstring.api.contacts import DecisionView, decision_view
+from firstring.api.contacts import DecisionView, Revision, decision_view
 from firstring.api.services import Services, contact_uuid
 from firstring.channels.house import BECAUSE_CHARS, NOTE_CHARS, POINTS_MAX
 from firstring.errors import BadInput
 from firstring.store.interventions import Intervention, listed
 from firstring.store.queries import sql
+from firstring.store.routing.why import Why, why
 
 Because = Annotated[str, Meta(min_length=1, max_length=BECAUSE_CHARS, description="Why: it is kept with what was done.")]
 Note = Annotated[str, Meta(max_length=NOTE_CHARS, description="For whoever gets the contact; the customer never sees it.")]
@@ -94,6 +95,25 @@ class HouseController(Controller):
             row["told_low_s"],
             row["told_high_s"],
         )
+
+    @get(
+        "/contacts/{contact_id:str}/decisions/{revision:int}/agents/{agent_id:int}",
+        guards=[allow("read")],
+        summary="Why this agent, or why not, in one decision",
+    )
+    async def why(
+        self,
+        contact_id: FromPath[str],
+        revision: Revision,
+        agent_id: Annotated[int, Parameter(ge=1, le=2**63 - 1)],
+        services: NamedDependency[Services],
+        caller: NamedDependency[Caller],
+    ) -> Why:
+        identity = contact_uuid(contact_id)
+        decision = await services.ring.decision(caller.tenant, identity, revision)
+        if decision is None:
+            raise BadInput("unknown_contact", "There is no such contact.", where={"contact": str(identity)}, http_status=404)
+        return await why(services.database, services.ring, caller.tenant, decision, agent_id)
 
     @post(
         "/contacts/{contact_id:str}/direct",
