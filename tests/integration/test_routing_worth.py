@@ -76,8 +76,8 @@ async def log(database: Database, tenant: Tenant, rows: list[tuple]) -> None:
     async with database.transaction(tenant.tenant_id) as connection:
         await connection.executemany(
             """insert into routing_outcome (tenant_id, contact_id, assignment_id, agent_id, last, person_id, known,
-                 recognised, channel, intent, last_agent, met, offered_at, waited_s, answered_at, ended_at, handle_s, outcome, success,
-                 policy, propensity)
+                 recognised, channel, intent, last_agent, met, offered_at, waited_s, answered_at, ended_at, handle_s,
+                 outcome, success, policy, propensity)
                values ($1, $2, $2, $3, true, $8, 0.9, $6, 'voice', $4, false, false, $9, 5, $9, $10, $7, 'resolved', $5,
                  'test', 1)""",
             [
