@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import re
 import secrets
 from datetime import timedelta
 
@@ -9,11 +11,13 @@ import pytest
 from playwright.async_api import Browser, Page
 from tests.acceptance.desk_rig import ALICE_PHONE, FAMILY_PHONE, World, new_context
 from tests.acceptance.test_desk_axe import check
+from tests.integration.test_routing_worth import log
 
 from firstring.desk.board import alarms, row_of
 from firstring.errors import BadInput
 from firstring.store.board import Day, InLine, Length, read_day, read_line
 from firstring.store.interventions import listed
+from firstring.store.routing.models import refresh, train_now
 
 
 async def supervisor(world: World, browser: Browser, **options: bool | str) -> tuple[Page, str]:
@@ -192,3 +196,31 @@ async def test_the_pages_of_the_board_have_no_violation(world: World, browser: B
     for path in (f"contacts/{decision.contact.contact_id}", f"agents/{agent_id}"):
         await page.goto(f"{world.url}/supervisor/{path}")
         await check(page, path)
+
+
+async def test_what_the_matching_is_worth_stands_on_the_board(world: World, browser: Browser) -> None:
+    services = world.server.services
+    agents = [(await world.add_agent(name))[0] for name in ("Maya Okafor", "Zoe Kim")]
+    rng = random.Random(3)
+    good = {("refund", agents[0]), ("moving", agents[1])}
+    rows = [
+        (agent, intent, rng.random() < (0.9 if (intent, agent) in good else 0.3), False, 100.0, None)
+        for intent in ("refund", "moving")
+        for agent in agents
+        for _ in range(150 if (intent, agent) in good else 50)
+    ]
+    rng.shuffle(rows)
+    await log(services.database, world.tenant, rows)
+    base = services.models.routing
+    now = services.clock.now()
+    await train_now(services.database, world.tenant, base, now=now, by="test", origin="test", at_most=10_000)
+    await refresh(services.database, world.tenant)
+    page, _ = await supervisor(world, browser)
+    await page.wait_for_selector("text=Of what was possible")
+    figures = await page.inner_text(".figures")
+    share = re.search(r"Of what was possible\s+(\d+) %", figures)
+    uplift = re.search(r"Uplift, last 24 h\s+\+(\d+\.\d) %", figures)
+    assert share is not None
+    assert uplift is not None
+    assert 25 <= int(share[1]) <= 75  # three quarters of each kind went to whom it suits: half of the way
+    assert 10.0 <= float(uplift[1]) <= 40.0

@@ -11,10 +11,12 @@ from firstring.api.services import Services
 from firstring.contact import Channel, RoutingNeed
 from firstring.desk.views import channel_name, language_name
 from firstring.routing.eligibility import requirement_at
-from firstring.store.board import PROMISE_S, BoardRead, Day, InLine, Length, read_line
+from firstring.store.board import DAY, PROMISE_S, BoardRead, Day, InLine, Length, read_line
 from firstring.store.contacts import AgentState
 from firstring.store.database import Tenant
 from firstring.store.interventions import Intervention, listed
+from firstring.store.routing.meters import regret_between
+from firstring.store.routing.trials import trial_in_force
 
 SHOWN: Final = 50
 """Contacts of one channel, interventions, newest contacts."""
@@ -70,6 +72,30 @@ class Board(NamedTuple):
     alarms: tuple[Alarm, ...]
     done: tuple[tuple[Intervention, str, str], ...]
     """(what was done, in words, why it could not be done or "")."""
+
+
+class Worth(NamedTuple):
+    """One figure of what the matching brings: what it is, its value, and what it is measured against."""
+
+    label: str
+    value: str
+    note: str
+
+
+async def read_worth(services: Services, tenant: Tenant) -> tuple[Worth, ...]:
+    """What the matching brought in the last 24 hours by the model in force, and the trial that runs. Nothing of it where
+    nothing was learned yet."""
+    now = services.clock.now()
+    found = await regret_between(services.database, tenant, services.models.routing, now - DAY, now)
+    worth = []
+    if found.share is not None and found.first_come > 0.0:
+        uplift = found.chosen / found.first_come - 1.0
+        worth.append(Worth("Uplift, last 24 h", f"{100 * uplift:+.1f} %", "expected, over first come"))
+        worth.append(Worth("Of what was possible", f"{100 * found.share:.0f} %", f"{found.lost:,.0f} successes left"))
+    running = trial_in_force(tenant)
+    if running is not None:
+        worth.append(Worth("Trial", running.name, "runs; its uplift is shown when it is over"))
+    return tuple(worth)
 
 
 async def read_board(services: Services, tenant: Tenant, day: Day) -> Board:

@@ -18,7 +18,7 @@ import structlog
 from firstring.api.services import Services
 from firstring.channels.treatments import Treatment
 from firstring.contact import Decision
-from firstring.desk.board import read_board
+from firstring.desk.board import Worth, read_board, read_worth
 from firstring.desk.rendering import Rendering
 from firstring.desk.streams import Stream, message
 from firstring.desk.views import pop_view
@@ -38,6 +38,8 @@ SHOWN_SOON_S: Final = 0.01
 """A decision of this process is shown by `show` within this; only what is not is read from the store."""
 BOARD_PAUSE_S: Final = 0.3
 """A supervisor's board is rendered at most this often."""
+WORTH_KEPT_S: Final = 60.0
+"""What the matching is worth is found anew at most this often."""
 TREATED_PAUSE_S: Final = 1.0
 """What is to be done is read at most this often for one desk."""
 AGAIN_S: Final = 0.5
@@ -110,6 +112,9 @@ class Board:
         self.html = ""
         self.day = Day()
         self.day_at: datetime | None = None
+        self.worth: tuple[Worth, ...] = ()
+        self.worth_at: datetime | None = None
+        self.weighing: asyncio.Task[None] | None = None
         self.is_stale = True
         self.reading: asyncio.Task[None] | None = None
         self.one_reads = asyncio.Lock()
@@ -463,12 +468,14 @@ class Pops:
         now = self._services.clock.now()
         if board.day_at is None or (now - board.day_at).total_seconds() > DAY_KEPT_S:
             board.day, board.day_at = await read_day(self._services.database, board.tenant, now), now
+        if board.weighing is None and (board.worth_at is None or (now - board.worth_at).total_seconds() > WORTH_KEPT_S):
+            board.weighing = self._spawn(self._weigh(board, now))
         shown = await read_board(self._services, board.tenant, board.day)
         recent = await contacts.recent(board.tenant, RECENT_SHOWN)
         html = self.rendering.text(
             "board.html",
             board=shown,
-            worth=(),
+            worth=board.worth,
             recent=recent,
             promise_s=PROMISE_S,
             names={agent.profile.agent_id: agent.profile.name for agent in shown.agents},
@@ -479,6 +486,17 @@ class Pops:
             made = message("board", {"now": self._now_ms(), "html": html})
             for stream in board.streams:
                 stream.put(made)
+
+    async def _weigh(self, board: Board, now: datetime) -> None:
+        """What the matching is worth is found beside the board, which does not wait for it."""
+        try:
+            board.worth = await read_worth(self._services, board.tenant)
+        except FirstringError as error:
+            _log.warning("worth_not_read", code=error.code)
+        finally:
+            board.worth_at, board.weighing = now, None
+        if board.streams:
+            self._stale_board(board)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
