@@ -20,8 +20,9 @@ from firstring.store.database import Database, Tenant
 from firstring.store.journey.events import Incoming, IngestResult, Ready, ingest_ready, made_ready
 from firstring.store.journey.firings import Told
 
-_AT_ONCE: Final = 2
-"""Transactions of one tenant at a time: while one is being made durable the next is prepared."""
+_AT_ONCE: Final = 3
+"""Transactions of one tenant at a time: while one is being made durable the next is prepared, and there is always one that
+has work for this process."""
 _READY_AT_ONCE: Final = 2
 """Large calls made ready at a time, in threads: more would only keep the event loop waiting for its turn."""
 _LARGE: Final = 64
