@@ -16,6 +16,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import structlog
@@ -64,7 +65,7 @@ from firstring.routing.policy import RoutingPolicy, policy_from_file
 from firstring.settings import Settings
 from firstring.store.callbacks import TIMER as CALLBACK_TIMER
 from firstring.store.contacts import Contacts
-from firstring.store.database import Tenant
+from firstring.store.database import Database, Tenant
 from firstring.store.identity.arrivals import Arrivals
 from firstring.store.identity.hygiene import Hygiene
 from firstring.store.journey.firings import Firings
@@ -91,6 +92,7 @@ from firstring.trust.score import DEFAULT_PRIORS
 from firstring.trust.stir import load_roots
 
 _log = structlog.get_logger("firstring.server")
+Chore = Callable[[Tenant], Awaitable[object]]
 
 
 @dataclass
@@ -142,180 +144,217 @@ async def running(
         ring = RingStore(database, notices)
         contacts = Contacts(database, notices, clock, wrap_up_s=settings.wrap_up_s)
         decider = Decider(ring, models, clock, ids, metrics, weights_of, _with_own, _arm_of)
-        watcher = weights_watcher(database)
-        policies = policy_watcher(database)
-        fit = fit_watcher(database)
-        running = trial_watcher(database)
-        prices = prices_watcher(database)
-        tls = ssl.create_default_context()
-        if settings.stir_https_roots_file is not None:
-            with _readable(settings.stir_https_roots_file, "FIRSTRING_STIR_HTTPS_ROOTS_FILE"):
-                tls.load_verify_locations(settings.stir_https_roots_file)
-        certificates = CertificateCache(clock, tls=tls, allow_private_hosts=frozenset(settings.stir_private_hosts))
-        stack.push_async_callback(certificates.aclose)
-        roots = _stir_roots(settings)
-        signatures = SignatureVerifier(certificates, roots, clock)
+        signatures = _signatures(stack, settings, clock)
         server: Server
-        calls: dict[int, Calls] = {}
-
-        def calls_of(tenant: Tenant) -> Calls:
-            if tenant.tenant_id not in calls:
-                calls[tenant.tenant_id] = Calls(
-                    tenant,
-                    decider,
-                    ring,
-                    contacts,
-                    signatures,
-                    clock,
-                    ids,
-                    CallSettings(
-                        country=settings.country,
-                        public_url=public_url(settings),
-                        ring_timeout_ms=settings.ring_timeout_ms,
-                        decision_budget_ms=settings.decision_budget_ms,
-                        queue_wait_ms=limits.QUEUE_WAIT_MAX_MS,
-                        hold_uri=settings.hold_uri,
-                    ),
-                    pops.show,
-                    routed,
-                    metrics.failed_open,
-                )
-            return calls[tenant.tenant_id]
 
         async def routed(tenant: Tenant, decision: Decision) -> None:
-            await pops.show(tenant, decision)
+            await server.pops.show(tenant, decision)
             if decision.outcome == "route":
-                await push(server, calls_of(tenant), decision)
+                await push(server, server.services.calls_of(tenant), decision)
 
+        def new_calls(tenant: Tenant) -> Calls:
+            return Calls(
+                tenant, decider, ring, contacts, signatures, clock, ids, _call_settings(settings), server.pops.show, routed,
+                metrics.failed_open,
+            )  # fmt: skip
+
+        lines = _Lines(new_calls)
         arrivals = Arrivals(database)
         stack.push_async_callback(arrivals.close)
-        firings = Firings(database, clock, metrics.pattern_fired)
-        stack.push_async_callback(firings.stop)
-        intake = EventIntake(database, clock, country=settings.country, told=firings.tell)
-        stack.push_async_callback(intake.close)
-        timers = Timers(database, clock)
-        acting = Acting(database, notices, clock, ids, SystemRandom(), rules=models.survivorship)
-        timers.handle(TIMER, acting.due)
-        firings.hooks.append(acting.fired)
-        pattern_work = PatternWork(database, clock, firings.tell, metrics.patterns_behind)
-        for due in (pattern_work.replays, pattern_work.absences, firings.catch_up, pattern_work.evict):
-            timers.also(due)
-        timers.also(SegmentWork(database, clock, models.survivorship, metrics.segment_failed).look)
-        delivery_log = DeliveryLog(database, clock, country=settings.country, told=firings.tell)
-        stack.push_async_callback(delivery_log.stop)
+        journey = _journey(stack, settings, database, notices, clock, ids, models, metrics)
         callbacks = CallBacks(
             database, decider, contacts, notices, clock, ids, opening_from_file(settings.home / CALLBACKS_FILE), routed,
             country=settings.country,
         )  # fmt: skip
-        timers.handle(CALLBACK_TIMER, callbacks.due)
-        carrier = Carrier(
-            database, clock, still_allowed, delivery_log, callbacks, ways_out(settings), models.survivorship,
-            public_url=public_url(settings),
-        )  # fmt: skip
-        poster = GuardedPoster(frozenset(settings.outbound_private_hosts))
-        feed_sender = FeedSender(database, clock, poster, models.survivorship)
+        journey.timers.handle(CALLBACK_TIMER, callbacks.due)
         services = Services(
             settings=settings,
             database=database,
             notices=notices,
             ring=ring,
             arrivals=arrivals,
-            intake=intake,
+            intake=journey.intake,
             flow=EventFlow(settings, metrics, clock.monotonic_s),
-            timers=timers,
-            firings=firings,
-            acting=acting,
+            timers=journey.timers,
+            firings=journey.firings,
+            acting=journey.acting,
             contacts=contacts,
-            treatments=Treatments(database, clock, delivery_log, still_allowed),
+            treatments=Treatments(database, clock, journey.log, still_allowed),
             house=House(database, ring, decider, contacts, callbacks, clock, routed),
-            web=WebChannel(database, clock, Pages(database, clock), delivery_log, still_allowed, callbacks),
+            web=WebChannel(database, clock, Pages(database, clock), journey.log, still_allowed, callbacks),
             decider=decider,
             models=models,
             metrics=metrics,
             clock=clock,
             ids=ids,
-            calls_of=calls_of,
+            calls_of=lines.of,
             routed=routed,
             adapters=lambda: _connected(server),
         )
-        pops = Pops(services)
-        server = Server(services, pops)
-        log = ContactLog(
-            database,
-            ring,
-            contacts,
-            clock,
-            country=settings.country,
-            threshold=settings.identify_threshold,
-            told=firings.tell,
-        )
-        hygiene = Hygiene(
-            database, clock, models.survivorship, country=settings.country, per_s=settings.hygiene_persons_per_s
-        )
-        drift = DriftWatch(database, clock, metrics.drift)
-        chores = [
-            WaitsWork(database, contacts, notices, clock).look,
-            log.write,
-            delivery_log.write,
-            callbacks.settle,
-            hygiene.chore,
-            drift.look,
-            SettleWatch(database, clock).look,
-        ]
-        chores.append(Learning(database, notices, clock).look)
-        chores.append(PricesWork(database, notices, clock, models.routing).look)
-        chores.append(FitWork(database, notices, clock, models.routing).look)
-        chores.append(TrialWork(database, notices, clock).look)
-        chores.append(Forgetting(database, clock, settings.journey_kept_days).look)
-        chores.append(partial(restitch, database))
+        server = Server(services, Pops(services))
+        chores = _chores(services, callbacks, journey.log)
         dispatcher = Dispatcher(contacts, ring, decider, clock, database.tenants, routed, chores, _restart_embedded(opened))
-
-        redirected = RedirectWaits(server)
-        stack.push_async_callback(redirected.stop)
-
-        def heard(notice: Notice) -> None:
-            dispatcher.heard(notice.what)
-            pops.heard(notice)
-            services.web.pages.heard(notice)
-            carrier.heard(notice)
-            redirected.heard(notice)
-            watcher.heard(notice)
-            policies.heard(notice)
-            fit.heard(notice)
-            running.heard(notice)
-            prices.heard(notice)
-            timers.heard(notice)
-            if notice.what == "resync" and server.kamailio is not None:
-                server.kamailio.reconcile_soon()  # while the store was away, what Kamailio told was lost
-
-        await watcher.start()
-        stack.push_async_callback(watcher.stop)
-        await policies.start()
-        stack.push_async_callback(policies.stop)
-        await fit.start()
-        stack.push_async_callback(fit.stop)
-        await running.start()
-        stack.push_async_callback(running.stop)
-        await prices.start()
-        stack.push_async_callback(prices.stop)
-        notices.subscribe(heard)
-        await notices.start()
-        stack.push_async_callback(notices.stop)
-        stack.push_async_callback(_finish, calls)
-        await _start_adapters(stack, server, settings)
-        await timers.start()
-        stack.push_async_callback(timers.stop)
-        for rounds in (carrier.rounds, feed_sender.rounds):
-            await rounds.start()
-            stack.push_async_callback(rounds.stop)
-        # Last to start, first to stop: whom it claims for a waiting call must be told to the call's adapter.
-        await dispatcher.start()
-        stack.push_async_callback(dispatcher.stop)
+        await _start(stack, server, dispatcher, callbacks, journey.log, lines)
         try:
             yield server
         finally:
             services.stopping = True
-            pops.close()
+            server.pops.close()
+
+
+class _Lines:
+    """The calls of each tenant, made when they are first asked for."""
+
+    def __init__(self, new: Callable[[Tenant], Calls]) -> None:
+        self._new = new
+        self._calls: dict[int, Calls] = {}
+
+    def of(self, tenant: Tenant) -> Calls:
+        if tenant.tenant_id not in self._calls:
+            self._calls[tenant.tenant_id] = self._new(tenant)
+        return self._calls[tenant.tenant_id]
+
+    async def finish(self) -> None:
+        await asyncio.gather(*(each.stop() for each in self._calls.values()))
+
+
+class _Journey(NamedTuple):
+    """What takes events in, follows patterns and acts on them. log: tells what became of actions."""
+
+    intake: EventIntake
+    firings: Firings
+    timers: Timers
+    acting: Acting
+    log: DeliveryLog
+
+
+def _journey(
+    stack: AsyncExitStack,
+    settings: Settings,
+    database: Database,
+    notices: Notices,
+    clock: Clock,
+    ids: Ids,
+    models: Models,
+    metrics: Metrics,
+) -> _Journey:
+    firings = Firings(database, clock, metrics.pattern_fired)
+    stack.push_async_callback(firings.stop)
+    intake = EventIntake(database, clock, country=settings.country, told=firings.tell)
+    stack.push_async_callback(intake.close)
+    timers = Timers(database, clock)
+    acting = Acting(database, notices, clock, ids, SystemRandom(), rules=models.survivorship)
+    timers.handle(TIMER, acting.due)
+    firings.hooks.append(acting.fired)
+    pattern_work = PatternWork(database, clock, firings.tell, metrics.patterns_behind)
+    for due in (pattern_work.replays, pattern_work.absences, firings.catch_up, pattern_work.evict):
+        timers.also(due)
+    timers.also(SegmentWork(database, clock, models.survivorship, metrics.segment_failed).look)
+    log = DeliveryLog(database, clock, country=settings.country, told=firings.tell)
+    stack.push_async_callback(log.stop)
+    return _Journey(intake, firings, timers, acting, log)
+
+
+def _signatures(stack: AsyncExitStack, settings: Settings, clock: Clock) -> SignatureVerifier:
+    """Who verifies callers' numbers. Raises BadInput setting_file_unreadable."""
+    tls = ssl.create_default_context()
+    if settings.stir_https_roots_file is not None:
+        with _readable(settings.stir_https_roots_file, "FIRSTRING_STIR_HTTPS_ROOTS_FILE"):
+            tls.load_verify_locations(settings.stir_https_roots_file)
+    certificates = CertificateCache(clock, tls=tls, allow_private_hosts=frozenset(settings.stir_private_hosts))
+    stack.push_async_callback(certificates.aclose)
+    return SignatureVerifier(certificates, _stir_roots(settings), clock)
+
+
+def _call_settings(settings: Settings) -> CallSettings:
+    return CallSettings(
+        country=settings.country,
+        public_url=public_url(settings),
+        ring_timeout_ms=settings.ring_timeout_ms,
+        decision_budget_ms=settings.decision_budget_ms,
+        queue_wait_ms=limits.QUEUE_WAIT_MAX_MS,
+        hold_uri=settings.hold_uri,
+    )
+
+
+def _chores(services: Services, callbacks: CallBacks, delivery_log: DeliveryLog) -> list[Chore]:
+    """What the queue task does beside the queue, in turn, for each tenant."""
+    settings, database, notices, clock = services.settings, services.database, services.notices, services.clock
+    contacts, models, country = services.contacts, services.models, settings.country
+    contact_log = ContactLog(
+        database, services.ring, contacts, clock, country=country, threshold=settings.identify_threshold,
+        told=services.firings.tell,
+    )  # fmt: skip
+    hygiene = Hygiene(database, clock, models.survivorship, country=country, per_s=settings.hygiene_persons_per_s)
+    return [
+        WaitsWork(database, contacts, notices, clock).look,
+        contact_log.write,
+        delivery_log.write,
+        callbacks.settle,
+        hygiene.chore,
+        DriftWatch(database, clock, services.metrics.drift).look,
+        SettleWatch(database, clock).look,
+        Learning(database, notices, clock).look,
+        PricesWork(database, notices, clock, models.routing).look,
+        FitWork(database, notices, clock, models.routing).look,
+        TrialWork(database, notices, clock).look,
+        Forgetting(database, clock, settings.journey_kept_days).look,
+        partial(restitch, database),
+    ]
+
+
+async def _start(
+    stack: AsyncExitStack,
+    server: Server,
+    dispatcher: Dispatcher,
+    callbacks: CallBacks,
+    delivery_log: DeliveryLog,
+    lines: _Lines,
+) -> None:
+    """Starts what runs by itself: each is stopped before what was started before it."""
+    services = server.services
+    settings, database, clock, rules = services.settings, services.database, services.clock, services.models.survivorship
+    carrier = Carrier(
+        database, clock, still_allowed, delivery_log, callbacks, ways_out(settings), rules, public_url=public_url(settings)
+    )
+    poster = GuardedPoster(frozenset(settings.outbound_private_hosts))
+    feed_sender = FeedSender(database, clock, poster, rules)
+    redirected = RedirectWaits(server)
+    stack.push_async_callback(redirected.stop)
+    watchers = [made(database) for made in (weights_watcher, policy_watcher, fit_watcher, trial_watcher, prices_watcher)]
+
+    listening: list[Callable[[Notice], None]] = [
+        server.pops.heard,
+        services.web.pages.heard,
+        carrier.heard,
+        redirected.heard,
+        *(watcher.heard for watcher in watchers),
+        services.timers.heard,
+    ]
+
+    def heard(notice: Notice) -> None:
+        dispatcher.heard(notice.what)
+        for hears in listening:
+            hears(notice)
+        if notice.what == "resync" and server.kamailio is not None:
+            server.kamailio.reconcile_soon()  # while the store was away, what Kamailio told was lost
+
+    for watcher in watchers:
+        await watcher.start()
+        stack.push_async_callback(watcher.stop)
+    services.notices.subscribe(heard)
+    await services.notices.start()
+    stack.push_async_callback(services.notices.stop)
+    stack.push_async_callback(lines.finish)
+    await _start_adapters(stack, server, settings)
+    await services.timers.start()
+    stack.push_async_callback(services.timers.stop)
+    for rounds in (carrier.rounds, feed_sender.rounds):
+        await rounds.start()
+        stack.push_async_callback(rounds.stop)
+    # Last to start, first to stop: whom it claims for a waiting call must be told to the call's adapter.
+    await dispatcher.start()
+    stack.push_async_callback(dispatcher.stop)
 
 
 def _with_own(tenant: Tenant, models: Models) -> Models:
@@ -432,10 +471,6 @@ def _restart_embedded(opened: OpenStore) -> Callable[[], Awaitable[None]] | None
             _log.error("embedded_server_does_not_start", code=error.code)
 
     return restart
-
-
-async def _finish(calls: dict[int, Calls]) -> None:
-    await asyncio.gather(*(each.stop() for each in calls.values()))
 
 
 def _connected(server: Server) -> dict[str, bool]:
