@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-PRIOR_PAIRS: Final = 300.0
+PRIOR_PAIRS: Final = 80.0
 """What the belief in a slope of 1 is worth at the beginning, in pairs with an ordinary difference."""
 ORDINARY: Final = 0.1
 """Spread of the differences for which that is meant."""
