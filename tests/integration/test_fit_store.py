@@ -21,6 +21,7 @@ from firstring.routing.fit.predict import fits
 from firstring.routing.policy import RoutingPolicy
 from firstring.store.contacts import Contacts
 from firstring.store.database import Database, Tenant
+from firstring.store.identity.records import SourceRecord, apply_records
 from firstring.store.notices import Notices
 from firstring.store.ring import RingStore
 from firstring.store.routing.models import FitWork, back_to, fit_in_force, fit_named, models, refresh, train_now
@@ -194,6 +195,32 @@ async def test_whom_a_merged_person_knew_they_still_know(centre: Centre) -> None
     first, second = await centre.rows()
     assert first["repeated"] is True
     assert second["last_agent"] is True
+
+
+async def test_a_complaint_is_about_the_contact_before_it(centre: Centre) -> None:
+    agent = await centre.agent()
+    record = SourceRecord("1", {"given_name": "Ada", "family_name": "Byron", "phone": ["+31205551234"]})
+    await apply_records(centre.database, centre.tenant, "crm", [record], now=centre.clock.now())
+    async with centre.database.transaction(centre.tenant.tenant_id) as connection:
+        row = await connection.fetchrow(
+            "select record_id, person_id from record where tenant_id = $1", centre.tenant.tenant_id
+        )
+    await centre.call([agent], person=row["person_id"])
+    centre.clock.at += timedelta(hours=1)
+    await centre.call([agent], person=row["person_id"])
+    await centre.call([agent], person=await centre.person())
+    async with centre.database.transaction(centre.tenant.tenant_id) as connection:
+        await connection.execute(
+            """insert into event (tenant_id, message_key, record_id, channel, occurred_at, received_at, issue_kind,
+                 issue_effect)
+               values ($1, 'm', $2, 'email', $3, $3, 'complaint', 1)""",
+            centre.tenant.tenant_id, row["record_id"], centre.clock.now() + timedelta(hours=1),
+        )  # fmt: skip
+    await centre.settled()
+    assert [one["complained"] for one in await centre.rows()] == [False, True, False]
+    centre.clock.at += timedelta(hours=1)
+    await centre.settled()  # looked at again: nothing more
+    assert sum(one["complained"] for one in await centre.rows()) == 1
 
 
 async def test_a_damaged_decision_holds_up_nobody(centre: Centre) -> None:

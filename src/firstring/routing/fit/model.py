@@ -79,8 +79,11 @@ class Content(Value, frozen=True):
 class FitModel:
     """A model that is ready to be asked. Immutable but for what it has worked out before."""
 
-    def __init__(self, content: Content, version: str = "") -> None:
+    def __init__(self, content: Content, version: str = "", *, shaped_as: FitModel | None = None) -> None:
+        """shaped_as: a model with the same agents, reasons, segments and leaves, whose tables it takes over."""
         self.content = content
+        if shaped_as is not None:
+            self.__dict__.update({name: getattr(shaped_as, name) for name in _OF_SHAPE})
         self.version = version or "fit-" + hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()[:12]
         self._cached: OrderedDict[tuple[str, str | None, str | None], Small] = OrderedDict()
 
@@ -110,9 +113,17 @@ class FitModel:
         return Shape(middle.astype(np.int64), agent, len(self.content.agents)), distinct
 
     @cached_property
-    def leaf_place(self) -> dict[tuple[int, int, int], int]:
-        """Where a leaf stands."""
+    def _leaf_place(self) -> dict[tuple[int, int, int], int]:
         return {leaf: place for place, leaf in enumerate(self.content.leaves)}
+
+    @cached_property
+    def _agent_place(self) -> dict[int, int]:
+        return {agent: place for place, agent in enumerate(self.content.agents)}
+
+    def place_of(self, agent: int, intent: str, segment: str) -> int | None:
+        """Where a leaf stands; None where there is none."""
+        places = (self._agent_place.get(agent), self._intent_place.get(intent), self._segment_place.get(segment))
+        return None if None in places else self._leaf_place.get(places)  # type: ignore[arg-type]
 
     @cached_property
     def effects(self) -> dict[Part3, Smoothed]:
@@ -186,6 +197,12 @@ class FitModel:
         places = np.searchsorted(self._agent_ids, ids)
         places[places == count] = 0
         return np.where(self._agent_ids[places] == ids, places, count)
+
+
+_OF_SHAPE: Final = (
+    "_keys", "_leaves", "_leaf_place", "_agent_place", "_intent_place", "_segment_place", "_agent_ids", "_agent_table",
+)  # fmt: skip
+"""What does not change with what outcomes say."""
 
 
 def rounded(value: float) -> float:

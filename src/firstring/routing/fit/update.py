@@ -68,6 +68,9 @@ def update_of(model: FitModel, outcomes: Sequence[Outcome], *, until: str = "") 
 def updated(model: FitModel, update: Update) -> FitModel:
     """The model with an update. Agents, intents and segments that are new join it."""
     content = model.content
+    quickly = _in_place(model, update)
+    if quickly is not None:
+        return quickly
     agents = tuple(sorted({*content.agents, *(one.agent for one in update.added)}))
     intents = tuple(sorted({*content.intents, *(one.intent for one in update.added)}))
     segments = tuple(sorted({*content.segments, *(one.segment for one in update.added)}))
@@ -88,6 +91,35 @@ def updated(model: FitModel, update: Update) -> FitModel:
     return FitModel(changed, update.version)
 
 
+def _in_place(model: FitModel, update: Update) -> FitModel | None:
+    """The same where every leaf is there already; None where one is new."""
+    content = model.content
+    places = [model.place_of(one.agent, one.intent, one.segment) for one in update.added]
+    if None in places:
+        return None
+    parts = {}
+    for name in PARTS:
+        part = model.part(name)
+        information, mean = list(part.information), list(part.mean)
+        for place, one in zip(places, update.added, strict=True):
+            if place is not None:
+                information[place], mean[place] = _added(information[place], mean[place], getattr(one, name))
+        parts[name] = msgspec.structs.replace(part, information=tuple(information), mean=tuple(mean))
+    found = msgspec.structs.replace(
+        content, success=parts["success"], handle=parts["handle"], repeat=parts["repeat"],
+        until=update.until or content.until,
+    )  # fmt: skip
+    return FitModel(found, update.version, shaped_as=model)
+
+
+def _added(precision: float, mean: float, more: tuple[float, float]) -> tuple[float, float]:
+    """A leaf's information and mean with an update's."""
+    total = precision + more[0]
+    if more[0] <= 0.0 or total <= 0.0:
+        return precision, mean
+    return rounded(total), rounded((precision * mean + more[1]) / total)
+
+
 def _with(
     part: Part,
     name: Part3,
@@ -101,10 +133,7 @@ def _with(
         precision, centre = (0.0, 0.0) if place is None else (part.information[place], part.mean[place])
         one = told.get(leaf)
         if one is not None:
-            more, weighted = getattr(one, name)
-            total = precision + more
-            if total > 0.0:
-                precision, centre = rounded(total), rounded((precision * centre + weighted) / total)
+            precision, centre = _added(precision, centre, getattr(one, name))
         information.append(precision)
         mean.append(centre)
     return msgspec.structs.replace(part, information=tuple(information), mean=tuple(mean))

@@ -7,6 +7,7 @@ updates up to it, so decisions made with it are derived again.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -23,7 +24,7 @@ from firstring.routing.policy import RoutingPolicy
 from firstring.store.database import Connection, Database, Tenant
 from firstring.store.notices import Notices
 from firstring.store.queries import sql
-from firstring.store.routing.outcomes import REMEMBERED, follow, outcomes_since, settle
+from firstring.store.routing.outcomes import REMEMBERED, complaints, follow, outcomes_since, settle
 from firstring.store.watching import Watcher
 
 _log = structlog.get_logger("firstring.fit")
@@ -37,8 +38,11 @@ SETTLE_S: Final = 30.0
 """How often outcomes are looked at, and the model is updated with them."""
 FOLLOW_S: Final = 600.0
 """How often it is asked who came again, and who complained."""
+ROUNDS_AGAIN: Final = 24
+EVENTS_BEFORE: Final = 200_000
+"""Events before a server's start in which complaints are looked for."""
 KEPT: Final = timedelta(days=400)
-"""Decisions made with a model that was last updated longer ago cannot be derived again."""
+"""Decisions made with a model that was last updated longer ago cannot be derived again; outcomes are kept as long."""
 TRAIN_HOUR: Final = 3
 """It is trained at this hour (UTC), or as soon afterwards as a server runs."""
 TRY_AGAIN: Final = timedelta(hours=1)
@@ -79,13 +83,11 @@ async def refresh(database: Database, tenant: Tenant) -> FitModel:
             return PRIOR
         if row["version"] == before.version:
             return before
-        if row["parent"] == before.version:
-            content = await connection.fetchval(sql("fit", "content"), tenant.tenant_id, row["version"])
-            chain: Sequence[Any] = [{"version": row["version"], "parent": row["parent"], "content": content}]
-            found = await asyncio.to_thread(_linked, before, chain)
-        else:
-            chain = await connection.fetch(sql("fit", "chain"), tenant.tenant_id, row["version"])
-            found = await asyncio.to_thread(_built, chain)
+        chain = await connection.fetch(sql("fit", "chain_since"), tenant.tenant_id, row["version"], before.version)
+    if chain[0]["parent"] == before.version:
+        found = await asyncio.to_thread(_linked, before, chain)
+    else:
+        found = await asyncio.to_thread(_built, chain)
     tenant.kept[_KEPT] = found
     _log.info("fit_changed", tenant=tenant.tenant_id, version=found.version)
     return found
@@ -213,6 +215,7 @@ class FitWork:
         self._settle_s: dict[str, float] = {}
         self._follow_s: dict[str, float] = {}
         self._tried: dict[str, datetime] = {}
+        self._events: dict[str, deque[int]] = {}
 
     async def look(self, tenant: Tenant) -> None:
         """Goes on where it is time."""
@@ -237,6 +240,7 @@ class FitWork:
                 updated_to = None
                 if follows:
                     outcomes = outcomes + await follow(connection, tenant, now)
+                    await self._complaints(connection, tenant)
                     self._follow_s[tenant.name] = self._clock.monotonic_s() + FOLLOW_S
                     follows = False
                 if outcomes:
@@ -246,6 +250,15 @@ class FitWork:
             if found.contacts == 0:
                 return True
         return False
+
+    async def _complaints(self, connection: Connection, tenant: Tenant) -> None:
+        """Marks contacts that were complained about. Events of the last rounds are looked at again: a complaint may be told
+        before its contact is over."""
+        newest = await connection.fetchval(sql("fit", "newest_event"), tenant.tenant_id)
+        marks = self._events.setdefault(tenant.name, deque([max(0, newest - EVENTS_BEFORE)], maxlen=ROUNDS_AGAIN))
+        if newest > marks[0]:
+            await complaints(connection, tenant, marks[0], newest)
+        marks.append(newest)
 
     async def _update(
         self, connection: Connection, tenant: Tenant, outcomes: Sequence[Outcome], now: datetime
@@ -282,7 +295,7 @@ class FitWork:
         due = due if due <= now else due - timedelta(days=1)
         async with self._database.transaction(tenant.tenant_id) as connection:
             trained = await models(connection, tenant, 1)
-            enough = await connection.fetchval(sql("fit", "count_since"), tenant.tenant_id, now - REMEMBERED)
+            enough = await connection.fetchval(sql("fit", "enough_since"), tenant.tenant_id, now - REMEMBERED, ENOUGH)
         newest = trained[0] if trained else None
         if enough < ENOUGH or (newest is not None and newest.made_at >= due and newest.updates < UPDATES_MOST):
             return None
@@ -291,5 +304,6 @@ class FitWork:
         )
         async with self._database.transaction(tenant.tenant_id) as connection:
             await connection.execute(sql("fit", "forget"), tenant.tenant_id, now - KEPT)
-        _log.info("fit_trained", tenant=tenant.tenant_id, version=model.version, outcomes=enough)
+            await connection.execute(sql("fit", "forget_outcomes"), tenant.tenant_id, now - KEPT, timeout=60.0)
+        _log.info("fit_trained", tenant=tenant.tenant_id, version=model.version, trained_on=model.content.success.rows)
         return model

@@ -31,7 +31,6 @@ RECOGNISED: Final = 0.9
 REPEAT_S: Final = 7 * 86_400.0
 REMEMBERED: Final = timedelta(days=180)
 """How long an agent who served somebody counts as one they know, and how long outcomes are learned of."""
-COMPLAINTS: Final = timedelta(days=4)
 AT_ONCE: Final = 100
 _FOLLOWED: Final = 1_000
 _SYSTEM: Final = frozenset(
@@ -120,10 +119,14 @@ async def settle(connection: Connection, tenant: Tenant, policy: RoutingPolicy, 
 
 
 async def follow(connection: Connection, tenant: Tenant, now: datetime) -> list[Outcome]:
-    """Customers who did not come again within a week; complaints about contacts of the last days."""
-    await connection.execute(sql("fit", "complained"), tenant.tenant_id, now - COMPLAINTS)
+    """Customers who did not come again within a week."""
     rows = await connection.fetch(sql("fit", "not_repeated"), tenant.tenant_id, now - timedelta(seconds=REPEAT_S), _FOLLOWED)
     return [_only_repeat(row) for row in rows]
+
+
+async def complaints(connection: Connection, tenant: Tenant, since: int, until: int) -> None:
+    """Marks the contacts after which somebody complained, by the events with ids in (since, until]. Safe to repeat."""
+    await connection.execute(sql("fit", "complained"), tenant.tenant_id, since, until, timeout=60.0)
 
 
 async def served_by(

@@ -34,12 +34,12 @@ order by a.contact_id, a.offered_at, a.revision
 select asked.person_id, o.agent_id, max(o.ended_at) as at
 from unnest($2::bigint[]) as asked(person_id)
 cross join lateral (
-  select x.agent_id, x.ended_at from routing_outcome x
-  where x.tenant_id = $1 and x.person_id in (
-      select asked.person_id
-      union all
-      select p.person_id from person p where p.tenant_id = $1 and p.merged_into = asked.person_id)
-    and x.agent_id is not null and x.ended_at <= $3 and x.ended_at > $4
+  select x.agent_id, x.ended_at
+  from (select asked.person_id
+        union all
+        select p.person_id from person p where p.tenant_id = $1 and p.merged_into = asked.person_id) c
+  join routing_outcome x on x.tenant_id = $1 and x.person_id = c.person_id
+  where x.agent_id is not null and x.ended_at <= $3 and x.ended_at > $4
   order by x.ended_at desc limit 20
 ) o
 group by asked.person_id, o.agent_id
@@ -69,11 +69,13 @@ update contact set learned_at = $3 where tenant_id = $1 and contact_id = any ($2
 -- Contacts of the same persons that ended within a week before these began: they were not the last.
 update routing_outcome o set repeated = true
 from unnest($2::bigint[], $3::timestamptz[], $4::uuid[]) as n(person_id, offered_at, contact_id)
-where o.tenant_id = $1 and o.repeated is null and o.agent_id is not null and o.contact_id <> n.contact_id
-  and o.person_id in (select n.person_id
-                      union all
-                      select p.person_id from person p where p.tenant_id = $1 and p.merged_into = n.person_id)
-  and o.ended_at <= n.offered_at and o.ended_at > n.offered_at - make_interval(secs => $5)
+cross join lateral (
+  select n.person_id
+  union all
+  select p.person_id from person p where p.tenant_id = $1 and p.merged_into = n.person_id
+) c
+where o.tenant_id = $1 and o.person_id = c.person_id and o.repeated is null and o.agent_id is not null
+  and o.contact_id <> n.contact_id and o.ended_at <= n.offered_at and o.ended_at > n.offered_at - make_interval(secs => $5)
 returning o.agent_id, o.channel, o.intent, o.language, o.tier, o.experience, o.facts, o.language_level, o.last_agent, o.met,
           o.handle_s, o.success, o.repeated
 
@@ -86,17 +88,27 @@ where (o.tenant_id, o.contact_id, o.assignment_id) in (
 returning o.agent_id, o.channel, o.intent, o.language, o.tier, o.experience, o.facts, o.language_level, o.last_agent, o.met,
           o.handle_s, o.success, o.repeated
 
+-- name: newest_event
+select coalesce(max(event_id), 0) from event where tenant_id = $1
+
 -- name: complained
--- Somebody complained within three days after the contact began.
+-- Somebody complained, by an event after $2, within three days after the contact began: the last one before it counts.
 update routing_outcome o set complained = true
-where o.tenant_id = $1 and not o.complained and o.ended_at > $2 and o.person_id is not null
-  and exists (
-    select 1 from person p
-    join record r on r.tenant_id = p.tenant_id and r.person_id = coalesce(p.merged_into, p.person_id)
-    join event e on e.tenant_id = r.tenant_id and e.record_id = r.record_id
-    where p.tenant_id = o.tenant_id and p.person_id = o.person_id
-      and e.issue_kind = 'complaint' and e.issue_effect > 0
-      and e.occurred_at > o.offered_at and e.occurred_at < o.offered_at + interval '3 days')
+from (
+  select distinct on (e.event_id) x.contact_id, x.assignment_id
+  from event e
+  join record r on r.tenant_id = e.tenant_id and r.record_id = e.record_id
+  cross join lateral (
+    select r.person_id
+    union all
+    select p.person_id from person p where p.tenant_id = $1 and p.merged_into = r.person_id
+  ) c
+  join routing_outcome x on x.tenant_id = $1 and x.person_id = c.person_id
+    and x.offered_at < e.occurred_at and x.offered_at > e.occurred_at - interval '3 days' and x.last
+  where e.tenant_id = $1 and e.event_id > $2 and e.event_id <= $3 and e.issue_kind = 'complaint' and e.issue_effect > 0
+  order by e.event_id, x.offered_at desc
+) found
+where o.tenant_id = $1 and o.contact_id = found.contact_id and o.assignment_id = found.assignment_id and not o.complained
 
 -- name: outcomes
 -- The newest $3 since $2.
@@ -108,12 +120,26 @@ from (
 ) newest
 order by ended_at, assignment_id
 
--- name: count_since
-select count(*) filter (where success is not null or handle_s is not null) from routing_outcome
-where tenant_id = $1 and agent_id is not null and ended_at > $2
+-- name: enough_since
+-- How many outcomes there are, up to $3.
+select count(*) from (
+  select from routing_outcome
+  where tenant_id = $1 and agent_id is not null and ended_at > $2 and (success is not null or handle_s is not null) limit $3
+) few
 
 -- name: active_model
 select version, parent, root, made_at, until from routing_model where tenant_id = $1 and active
+
+-- name: chain_since
+-- The updates of a model up to $2 since $3; all of them with the trained model where $3 is none of them.
+with recursive chain as (
+  select m.version, m.parent, m.content, 0 as back from routing_model m where m.tenant_id = $1 and m.version = $2
+  union all
+  select m.version, m.parent, m.content, c.back + 1
+  from chain c join routing_model m on m.tenant_id = $1 and m.version = c.parent
+  where c.parent <> $3
+)
+select version, parent, content from chain order by back desc
 
 -- name: chain
 -- A trained model and the updates of it up to the one asked for, each after the one that it changes.
@@ -152,6 +178,9 @@ select version from routing_model where tenant_id = $1 and root = $2 order by ma
 
 -- name: reactivate
 update routing_model set active = true where tenant_id = $1 and version = $2
+
+-- name: forget_outcomes
+delete from routing_outcome where tenant_id = $1 and ended_at < $2
 
 -- name: forget
 -- Models that were last updated before $2.
