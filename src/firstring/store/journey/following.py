@@ -176,12 +176,12 @@ class _Arrived:
     def _pass_on(self, one: MovedEvent) -> None:
         """A stored event leaves one person and comes to another."""
         giver, receiver = self._person_of.get(one.from_record), self._person_of.get(one.to_record)
+        lost = self.givers.setdefault(giver, set()) if giver is not None else set()
         payload = self._keys.open(one.wrapped_key, one.sealed)
         if payload is None:
-            return  # it was erased, and moves nothing
+            return  # it was erased, and moves nobody on
         event = happened(payload["name"], one.channel, one.occurred_at, payload["properties"])
-        if giver is not None:
-            self.givers.setdefault(giver, set()).add(event.name)
+        lost.add(event.name)
         if receiver is not None:
             self.receivers.add(receiver)
             logged = Logged(event.at_ms, one.event_id, one.to_record, receiver, event)
