@@ -15,6 +15,7 @@ from tests.integration.test_routing_worth import log
 
 from firstring.desk.board import alarms, row_of
 from firstring.errors import BadInput
+from firstring.routing.policy import RoutingPolicy
 from firstring.store.board import Day, InLine, Length, read_day, read_line
 from firstring.store.interventions import listed
 from firstring.store.routing.models import refresh, train_now
@@ -153,7 +154,7 @@ async def test_the_day_counts_what_happened(world: World) -> None:
     served, given_up = await world.offer(ALICE_PHONE), await world.offer(FAMILY_PHONE)
     await world.tell(served.contact.contact_id, "answered")
     await world.tell(given_up.contact.contact_id, "cancelled")
-    day = await read_day(services.database, world.tenant, services.clock.now())
+    day = await read_day(services.database, world.tenant, services.clock.now(), 20.0)
     assert (day.offered, day.answered, day.abandoned, day.in_time) == (2, 1, 1, 1)
     read = await read_line(services.database, world.tenant, services.clock.now() + timedelta(seconds=60), at_most=10)
     assert read.occupancy[agent_id] > 0
@@ -161,14 +162,15 @@ async def test_the_day_counts_what_happened(world: World) -> None:
 
 
 def test_alarms_say_what_calls_for_a_supervisor() -> None:
+    policy = RoutingPolicy()
     quiet = Day(offered=100, answered=97, abandoned=3, in_time=90)
     there = {"voice": Length(0, None, 3, 2)}
-    assert list(alarms((), there, quiet, 0.5, 3)) == []
-    found = list(alarms((), {"chat": Length(2, None, 0, 0)}, Day(100, 60, 40, 30), 0.95, 3))
+    assert list(alarms((), there, quiet, 0.5, 3, policy)) == []
+    found = list(alarms((), {"chat": Length(2, None, 0, 0)}, Day(100, 60, 40, 30), 0.95, 3, policy))
     assert [one.grave for one in found] == [True, True, False, False]
     assert found[0].text == "2 contacts wait on Chat and nobody is ready for it."
     # Shares of a handful of calls are nobody's business.
-    assert list(alarms((), there, Day(offered=5, abandoned=5), None, 0)) == []
+    assert list(alarms((), there, Day(offered=5, abandoned=5), None, 0, policy)) == []
 
 
 async def test_who_waits_longer_than_told_is_shown(world: World) -> None:

@@ -11,7 +11,8 @@ from firstring.api.services import Services
 from firstring.contact import Channel, RoutingNeed
 from firstring.desk.views import channel_name, language_name
 from firstring.routing.eligibility import requirement_at
-from firstring.store.board import DAY, PROMISE_S, BoardRead, Day, InLine, Length, read_line
+from firstring.routing.policy import RoutingPolicy
+from firstring.store.board import DAY, BoardRead, Day, InLine, Length, read_line
 from firstring.store.contacts import AgentState
 from firstring.store.database import Tenant
 from firstring.store.interventions import Intervention, listed
@@ -20,8 +21,6 @@ from firstring.store.routing.trials import trial_in_force
 
 SHOWN: Final = 50
 """Contacts of one channel, interventions, newest contacts."""
-IN_TIME: Final = 0.8
-"""The share of calls that is to be answered within PROMISE_S."""
 ABANDONED: Final = 0.05
 """The share of calls that may be given up by the caller."""
 ENOUGH: Final = 20
@@ -115,7 +114,7 @@ async def read_board(services: Services, tenant: Tenant, day: Day) -> Board:
         agents=agents,
         occupancy=read.occupancy,
         occupancy_mean=mean,
-        alarms=tuple(alarms(rows, read.lengths, day, mean, len(there))),
+        alarms=tuple(alarms(rows, read.lengths, day, mean, len(there), services.models.routing)),
         done=tuple((one, said(one, names), refused(one)) for one in done),
     )
 
@@ -143,9 +142,14 @@ def needs_of(need: RoutingNeed, waited_s: float, names: Mapping[int, str]) -> tu
 
 
 def alarms(
-    rows: Iterable[Row], lengths: Mapping[Channel, Length], day: Day, occupancy_mean: float | None, agents: int
+    rows: Iterable[Row],
+    lengths: Mapping[Channel, Length],
+    day: Day,
+    occupancy_mean: float | None,
+    agents: int,
+    policy: RoutingPolicy,
 ) -> Iterable[Alarm]:
-    """What calls for a supervisor, the gravest first."""
+    """What calls for a supervisor, the gravest first. policy: what was promised (promise_share within promise_s)."""
     for channel, length in lengths.items():
         if length.contacts and not length.ready:
             people = "contact waits" if length.contacts == 1 else "contacts wait"
@@ -155,9 +159,9 @@ def alarms(
         yield Alarm(f"{late:,} wait{'s' if late == 1 else ''} longer than what they were told.", True)
     if day.offered >= ENOUGH and day.abandoned > ABANDONED * day.offered:
         yield Alarm(f"{day.abandoned / day.offered:.0%} of the callers of the last day gave up.", True)
-    if day.offered >= ENOUGH and day.in_time < IN_TIME * day.offered:
+    if day.offered >= ENOUGH and day.in_time < policy.promise_share * day.offered:
         share = day.in_time / day.offered
-        yield Alarm(f"{share:.0%} of the calls of the last day were answered within {PROMISE_S:.0f} s.", False)
+        yield Alarm(f"{share:.0%} of the calls of the last day were answered within {policy.promise_s:.0f} s.", False)
     if occupancy_mean is not None and agents > 1 and occupancy_mean > BUSY:
         yield Alarm(f"Agents were busy for {occupancy_mean:.0%} of the last half hour.", False)
 

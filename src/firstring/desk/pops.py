@@ -24,7 +24,7 @@ from firstring.desk.streams import Stream, message
 from firstring.desk.views import pop_view
 from firstring.errors import BadInput, FirstringError
 from firstring.store.access import Access, Session
-from firstring.store.board import DAY_KEPT_S, PROMISE_S, Day, read_day
+from firstring.store.board import DAY_KEPT_S, Day, read_day
 from firstring.store.contacts import ContactLine, Presence
 from firstring.store.database import Tenant
 from firstring.store.delivery import Announced
@@ -466,8 +466,9 @@ class Pops:
         board.is_stale = False
         contacts = self._services.contacts
         now = self._services.clock.now()
+        promise_s = self._services.models.routing.promise_s
         if board.day_at is None or (now - board.day_at).total_seconds() > DAY_KEPT_S:
-            board.day, board.day_at = await read_day(self._services.database, board.tenant, now), now
+            board.day, board.day_at = await read_day(self._services.database, board.tenant, now, promise_s), now
         if board.weighing is None and (board.worth_at is None or (now - board.worth_at).total_seconds() > WORTH_KEPT_S):
             board.weighing = self._spawn(self._weigh(board, now))
         shown = await read_board(self._services, board.tenant, board.day)
@@ -477,7 +478,7 @@ class Pops:
             board=shown,
             worth=board.worth,
             recent=recent,
-            promise_s=PROMISE_S,
+            promise_s=promise_s,
             names={agent.profile.agent_id: agent.profile.name for agent in shown.agents},
             now=now,
         )

@@ -18,8 +18,6 @@ from firstring.routing.agents import CHANNELS
 from firstring.store.database import Database, Tenant
 from firstring.store.queries import sql
 
-PROMISE_S: Final = 20.0
-"""Calls answered within this many seconds are in time (the usual 80/20)."""
 DAY: Final = timedelta(hours=24)
 DAY_KEPT_S: Final = 10.0
 BUSY_OVER: Final = timedelta(minutes=30)
@@ -51,7 +49,7 @@ class Length(NamedTuple):
 
 
 class Day(NamedTuple):
-    """Calls of the last 24 hours. in_time: answered within PROMISE_S. told: answered ones whose wait had been told; kept:
+    """Calls of the last 24 hours. in_time: answered within the promise. told: answered ones whose wait had been told; kept:
     those of them that were answered within what was told."""
 
     offered: int = 0
@@ -96,10 +94,10 @@ async def read_line(database: Database, tenant: Tenant, now: datetime, *, at_mos
     )
 
 
-async def read_day(database: Database, tenant: Tenant, now: datetime) -> Day:
-    """The last 24 hours."""
+async def read_day(database: Database, tenant: Tenant, now: datetime, promise_s: float) -> Day:
+    """The last 24 hours. promise_s: within which calls are to be answered."""
     async with database.transaction(tenant.tenant_id) as connection:
-        row = await connection.fetchrow(sql("lines", "day"), tenant.tenant_id, now - DAY, PROMISE_S)
+        row = await connection.fetchrow(sql("lines", "day"), tenant.tenant_id, now - DAY, promise_s)
     assert row is not None
     return Day(**dict(row))
 
