@@ -6,6 +6,7 @@ The memory that it takes is that of a bulk run: distinct values, codes, and a fe
 from __future__ import annotations
 
 import asyncio
+from array import array
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -163,8 +164,8 @@ class Gathering:
 
     def __init__(self) -> None:
         self._encoder = Encoder()
-        self._ids: list[int] = []
-        self._sources: list[int] = []
+        self._ids = array("q")
+        self._sources = array("q")
         self._orders = bytearray()
         self._keyed = bytearray()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from array import array
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -354,8 +355,9 @@ class Encoder:
         """attributes: columns of free attributes that rows may have."""
         self._names = (*COLUMNS, *attributes)
         self._code_of: dict[str, dict[str, int]] = {name: {} for name in self._names}
-        self._single: dict[str, list[int]] = {name: [] for name in (*SINGLE, *attributes)}
-        self._several: dict[str, list[tuple[int, ...]]] = {name: [] for name in SEVERAL}
+        self._single = {name: array("i") for name in (*SINGLE, *attributes)}
+        self._several = {name: (array("i"), array("i")) for name in SEVERAL}
+        """The codes of all rows in turn, and how many each row has."""
         self.rows = 0
 
     def add(self, row: Mapping[str, Sequence[str]]) -> None:
@@ -368,13 +370,15 @@ class Encoder:
                 single.append(codes.setdefault(values[0], len(codes)))
             else:
                 single.append(-1)
-        for name, several in self._several.items():
+        for name, (several, held) in self._several.items():
             values = get(name)
             if values:
                 codes = code_of[name]
-                several.append(tuple([codes.setdefault(value, len(codes)) for value in values]))
+                for value in values:
+                    several.append(codes.setdefault(value, len(codes)))
+                held.append(len(values))
             else:
-                several.append(())
+                held.append(0)
         self.rows += 1
 
     def table(self, order: NDArray[np.int64], statistics: Statistics | None = None) -> Table:
@@ -387,9 +391,8 @@ class Encoder:
             if name in self._single:
                 codes = np.array(self._single.pop(name), np.int32).reshape(-1, 1)
             else:
-                rows = self._several.pop(name)
-                held = np.array([len(row) for row in rows], np.int32)
-                codes = slots_of(np.array([code for row in rows for code in row], np.int32), held, values, name, statistics)
+                flat, held = (np.array(one, np.int32) for one in self._several.pop(name))
+                codes = slots_of(flat, held, values, name, statistics)
             columns[name] = counted(codes[order], values)
         return Table(len(order), columns, statistics)
 
