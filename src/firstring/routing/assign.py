@@ -31,7 +31,6 @@ from firstring.routing.memo import (
     Tag,
     codes,
     column_of,
-    resting,
     team_class,
     value_of,
     verdicts,
@@ -195,7 +194,7 @@ def _line_of_packed(
         longest = np.lexsort((keys, idle_us))[: limits.AGENTS_CONSIDERED]
         keys, idle_us = keys[longest], idle_us[longest]
     agents = Columns(keys, idle_us)
-    classes, known_obstacles = codes(need, requirement, keys, profiles, memo, now=now)
+    classes, known_obstacles, off = codes(need, requirement, keys, profiles, memo, now=now)
     obstacles: dict[Obstacle, int] = {}
     is_fit = (classes >= 0) & (classes < FIRST_OBSTACLE)
     counted = classes
@@ -211,7 +210,6 @@ def _line_of_packed(
     if out is not None:
         is_fit &= ~out
         counted = classes[~out]
-    off = resting(keys, profiles, memo, now=now)
     if off is not None and (off & is_fit).any():
         obstacles[OFF_HOURS] = int((off & is_fit).sum())
         is_fit &= ~off

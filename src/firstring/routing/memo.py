@@ -51,7 +51,7 @@ PROFILE_UNKNOWN: Final[Obstacle] = ("profile_unknown", None)
 
 Table = dict[tuple[int, int], Verdict]
 
-SHIFTS_KEPT: Final = 100_000
+COLUMN_KEPT: Final = 100_000
 """Beyond it all are forgotten, those of profiles that are gone among them."""
 
 UNKNOWN: Final = -1
@@ -61,14 +61,29 @@ FIRST_OBSTACLE: Final = OTHER_TEAM + 1
 
 
 class Codes(NamedTuple):
-    """Verdicts as numbers, by the key of agent and version (routing.packed), sorted by it."""
+    """Verdicts as numbers, by the key of agent and version (routing.packed), sorted by it.
+
+    shifts: places in `hours`, those of each agent; place 0 is "always".
+    """
 
     keys: Integers
     codes: npt.NDArray[np.int16]
     obstacles: tuple[Obstacle, ...]
+    shifts: npt.NDArray[np.int16]
+    hours: tuple[WorkingHours | None, ...]
 
 
-NO_CODES: Final = Codes(np.empty(0, np.int64), np.empty(0, np.int16), ())
+_NONE: Final = np.empty(0, np.int16)
+NO_CODES: Final = Codes(np.empty(0, np.int64), _NONE, (), _NONE, (None,))
+
+
+class Coded(NamedTuple):
+    """A code for each agent asked about, the obstacles that codes from FIRST_OBSTACLE on name, and who is outside their
+    working hours now (None: nobody)."""
+
+    codes: npt.NDArray[np.int16]
+    obstacles: tuple[Obstacle, ...]
+    resting: npt.NDArray[np.bool_] | None
 
 
 def signature_of(need: RoutingNeed, requirement: Requirement, now: datetime) -> Signature:
@@ -110,7 +125,6 @@ class EligibilityMemo:
         self._entries_max = entries_max
         self._tables: OrderedDict[Signature, Table] = OrderedDict()
         self._codes: OrderedDict[Signature, Codes] = OrderedDict()
-        self.shifts = NO_SHIFTS
         self.columns: OrderedDict[Tag, tuple[Integers, npt.NDArray[np.int8]]] = OrderedDict()
 
     def __len__(self) -> int:
@@ -214,7 +228,7 @@ def column_of(tag: Tag, keys: Integers, profiles: Profiles, memo: EligibilityMem
     """`value_of` for agents by their keys, of whom the profiles are known."""
     known = None if memo is None else memo.columns.get(tag)
     table, values = (np.empty(0, np.int64), np.empty(0, np.int8)) if known is None else known
-    if len(table) > SHIFTS_KEPT:
+    if len(table) > COLUMN_KEPT:
         table, values = table[:0], values[:0]
     places, found = found_in(table, keys)
     if not found.all():
@@ -235,49 +249,6 @@ def column_of(tag: Tag, keys: Integers, profiles: Profiles, memo: EligibilityMem
     return column
 
 
-class Shifts(NamedTuple):
-    """Whose hours are which: a place in `hours` by the key of agent and version, sorted by it; place 0 is "always"."""
-
-    keys: Integers
-    places: npt.NDArray[np.int16]
-    hours: tuple[WorkingHours | None, ...]
-
-
-NO_SHIFTS: Final = Shifts(np.empty(0, np.int64), np.empty(0, np.int16), (None,))
-
-
-def resting(
-    keys: Integers, profiles: Profiles, memo: EligibilityMemo | None, *, now: datetime
-) -> npt.NDArray[np.bool_] | None:
-    """Which of these agents are outside their working hours; None where nobody is."""
-    shifts = NO_SHIFTS if memo is None or len(memo.shifts.keys) > SHIFTS_KEPT else memo.shifts
-    places, found = found_in(shifts.keys, keys)
-    if not found.all():
-        shifts = _with_shifts(shifts, np.unique(keys[~found]), profiles)
-        if memo is not None:
-            memo.shifts = shifts
-        places, found = found_in(shifts.keys, keys)
-    if len(shifts.hours) == 1 or not len(shifts.keys):
-        return None
-    is_off = np.array([not at_work(hours, now) for hours in shifts.hours])
-    off: npt.NDArray[np.bool_] = is_off[shifts.places[places]] & found
-    return off if off.any() else None
-
-
-def _with_shifts(known: Shifts, new: Integers, profiles: Profiles) -> Shifts:
-    """With the hours of new keys."""
-    hours: dict[WorkingHours | None, int] = {one: place for place, one in enumerate(known.hours)}
-    added = [
-        (key, hours.setdefault(profile.hours, len(hours)))
-        for key in new.tolist()
-        if (profile := profiles.get(pair(key))) is not None
-    ]
-    all_keys = np.concatenate((known.keys, np.array([key for key, _ in added], np.int64)))
-    all_places = np.concatenate((known.places, np.array([place for _, place in added], np.int16)))
-    order = np.argsort(all_keys)
-    return Shifts(all_keys[order], all_places[order], tuple(hours))
-
-
 def codes(
     need: RoutingNeed,
     requirement: Requirement,
@@ -286,11 +257,8 @@ def codes(
     memo: EligibilityMemo | None,
     *,
     now: datetime,
-) -> tuple[npt.NDArray[np.int16], tuple[Obstacle, ...]]:
-    """As `verdicts`, for agents by their keys: a code for each, and the obstacles that codes from FIRST_OBSTACLE on name.
-
-    Working hours are not in it: see `resting`.
-    """
+) -> Coded:
+    """As `verdicts`, for agents by their keys. Working hours are told apart."""
     signature = signature_of(need, requirement, now)
     known = NO_CODES if memo is None else memo.codes(signature)
     places, found = found_in(known.keys, keys)
@@ -300,8 +268,12 @@ def codes(
             memo.keep_codes(signature, known)
         places, found = found_in(known.keys, keys)
     if not len(known.keys):
-        return np.full(len(keys), UNKNOWN, np.int16), known.obstacles
-    return np.where(found, known.codes[places], np.int16(UNKNOWN)), known.obstacles
+        return Coded(np.full(len(keys), UNKNOWN, np.int16), known.obstacles, None)
+    resting = None
+    if len(known.hours) > 1:
+        is_off = np.array([not at_work(hours, now) for hours in known.hours])
+        resting = is_off[known.shifts[places]] & found
+    return Coded(np.where(found, known.codes[places], np.int16(UNKNOWN)), known.obstacles, resting)
 
 
 def _with_codes(
@@ -311,7 +283,8 @@ def _with_codes(
     check = obstacle_check(requirement, need.channel, intent=need.intent, day=day)
     team = team_of(need)
     obstacles = {obstacle: FIRST_OBSTACLE + place for place, obstacle in enumerate(known.obstacles)}
-    added: list[tuple[int, int]] = []
+    hours: dict[WorkingHours | None, int] = {one: place for place, one in enumerate(known.hours)}
+    added: list[tuple[int, int, int]] = []
     for key in new.tolist():
         profile = profiles.get(pair(key))
         if profile is not None:
@@ -320,8 +293,9 @@ def _with_codes(
                 code = team_class(profile, team)
             else:
                 code = obstacles.setdefault(obstacle, FIRST_OBSTACLE + len(obstacles))
-            added.append((key, code))
-    all_keys = np.concatenate((known.keys, np.array([key for key, _ in added], np.int64)))
-    all_codes = np.concatenate((known.codes, np.array([code for _, code in added], np.int16)))
+            added.append((key, code, hours.setdefault(profile.hours, len(hours))))
+    all_keys = np.concatenate((known.keys, np.array([key for key, _, _ in added], np.int64)))
+    all_codes = np.concatenate((known.codes, np.array([code for _, code, _ in added], np.int16)))
+    all_shifts = np.concatenate((known.shifts, np.array([shift for _, _, shift in added], np.int16)))
     order = np.argsort(all_keys)
-    return Codes(all_keys[order], all_codes[order], tuple(obstacles))
+    return Codes(all_keys[order], all_codes[order], tuple(obstacles), all_shifts[order], tuple(hours))
