@@ -249,7 +249,7 @@ def _profile(tenant: Tenant, read: _Read, now: datetime, rules: Rules) -> Profil
         traits=traits_of(by_id.values(), now, zone=None if zone is None else zone_of(zone)),
         counts=_counts(read.counted),
         issues=open_issues(touches),
-        consents=consents_of([*touches, *signals], stated_in((*known.records, *known.enrichments))),
+        consents=consents_of([*touches, *signals], stated_in(known.records)),
         experience=_scored(touches, now),
         patterns=tuple(Fired(*row) for row in read.fired),
         household=tuple(read.household),
