@@ -305,6 +305,8 @@ def test_a_contact_sent_to_an_agent_waits_for_them_but_not_for_ever() -> None:
     assert ranked(need, team, waited_s=100.0) == [7]
     assert ranked(need, team, waited_s=149.9) == [7]
     assert sorted(ranked(need, team, waited_s=150.0)) == [7, 8]
+    refused = needed(contact(), someone(), (), policy=POLICY, directions=sent, now=NOW, excluded=(7,)).need
+    assert ranked(refused, team) == [8], "who did not take it is waited for no longer"
     over = needed(contact(), someone(), (), policy=POLICY, directions=sent, now=NOW + timedelta(seconds=50)).need
     assert sorted(ranked(over, team)) == [7, 8]
     back = needed(contact(), someone(), (), policy=POLICY, directions=sent, now=NOW - timedelta(seconds=11)).need

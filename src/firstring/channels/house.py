@@ -126,7 +126,9 @@ class House:
         directed = self._directed(0, to_agent, skills, by, note)
 
         def handed(known: Evidence) -> Evidence:
-            known = directed(known)
+            # To whom it was sent before is over; what was whispered goes along.
+            before = known.directions or Directions()
+            known = directed(msgspec.structs.replace(known, directions=Directions(points=before.points, notes=before.notes)))
             return msgspec.structs.replace(known, intent=intent) if intent else known
 
         return await self._again(tenant, contact_id, "transferred", done, handed)

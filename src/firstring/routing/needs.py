@@ -6,7 +6,7 @@ have it, so an uncertain caller is served by expectation and nobody is guessed. 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -99,7 +99,7 @@ def needed(
         need=RoutingNeed(
             channel=contact.channel,
             priority=priority,
-            steps=_directed(steps, directions, policy, now, waited_s, reasons),
+            steps=_directed(steps, directions, policy, now, waited_s, (*excluded, *barred), reasons),
             preferred=tuple(preferred),
             excluded=tuple(excluded),
             barred=barred,
@@ -223,11 +223,13 @@ def _directed(
     policy: RoutingPolicy,
     now: datetime | None,
     waited_s: float,
+    left_out: Container[int],
     reasons: list[Reason],
 ) -> tuple[RelaxingStep, ...]:
-    """A contact that was sent to an agent waits for them alone, until `directed_s` after that; then the steps count."""
+    """A contact that was sent to an agent waits for them alone, until `directed_s` after that or until they refuse it;
+    then the steps count."""
     agent_id, at = directions.to_agent, directions.to_agent_at
-    if agent_id is None or at is None or now is None:
+    if agent_id is None or at is None or now is None or agent_id in left_out:
         return steps
     left_s = policy.directed_s - (now - at).total_seconds()
     if not 0.0 < left_s <= policy.directed_s:
