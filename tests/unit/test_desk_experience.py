@@ -57,7 +57,7 @@ def test_the_pop_shows_it_in_words_and_figures() -> None:
     line = ContactLine(
         ours.contact.contact_id, "voice", "assigned", 1, 0, ours.decided_at, agent_id=7, assignment_state="ringing"
     )
-    html = Rendering().text("pop.html", pop=view, line=line, key="k", now=ours.decided_at)
+    html = Rendering().text("pop.html", pop=view, line=line, key="k", now=ours.decided_at, treatments=())
     assert "Experience <strong>64</strong> of 100, fair" in html
     assert "a complaint" in html
     assert html.index("Experience <strong>") < html.index("Last touches")

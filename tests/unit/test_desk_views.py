@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,6 +10,7 @@ import msgspec
 import pytest
 from tests.making import contact, decision
 
+from firstring.channels.treatments import Treatment
 from firstring.contact import (
     ActionVerdict,
     Assurance,
@@ -179,6 +181,7 @@ def test_a_pop_escapes_everything(shares: tuple[float, ...]) -> None:
     line = ContactLine(of.contact_id, "voice", "assigned", 1, 0, NOW, assignment_state="offered")
     rendering = Rendering()
     for template in ("pop.html", "entry.html"):
-        html = rendering.text(template, pop=pop_view(one, 0.9), line=line, key="k", now=NOW)
+        to_do = (Treatment(uuid.UUID(int=7), "a", nasty),)
+        html = rendering.text(template, pop=pop_view(one, 0.9), line=line, key="k", now=NOW, treatments=to_do)
         assert "<script" not in html
         assert "<b x" not in html
