@@ -13,7 +13,7 @@ import pytest
 from tests.making import agent_profile, contact
 
 from firstring.contact import Evidence
-from firstring.decide import Decider, Models, rederive
+from firstring.decide import Decider, Models, differences, rederive
 from firstring.errors import BadInput
 from firstring.identity.caller.weights import Weights
 from firstring.nextbest.library import BUILT_IN
@@ -26,12 +26,14 @@ from firstring.store.contacts import Contacts
 from firstring.store.database import Database, Tenant
 from firstring.store.identity.records import SourceRecord, apply_records
 from firstring.store.notices import Notices
-from firstring.store.ring import RingStore
+from firstring.store.queries import sql
+from firstring.store.ring import RingStore, opened_decision
 from firstring.store.routing.meters import audited_between, regret_between, saved_between
 from firstring.store.routing.models import FitWork, fit_in_force, refresh, train_now
 from firstring.store.routing.trials import plan, policy_in_force, start
 from firstring.store.routing.trials import refresh as refresh_trial
 from firstring.store.routing.tries import chances_of, tried
+from firstring.store.usedmodels import models_used
 from firstring.trust.score import DEFAULT_PRIORS
 
 BASE = RoutingPolicy(pick="first_come")
@@ -88,6 +90,21 @@ async def log(database: Database, tenant: Tenant, rows: list[tuple]) -> None:
         )  # fmt: skip
 
 
+async def derived_again(centre: Centre) -> None:
+    """The newest decisions, of both arms, come out the same with the models that they name."""
+    async with centre.database.transaction(centre.tenant.tenant_id) as connection:
+        rows = await connection.fetch(sql("contacts", "decisions"), centre.tenant.tenant_id, None, 40, 0)
+    by_version: dict = {}
+    for row in rows:
+        made = opened_decision(centre.tenant, row)
+        used = await models_used(centre.database, centre.tenant, centre.models, made.derived.versions, by_version)
+        assert used is not None
+        assert used.versions() == made.derived.versions
+        profiles = await centre.ring.profiles(centre.tenant, made.read.agents)
+        assert differences(made.derived, rederive(made, profiles, used)) == []
+    assert len({versions[3].split("+")[0] for versions in by_version}) == 2
+
+
 @pytest.fixture
 async def centre(database: Database, tenant: Tenant, ring: RingStore, notices: Notices) -> Centre:
     random.seed(5)
@@ -131,6 +148,7 @@ async def test_what_another_policy_would_have_brought(centre: Centre) -> None:
     centre.tenant.kept.pop("fit_built", None)
     while not await centre.work.settle(tenant):
         pass
+    await derived_again(centre)
     best = await tried(database, tenant, centre.models, {"pick": "best"}, last=1_000)
     assert best.evaluation.rows == 240
     assert best.skipped == 0

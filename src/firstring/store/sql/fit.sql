@@ -151,9 +151,6 @@ with recursive chain as (
 )
 select version, parent, content from chain order by back desc
 
--- name: content
-select content from routing_model where tenant_id = $1 and version = $2
-
 -- name: retire
 update routing_model set active = false where tenant_id = $1 and active and version <> $2
 

@@ -53,10 +53,6 @@ join (
 where o.tenant_id = $1 and o.last and o.ended_at >= $2 and o.offered_at >= $2 and o.offered_at < $3
 order by o.offered_at, o.contact_id limit $4
 
--- name: count
-select count(*) from routing_outcome o
-where o.tenant_id = $1 and o.last and o.ended_at >= $2 and o.offered_at >= $2
-
 -- name: first_outcome
 select min(offered_at) from routing_outcome where tenant_id = $1 and ended_at >= $2
 
