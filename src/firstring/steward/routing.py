@@ -54,6 +54,34 @@ def policy_of(settings: Settings) -> RoutingPolicy:
     return policy_from_file(settings.home / "routing.toml")
 
 
+@routing_app.command("check")
+def check_policy(
+    file: Annotated[
+        Path | None, typer.Argument(help="A routing policy; without it routing.toml in the home directory.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Reads a routing policy as a server does when it starts: its version, or the first mistake with its place."""
+    from firstring.routing.policy import policy_from_file
+    from firstring.settings import load
+
+    path = file or load().home / "routing.toml"
+    if file is not None and not file.exists():
+        raise BadInput("file_missing", "There is no such file.", where={"file": str(file)}, http_status=404)
+    policy = policy_from_file(path)
+    if as_json:
+        out.print_json(msgspec.json.encode({"version": policy.version, "policy": policy}).decode())
+        return
+    source = str(path) if path.exists() else "the built-in policy"
+    _print(f"{policy.version} ({source})")
+    _print(
+        f"{len(policy.intents)} reasons, {len(policy.called)} numbers, {len(policy.tiers)} tiers, {len(policy.rules)} rules"
+    )
+    _print(f"agents are picked by {'who fits' if policy.pick == 'best' else 'first come, longest idle'}")
+    most_s = policy.priority_max * policy.ageing_s_per_point
+    _print(f"nobody is overtaken by who came more than {most_s:g} s later")
+
+
 # --- who fits ------------------------------------------------------------------------------------------------------
 
 
