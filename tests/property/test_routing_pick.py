@@ -41,7 +41,7 @@ def test_the_order_is_that_of_sorting_all_pairs(seed: int, count: int, keep: int
     for i in eligible:
         assert made.scores[i] == pytest.approx(index(i), abs=1e-12)
         assert sum(float(term[i]) for term in made.terms) == pytest.approx(float(made.scores[i]), abs=1e-12)
-    expected = sorted(eligible, key=lambda i: (-made.scores[i], -idle_s[i], i))[:keep]
+    expected = sorted(eligible, key=lambda i: (-np.round(made.scores[i] / rules.same), -idle_s[i], i))[:keep]
     assert made.order.tolist() == expected
     assert made.chosen == (expected[0] if expected else -1)
     assert made.why == ("best" if expected else "nobody")
@@ -86,6 +86,7 @@ def test_the_guard_is_obeyed_by_an_agent_who_can(seed: int, count: int, must: in
     made = picking.next_contact(p, h, price=0.001, contact_price=np.zeros(count), waited_s=waited_s, must=must, within=near)
     if p[must] > -np.inf:
         assert (made.chosen, made.why, made.propensity) == (must, "guard", 1.0)
+        assert picking.propensities(made).sum() == 1.0
     else:
         assert made.chosen == -1 or near[made.chosen]
         assert made.why in ("best", "nobody")

@@ -109,7 +109,7 @@ def test_a_run_can_be_replayed_and_each_decision_re_derived(seed: int) -> None:
         fits = made.scores > -np.inf
         assert np.array_equal(sum(made.terms)[fits], made.scores[fits])
         if made.why == "best" and made.chosen >= 0:
-            assert made.scores[made.chosen] == made.scores.max()
+            assert made.scores[made.chosen] >= made.scores.max() - made.settings.same
     assert any(one.made.why == "explored" for one in logs[0]) or len(logs[0]) < 50
 
 

@@ -48,6 +48,8 @@ class PickSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How long a contact may be held for a better agent although an eligible one is idle. 0: never."""
     hold_gain: float = 0.03
     """Points that waiting must promise before a contact is held."""
+    same: float = 0.002
+    """Points to which indexes are rounded before they are compared: what differs less is decided by who waits longer."""
     explore: float = 0.0
     """Share of picks that are drawn evenly from the best `explore_among` instead of taking the best."""
     explore_among: int = 3
@@ -72,6 +74,7 @@ _RANGES: Final = (
     ("guard_caution", 1.0, 10.0),
     ("hold_s", 0.0, 600.0),
     ("hold_gain", 0.0, 10.0),
+    ("same", 0.0, 1.0),
     ("explore", 0.0, 1.0),
     ("explore_among", 1, 100),
     ("explore_within", 0.0, 10.0),
@@ -151,7 +154,7 @@ def pick(
     price = np.asarray(price, np.float64)
     terms = _terms(p, h, price, weight, contact_price, _unfair(occupancy, occupancy_mean, len(p), settings), other)
     index = _total(p, terms)
-    order = _best(index, idle_s, keep)
+    order = _best(index, idle_s, keep, settings.same)
     chosen, propensity, why = _chosen(index, order, draw, settings)
     if chosen >= 0 and reserve is not None and settings.hold_s > 0.0 and reserve - index[order[0]] >= settings.hold_gain:
         # Holding is not drawn: whoever explores, explores among agents.
@@ -186,13 +189,16 @@ def next_contact(
     prices = np.full(len(p), float(price))
     terms = _terms(p, h, prices, weights, contact_price, None, other)
     index = _total(p, terms)
+    is_forced = 0 <= must < len(p) and p[must] > -np.inf
     if within is not None:
-        index = np.where(within, index, -np.inf)
-    if 0 <= must < len(p) and p[must] > -np.inf:
-        index[must] = max(float(index[must]), -np.finfo(np.float64).max)
-        order = _best(index, waited_s, keep)
+        near = within | (np.arange(len(p)) == must) if is_forced else within
+        index = np.where(near, index, -np.inf)
+    if is_forced:
+        order = _best(index, waited_s, keep, settings.same)
+        if must not in order:
+            order = np.append(order[: keep - 1], must)
         return Pick(must, order, index, terms, np.asarray(h), prices, weights, 1.0, "guard", np.nan, settings)
-    order = _best(index, waited_s, keep)
+    order = _best(index, waited_s, keep, settings.same)
     chosen, propensity, why = _chosen(index, order, draw, settings)
     return Pick(chosen, order, index, terms, np.asarray(h), prices, weights, propensity, why, np.nan, settings)
 
@@ -336,9 +342,11 @@ def _unfair(occupancy: Floats | None, occupancy_mean: float | None, count: int, 
     return unfairness(occupancy, float(np.mean(occupancy)) if occupancy_mean is None else occupancy_mean, settings)
 
 
-def _best(index: Floats, tie: Floats | None, keep: int) -> Positions:
-    """Positions of the best `keep` finite ones: by index, then by `tie` (greater first), then by position."""
+def _best(index: Floats, tie: Floats | None, keep: int, same: float) -> Positions:
+    """Positions of the best `keep` finite ones: by rounded index, then by `tie` (greater first), then by position."""
     count = len(index)
+    if same > 0.0:
+        index = np.round(index / same)
     if count > 4 * keep:
         floor = np.partition(index, count - keep)[count - keep]
         # All that equal the last one stay in: which of them is kept is for the tie-break to say.

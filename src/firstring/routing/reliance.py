@@ -46,7 +46,7 @@ class Reliance(NamedTuple):
         weight = spread / noise + prior / 0.25
         slope = (joint / noise + prior / 0.25) / weight
         learnt = spread / noise / weight
-        return min(max(slope - learnt * weight**-0.5, 0.0), 1.0)
+        return float(min(max(slope - learnt * weight**-0.5, 0.0), 1.0))
 
 
 def learnt(before: Reliance, difference: float, outcome: float) -> Reliance:

@@ -194,7 +194,6 @@ class PriceIndex(FirstCome):
             self.succeeds = learnt(self.succeeds, float(known.p[agent]) - known.p_mean, success - known.p_mean)
             took = np.log(max(float(self.centre.handle_s[contact]), 1e-3) / known.h_mean)
             self.takes = learnt(self.takes, float(np.log(known.h[agent] / known.h_mean)), took)
-            self.slopes = (self.succeeds.slope, self.takes.slope)
         self._forget(contact)
 
     def tick(self) -> Iterable[tuple[int, int]]:
@@ -202,6 +201,7 @@ class PriceIndex(FirstCome):
         centre = self.centre
         # Fewer contacts say as much where there are more agents to choose from.
         most = min(self.rules.sample, max(_PAIRS_PRICED // max(len(self.price), 1), 40))
+        self.slopes = (self.succeeds.slope, self.takes.slope)
         recent = self.recent[-most:]
         came = centre.drawn.at_s[recent]
         old = int(np.searchsorted(came, centre.now - _RECENT_S))
@@ -224,6 +224,8 @@ class PriceIndex(FirstCome):
         self.price = pricing.agent_prices(
             p, h, np.ones(len(recent)), time_s, smoothing=self.rules.smoothing, start=start
         ).agent
+        for contact in centre.waiting:
+            self._stand(contact, self.contacts[contact])
         return ()
 
     # --- what it needs for that -------------------------------------------------------------------------------------
@@ -235,11 +237,16 @@ class PriceIndex(FirstCome):
         may = self.eligible[kind]
         known = _Waiting(row.seen_p, row.seen_h, float(row.seen_p[may].mean()), float(row.seen_h[may].mean()))
         self.contacts[contact] = known
+        self._stand(contact, known)
+        self.recent.append(contact)
+        return known
+
+    def _stand(self, contact: int, known: _Waiting) -> None:
+        """What the contact may count on at the prices of now."""
+        may = self.eligible[self.centre.drawn.kind[contact]]
         p, h = self._believed(known, slice(None))
         worth = np.where(may, self._weight(contact) * p, -np.inf)
         self.counts_on[contact] = pricing.standing(worth, h, self.price)
-        self.recent.append(contact)
-        return known
 
     def _believed(self, known: _Waiting, agents: NDArray[np.intp] | int | slice) -> tuple[Floats, Floats]:
         return (
