@@ -7,6 +7,7 @@ from collections import Counter
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 from tests.following_rig import SHOP, SetClock, World
 
@@ -320,3 +321,30 @@ def test_conditions_are_of_the_language_and_the_variables_of_actions() -> None:
     assert (one.id, one.title, one.line) == ("a", "a", 1)
     assert one.condition.split() == ["traits.orders", ">", "1", "&&", "now", ">", "now"]
     assert [each.id for each in together([("a", BUYERS), ("b", LOYAL)])] == ["buyers", "loyal"]
+
+
+async def test_events_that_change_hands_change_who_is_in_a_segment(shop: Shop) -> None:
+    """An order of a visitor is of whoever signs in, and goes back where a sign-out comes to light that was before."""
+    await shop.load(BUYERS)
+    await shop.put("ann", **ANN)
+    await shop.look()
+
+    async def visited(name: str, user: str | None = None, minutes: float = 0) -> None:
+        at = shop.clock.now() - timedelta(minutes=minutes)
+        made = msgspec.structs.replace(
+            shop.event("", name, at, **(BUYS if name == "Order Completed" else {})),
+            record_id=user, anonymous_id="visitor-1", fields={"cookie": "visitor-1"},
+        )  # fmt: skip
+        await shop.send(made)
+        await shop.look()
+
+    await visited("Order Completed")
+    [nobody] = await shop.who("buyers")
+    ann = await shop.person("ann")
+    assert nobody != ann
+    shop.clock.passes(minutes=2)
+    await visited("Signed In", user="ann")
+    assert await shop.who("buyers") == {ann}
+    await visited("Signed Out", minutes=1)
+    assert await shop.who("buyers") == {nobody}
+    await shop.check()
