@@ -107,11 +107,15 @@ async def settle(connection: Connection, tenant: Tenant, policy: RoutingPolicy, 
             met[person] = [*(one["agent_id"] for one in reversed(new) if one["agent_id"] is not None), *before]
     await connection.execute(sql("fit", "add_outcomes"), tenant.tenant_id, msgspec.json.encode(made).decode())
     await connection.execute(sql("fit", "learned"), tenant.tenant_id, ids, now)
-    told = [(living[who[row["contact_id"]].person_id], row["offered_at"], row["contact_id"]) for row in rows
-            if who[row["contact_id"]].person_id in living]  # fmt: skip
+    had = await _had(connection, tenant, sorted(set(living.values())))
+    again = [
+        (person, row["offered_at"], row["contact_id"])
+        for row in rows
+        for person in had.get(living.get(who[row["contact_id"]].person_id, 0), ())
+    ]
     repeated = await connection.fetch(
-        sql("fit", "repeated"), tenant.tenant_id, [one[0] for one in told], [one[1] for one in told],
-        [one[2] for one in told], REPEAT_S,
+        sql("fit", "repeated"), tenant.tenant_id, [one[0] for one in again], [one[1] for one in again],
+        [one[2] for one in again], REPEAT_S,
     )  # fmt: skip
     outcomes = [outcome_of(one) for one in made if one["agent_id"] is not None]
     outcomes += [_only_repeat(row) for row in repeated]
@@ -133,10 +137,23 @@ async def served_by(
     connection: Connection, tenant: Tenant, persons: Sequence[int], before: datetime
 ) -> dict[int, tuple[int, ...]]:
     """Person -> agents who served them within REMEMBERED before a moment, the latest first. persons: living ones."""
-    rows = await connection.fetch(sql("fit", "served_by"), tenant.tenant_id, list(persons), before, before - REMEMBERED)
+    had = await _had(connection, tenant, persons)
+    pairs = [(person, one) for person, ids in had.items() for one in ids]
+    rows = await connection.fetch(
+        sql("fit", "served_by"), tenant.tenant_id, [one[0] for one in pairs], before, before - REMEMBERED,
+        [one[1] for one in pairs],
+    )  # fmt: skip
     found: dict[int, tuple[int, ...]] = {}
     for row in rows:
         found[row["person_id"]] = (*found.get(row["person_id"], ()), row["agent_id"])
+    return found
+
+
+async def _had(connection: Connection, tenant: Tenant, persons: Sequence[int]) -> dict[int, list[int]]:
+    """Person -> the ids that they have or had, by merges."""
+    found = {person: [person] for person in persons}
+    for row in await connection.fetch(sql("fit", "merged"), tenant.tenant_id, list(persons)):
+        found[row["merged_into"]].append(row["person_id"])
     return found
 
 

@@ -29,17 +29,17 @@ where a.tenant_id = $1 and a.contact_id = any ($2::uuid[]) and a.ended_at is not
   and (a.answered_at is not null or a.outcome = 'finished')
 order by a.contact_id, a.offered_at, a.revision
 
+-- name: merged
+-- Persons who were merged into these.
+select p.person_id, p.merged_into from person p where p.tenant_id = $1 and p.merged_into = any ($2::bigint[])
+
 -- name: served_by
--- For each of these persons (whoever was merged into them counts) the agents who served them before $3, the latest first.
+-- For each of these persons ($2, under the ids $5 that they have or had) the agents who served them before $3, the latest first.
 select asked.person_id, o.agent_id, max(o.ended_at) as at
-from unnest($2::bigint[]) as asked(person_id)
+from unnest($2::bigint[], $5::bigint[]) as asked(person_id, had_id)
 cross join lateral (
-  select x.agent_id, x.ended_at
-  from (select asked.person_id
-        union all
-        select p.person_id from person p where p.tenant_id = $1 and p.merged_into = asked.person_id) c
-  join routing_outcome x on x.tenant_id = $1 and x.person_id = c.person_id
-  where x.agent_id is not null and x.ended_at <= $3 and x.ended_at > $4
+  select x.agent_id, x.ended_at from routing_outcome x
+  where x.tenant_id = $1 and x.person_id = asked.had_id and x.agent_id is not null and x.ended_at <= $3 and x.ended_at > $4
   order by x.ended_at desc limit 20
 ) o
 group by asked.person_id, o.agent_id
@@ -66,16 +66,20 @@ on conflict do nothing
 update contact set learned_at = $3 where tenant_id = $1 and contact_id = any ($2::uuid[])
 
 -- name: repeated
--- Contacts of the same persons that ended within a week before these began: they were not the last.
+-- Contacts of the same persons (under the ids $2 that they have or had) that ended within a week before these began.
 update routing_outcome o set repeated = true
-from unnest($2::bigint[], $3::timestamptz[], $4::uuid[]) as n(person_id, offered_at, contact_id)
-cross join lateral (
-  select n.person_id
-  union all
-  select p.person_id from person p where p.tenant_id = $1 and p.merged_into = n.person_id
-) c
-where o.tenant_id = $1 and o.person_id = c.person_id and o.repeated is null and o.agent_id is not null
-  and o.contact_id <> n.contact_id and o.ended_at <= n.offered_at and o.ended_at > n.offered_at - make_interval(secs => $5)
+from (
+  select distinct x.contact_id, x.assignment_id
+  from unnest($2::bigint[], $3::timestamptz[], $4::uuid[]) as n(person_id, offered_at, contact_id)
+  cross join lateral (
+    select y.contact_id, y.assignment_id from routing_outcome y
+    where y.tenant_id = $1 and y.person_id = n.person_id and y.repeated is null and y.agent_id is not null
+      and y.contact_id <> n.contact_id and y.ended_at <= n.offered_at
+      and y.ended_at > n.offered_at - make_interval(secs => $5)
+    order by y.ended_at desc limit 100
+  ) x
+) found
+where o.tenant_id = $1 and o.contact_id = found.contact_id and o.assignment_id = found.assignment_id
 returning o.agent_id, o.channel, o.intent, o.language, o.tier, o.experience, o.facts, o.language_level, o.last_agent, o.met,
           o.handle_s, o.success, o.repeated
 
