@@ -11,17 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 _T = TypeVar("_T")
+Rows: TypeAlias = NDArray[np.int64]
 
 NOT_SEEN: Final = -0.5
 """Log-odds of a pair of records that share no key. Little: of the pairs of one person, up to a fifth share none."""
 
 
-def connected(rows: int, left: Sequence[int], right: Sequence[int]) -> list[int]:
+def connected(rows: int, left: Sequence[int] | Rows, right: Sequence[int] | Rows) -> list[int]:
     """For each row the smallest row of its connected component. Union-find with path halving."""
     if len(left) > _MANY_PAIRS:
-        return _connected_at_once(rows, np.array(left, np.int64), np.array(right, np.int64))
+        return _connected_at_once(rows, np.asarray(left, np.int64), np.asarray(right, np.int64))
     parent = list(range(rows))
-    for one, other in zip(left, right, strict=True):
+    for one, other in zip(*(side.tolist() if isinstance(side, np.ndarray) else side for side in (left, right)), strict=True):
         while parent[one] != one:
             parent[one] = parent[parent[one]]
             one = parent[one]
@@ -42,11 +43,12 @@ def _connected_at_once(rows: int, left: NDArray[np.int64], right: NDArray[np.int
     parent = np.arange(rows)
     while True:
         ones, others = parent[left], parent[right]
-        low, high = np.minimum(ones, others), np.maximum(ones, others)
-        if (low == high).all():
+        apart = np.flatnonzero(ones != others)
+        if not len(apart):
             found: list[int] = parent.tolist()
             return found
-        np.minimum.at(parent, high, low)
+        left, right, ones, others = left[apart], right[apart], ones[apart], others[apart]
+        np.minimum.at(parent, np.maximum(ones, others), np.minimum(ones, others))
         while (parent != parent[parent]).any():
             parent = parent[parent]
 

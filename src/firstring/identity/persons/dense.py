@@ -142,8 +142,11 @@ class _Descent:
         """
         self._best = best
         ones, others = np.concatenate((left, right)), np.concatenate((right, left))
-        order = np.argsort(ones, kind="stable")
-        rows, begins = np.unique(ones[order], return_index=True)
+        small = len(self._of) <= np.iinfo(np.int16).max  # such numbers are sorted by their digits
+        order = np.argsort(ones.astype(np.int16) if small else ones, kind="stable")
+        ones = ones[order]
+        begins = np.flatnonzero(np.append(True, ones[1:] != ones[:-1]))
+        rows = ones[begins]
         self._level = dict(zip(rows.tolist(), _parted(others[order], begins), strict=True))
         for group in np.unique(self._of[rows]).tolist():
             if self._of[group] == group:

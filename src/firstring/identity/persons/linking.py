@@ -129,8 +129,8 @@ def link(
     scored = _scored(rows, meetings(rows, hot, version), version, _by_rows(known, ordered))
     joined = _rows_of(must, row_of)
     likely = _likely(scored.log_odds, version)
-    left = [*scored.left[likely].tolist(), *(one for one, _ in joined)]
-    right = [*scored.right[likely].tolist(), *(other for _, other in joined)]
+    more = np.array(joined, np.int64).reshape(-1, 2)
+    left, right = (np.concatenate((side[likely], more[:, place])) for place, side in enumerate((scored.left, scored.right)))
     root = connected(len(rows), left, right)
     groups = groups_of([row.content for row in rows], scored, root, version, joined, _rows_of(cannot, row_of))
     return Linked(
