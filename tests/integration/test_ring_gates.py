@@ -9,6 +9,7 @@ from tests.integration.test_acting import NOW, World
 
 from firstring.contact import Contact, Decision, Evidence, Identifier
 from firstring.decide import Decider, Models, differences, rederive
+from firstring.desk.views import pop_view
 from firstring.identity.caller.weights import Weights
 from firstring.identity.canonical.record import canonical_record
 from firstring.nextbest.library import BUILT_IN
@@ -78,6 +79,8 @@ async def test_consent(calls: Ringing) -> None:
     assert "consent_withdrawn" in await calls.gates_of("ann", "mug")
     assert "consent_withdrawn" in await calls.gates_of("ann", "tea")
     assert "consent_withdrawn" not in await calls.gates_of("ann", "night"), "it sells nothing"
+    shown = pop_view(await calls.rings("ann"), 0.9)
+    assert "Their consent to marketing was withdrawn." in shown.lock_reasons, "the agent sees why nothing is offered"
     await calls.happen("ann", "Consent Given", minutes=2, purpose="marketing", channel="phone")
     assert "consent_withdrawn" not in await calls.gates_of("ann", "mug")
 

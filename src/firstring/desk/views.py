@@ -56,8 +56,11 @@ _DETAILS: Final = (
     ("note", "Note"),
 )
 _LOCKS: Final = frozenset(
-    {"open_refund", "open_complaint", "open_outage", "open_issue", "journey_missing", "unidentified", "step_up_pending"}
-)
+    {
+        "open_refund", "open_complaint", "open_outage", "open_issue", "journey_missing", "unidentified", "step_up_pending",
+        "consent_withdrawn",
+    }
+)  # fmt: skip
 _STATES: Final = {
     "offered": "about to ring",
     "ringing": "ringing",

@@ -196,8 +196,8 @@ class Gates:
         if said is None:
             said = consents.get(plan.purpose)
         if said is False:
-            text = f"Their consent to {plan.purpose} by {action.route} was withdrawn."
-            reasons.append(Reason("consent_withdrawn", text))
+            by = "" if action.route == DESK else f" by {action.route}"
+            reasons.append(Reason("consent_withdrawn", f"Their consent to {plan.purpose}{by} was withdrawn."))
         elif said is None and action.is_sale and action.route in PUSHED:
             reasons.append(Reason("consent_unknown", f"Nobody has given consent to {plan.purpose} by {action.route}."))
 
