@@ -200,12 +200,12 @@ def rows(one: Trial, count: int, seed: int, *, lift: float = 0.0, lost: float = 
 def test_intervals_cover_the_truth(kind: str, wave: float) -> None:
     """Of 95 % intervals some 95 % hold what was planted, also where hours are good and bad."""
     covered, values = 0, []
-    for seed in range(60):
+    for seed in range(40):
         one = trial(kind, salt=f"{seed:032x}", interval_s=1_800.0, carry_over_s=300.0)
         found = measured(one, rows(one, 3_000, seed, lift=0.08, wave=wave), "success").difference
         covered += found.low <= 0.08 * 0.97 <= found.high
         values.append(found.value)
-    assert covered >= 51
+    assert covered >= 34
     assert np.mean(values) == pytest.approx(0.0776, abs=0.015)
 
 
