@@ -107,7 +107,7 @@ def run_bench(*, seeds: int, large: bool, as_json: bool, console: Console, proce
 
 
 def picks(agents: int = 10_000, times: int = 1_000) -> list[Measure]:
-    """One contact against so many agents who are all free: the whole pick, its terms and alternatives included. Processor time."""
+    """One contact against so many agents who are all free: the whole pick and its terms, in processor time."""
     rng = np.random.default_rng(7)
     price, occupancy, idle_s = rng.random(agents) / 200.0, rng.random(agents), rng.random(agents) * 600.0
     h = rng.uniform(60.0, 400.0, agents)
@@ -122,7 +122,7 @@ def picks(agents: int = 10_000, times: int = 1_000) -> list[Measure]:
 
 
 def rounds(contacts: int = 500, agents: int = 5_000, times: int = 5) -> list[Measure]:
-    """A round of so many contacts and agents, beside the bound of its own dual: within .5 % of the optimum. Processor time."""
+    """A round of so many contacts and agents, in processor time, beside the bound of its own dual."""
     rng = np.random.default_rng(8)
     took, short = [], []
     for _ in range(times):
