@@ -1,7 +1,7 @@
 """Changes by webhook: each receiver is told in order, from where it stands; nothing is left out, whatever fails between.
 
 A part is told again until it is taken (any 2xx), later and later; the next part waits. 410 ends the feed. The same part
-has the same webhook-id, so that a receiver can tell that it came twice.
+has the same webhook-id; one that grew meanwhile has another, and its changes their positions, so that a receiver can tell.
 """
 
 from __future__ import annotations
