@@ -123,7 +123,9 @@ def evaluated(
 def _warnings(effective: float, overlap: float, most: float, rows: int, mean: float) -> list[str]:
     found = []
     if overlap < 0.999:
-        found.append(f"{1.0 - overlap:.1%} of its choices are of actions that the log never took there: nothing is known of these.")
+        found.append(
+            f"{1.0 - overlap:.1%} of its choices are of actions that the log never took there: nothing is known of these."
+        )
     if effective < FEW:
         found.append(f"The weights leave {effective:.0f} rows' worth of evidence: the intervals are not to be trusted.")
     if most > 0.05 * rows * max(mean, 1e-9) and rows > 1:
