@@ -33,7 +33,7 @@ DIGITS: Final = 9
 
 class PriceList(Value, frozen=True, omit_defaults=True):
     """What the elected task found for a tenant: by agent the price of a second (success per second) and the share of the
-    last half hour that was busy; by reason for the contact, what the contact brings to whom it suits best. Agents
+    last half hour that was busy; by reason for the contact, what one that is not taken now may count on. Agents
     ascend."""
 
     agents: tuple[int, ...] = ()
@@ -79,7 +79,7 @@ class Live:
         )
 
     def of_contact(self, intent: str | None) -> float:
-        """What a contact of this reason brings to whom it suits best; the mean where it is not listed."""
+        """What a contact of this reason may count on if it is not taken now; the mean where it is not listed."""
         known = self.prices.contact
         return known.get(intent or "", sum(known.values()) / len(known) if known else 0.0)
 

@@ -21,7 +21,7 @@ from firstring.routing.fit.predict import fits
 from firstring.routing.live import NO_PRICES, Live, PriceList, rounded
 from firstring.routing.needs import relaxing_steps
 from firstring.routing.policy import RoutingPolicy
-from firstring.routing.prices import agent_prices
+from firstring.routing.prices import agent_prices, capacity_s, standing
 from firstring.store.database import Connection, Database, Tenant
 from firstring.store.freeagents import agent_profile_of
 from firstring.store.notices import Notices
@@ -38,7 +38,7 @@ PERIOD: Final = timedelta(minutes=30)
 CLASSES: Final = 60
 """Kinds of contact (channel and reason) that prices are found over, the most frequent."""
 AGENTS: Final = 5_000
-SMOOTHING: Final = 0.02
+SMOOTHING: Final = 0.03
 STEP: Final = 0.02
 """Occupancies are told in steps of so much: a list that says the same is the same list."""
 
@@ -100,22 +100,29 @@ def price_list(
         # One of three chats takes a third of the agent.
         places = np.array([max(1, agent.capacity.get(channel, 1)) for agent in agents])
         h[row] = expected.handle_s / places
-    served = (p > -np.inf).any(axis=1)
-    contact = np.zeros(len(classes))
+    served = np.asarray((p > -np.inf).any(axis=1))
     price = np.zeros(len(agents))
     if served.any() and len(agents):
         weights = np.array([count for _, _, count in classes], np.float64)
         found = agent_prices(
-            p[served], h[served], weights[served], np.full(len(agents), period_s),
-            smoothing=SMOOTHING, start=start.of(ids)[0] if start.prices.agents else None,
-        )  # fmt: skip
-        price, contact[served] = found.agent, found.contact
+            p[served],
+            h[served],
+            weights[served],
+            capacity_s(np.ones(len(agents)), period_s),
+            smoothing=SMOOTHING,
+            start=start.of(ids)[0] if start.prices.agents else None,
+        )
+        price = np.array(rounded(found.agent.tolist()))
     by_intent: dict[str, float] = {}
-    for (_, intent, _), value in zip(classes, rounded(contact.tolist()), strict=True):
-        by_intent[intent] = max(value, by_intent.get(intent, 0.0))
+    for intent in dict.fromkeys(intent for _, intent, _ in classes):
+        rows = [row for row, one in enumerate(classes) if one[1] == intent and served[row]]
+        if rows:
+            count = sum(classes[row][2] for row in rows)
+            worth = sum(classes[row][2] * standing(p[row], h[row], price) for row in rows) / count
+            by_intent[intent] = rounded([worth])[0]
     return PriceList(
         agents=tuple(ids.tolist()),
-        price=rounded(price.tolist()),
+        price=tuple(price.tolist()),
         occupancy=rounded([round(share / STEP) * STEP for share in occupancy]),
         contact=by_intent,
         fit=model.version,
