@@ -200,7 +200,8 @@ async def test_a_trial_ends_when_it_is_complete_and_its_result_is_kept(
         kept = (await trial(connection, tenant, "continuity")).result
     assert kept is not None
     assert kept.main.rows[0] + kept.main.rows[1] == 1_618
-    assert kept.main.difference.low < 0.0 < kept.main.difference.high  # nothing was planted
+    difference = kept.main.difference
+    assert abs(difference.value) < 2.5 * (difference.high - difference.value)  # nothing was planted; arms are by chance
 
 
 async def test_a_switchback_ends_by_the_clock(database: Database, tenant: Tenant, notices: Notices) -> None:
