@@ -34,6 +34,7 @@ EXACT_PAIRS: Final = 4_000
 """Up to so many eligible pairs the linear programme is solved exactly."""
 _ANNEALED: Final = (0.05, 0.02, 0.008, 0.003, 0.001)
 MARKET_STEPS: Final = 60
+_COOLED: Final = (0.3, 0.1, 0.05, 0.02)
 SPARED: Final = 1.1
 """Places kept back, in square roots of the places."""
 STANDING: Final = 0.3
@@ -194,18 +195,23 @@ def _market(
     weight = max(float(weights.sum()), 1e-9)
     fits = np.isfinite(p)
     served = np.maximum(weights @ fits, 1e-9)
-    step = smoothing / np.maximum(weights @ np.where(fits, h, 0.0) / served, 1e-9)
-    most = (5.0 * float(np.max(p[fits], initial=0.0)) + 1.0) * step / smoothing
+    per_second = 1.0 / np.maximum(weights @ np.where(fits, h, 0.0) / served, 1e-9)
+    most = (5.0 * float(np.max(p[fits], initial=0.0)) + 1.0) * per_second
     price = np.zeros(len(time_s)) if start is None else np.asarray(start, np.float64).copy()
     capacity, floor = np.maximum(time_s, 1e-9), np.maximum(floor_s, 1e-9)
-    for _ in range(MARKET_STEPS if start is None else MARKET_STEPS // 2):
-        load_s = np.maximum(_smoothed(p, h, weights, price, smoothing)[1], 1e-9 * weight)
-        above = price + step * np.log(load_s / capacity)
-        below = np.minimum(price + step * np.log(load_s / floor), 0.0)
-        moved = np.clip(np.where(above >= 0.0, above, below), -most, most)
-        if float(np.max(np.abs(moved - price), initial=0.0)) <= 1e-4 * float(np.max(np.abs(moved), initial=0.0)):
-            return np.asarray(moved)
-        price = moved
+    # Steps are as long as the market is warm: from nothing it is cooled down, from prices of a moment ago it is not.
+    warmer = () if start is not None else (t for t in _COOLED if t > smoothing)
+    for temperature in (*warmer, smoothing):
+        for _ in range(MARKET_STEPS):
+            load_s = np.maximum(_smoothed(p, h, weights, price, temperature)[1], 1e-9 * weight)
+            step = temperature * per_second
+            above = price + step * np.log(load_s / capacity)
+            below = np.minimum(price + step * np.log(load_s / floor), 0.0)
+            moved = np.clip(np.where(above >= 0.0, above, below), -most, most)
+            is_still = float(np.max(np.abs(moved - price), initial=0.0)) <= 1e-4 * float(np.max(np.abs(moved), initial=0.0))
+            price = moved
+            if is_still:
+                break
     return price
 
 
