@@ -138,9 +138,10 @@ def _spoofed(taken: Taken) -> str:
 
 
 async def _busy(props: Props, title: str) -> str:
+    """A customer whom nobody knows: one who is known would go to whoever served them in the last show."""
     stage = props.stage
     await stage.ready(BUSY, "june")
-    taken = await stage.call(title, props.signed(NADIA))
+    taken = await stage.call(title, props.signed(stranger()))
     if taken.problem:
         return taken.problem
     if taken.first.agent_id == taken.view.decision.agent_id:
