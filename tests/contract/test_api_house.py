@@ -51,7 +51,9 @@ def test_a_contact_is_told_its_wait_sent_on_handed_on_and_explained(api: Rig) ->
         if place["told_wait_s"] is not None:
             break
         time.sleep(0.1)
-    assert place["place"] == 1
+    lines = call(api, "get", "/v1/contacts?limit=500", api.tokens["read"]).json()["contacts"]
+    in_line = [line for line in lines if line["channel"] == "social" and line["state"] in ("offered", "waiting")]
+    assert place["place"] == len(in_line)  # others' tests may have left some in front
     assert 0.0 < place["told_low_s"] < place["told_wait_s"] < place["told_high_s"]
 
     sent = call(

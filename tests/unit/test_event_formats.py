@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from firstring.api.ingest.buckets import Buckets, retry_after
@@ -150,6 +150,7 @@ BODIES = JSON | st.recursive(
 
 
 @given(name=st.sampled_from(sorted(FORMATS)), body=BODIES)
+@example(name="posthog", body={"event": []})
 def test_whatever_comes_is_read_or_refused(name: str, body: Any) -> None:
     """No body makes anything but an event or a BadInput, and what is read does not change when it is read again."""
     body = msgspec.json.decode(msgspec.json.encode(body))

@@ -47,7 +47,8 @@ def event(item: Any, common: Mapping[str, Any]) -> dict[str, Any] | None:
     if not isinstance(properties, dict):
         raise BadInput("malformed_event", "properties is not an object.", where={"field": "properties"}, hint="Send one.")
     name = given.get("event")
-    if name in _PASSED_OVER:
+    known = name if isinstance(name, str) else None
+    if known in _PASSED_OVER:
         return None
     distinct = given.get("distinct_id") or properties.get("distinct_id")
     made: dict[str, Any] = {
@@ -62,10 +63,10 @@ def event(item: Any, common: Mapping[str, Any]) -> dict[str, Any] | None:
     else:
         made["userId"] = distinct
         made["anonymousId"] = properties.get("$anon_distinct_id") or properties.get("$device_id")
-    return without_nothing(made | _kind(name, properties))
+    return without_nothing(made | (_kind(known, properties) if known is not None else {"type": "track", "event": name}))
 
 
-def _kind(name: Any, properties: dict[str, Any]) -> dict[str, Any]:
+def _kind(name: str, properties: dict[str, Any]) -> dict[str, Any]:
     own = {
         key: value for key, value in properties.items() if not key.startswith("$") and key not in ("distinct_id", "token")
     }
@@ -78,7 +79,7 @@ def _kind(name: Any, properties: dict[str, Any]) -> dict[str, Any]:
     if name == "$pageview":
         page = _page(properties)
         return {"type": "page", "properties": {**page, **own}}
-    return {"type": "track", "event": _NAMES.get(name, name) if isinstance(name, str) else name, "properties": own}
+    return {"type": "track", "event": _NAMES.get(name, name), "properties": own}
 
 
 def _is_visitor(distinct: Any, properties: dict[str, Any]) -> bool:
