@@ -26,6 +26,9 @@ from firstring.store.server import embedded
 
 _START_S: Final = 60.0
 _STOP_S: Final = 20.0
+_SETTLED_S: Final = 180.0
+_RESTS: Final = 0.15
+"""Of one processor: programs that use less have nothing to do but to be there."""
 _log = structlog.get_logger("firstring.bench")
 
 
@@ -139,6 +142,16 @@ async def kamailio(folder: Path, default_uri: str) -> AsyncIterator[tuple[str, s
         yield f"sip:support@127.0.0.1:{sip}", f"127.0.0.1:{evapi}"
     finally:
         await ended(process)
+
+
+async def settled(pids: Sequence[int]) -> None:
+    """Until these programs rest: what a server does once a day it does first when it starts, and is over by then."""
+    loop = asyncio.get_running_loop()
+    until, calm = loop.time() + _SETTLED_S, 0
+    while calm < 3 and loop.time() < until:
+        before = processor_s(pids)
+        await asyncio.sleep(1.0)
+        calm = calm + 1 if processor_s(pids) - before < _RESTS else 0
 
 
 async def ended(process: asyncio.subprocess.Process) -> None:
