@@ -179,9 +179,10 @@ async def _in_process(
 async def _over_http(rig: programs.Rig, asked: Sequence[int]) -> list[Measure]:
     token = (await rig.run("token", "--role", "read", "--name", "bench reads")).split()[0]
     took: dict[str, list[float]] = {"profile": [], "timeline": []}
-    async with programs.serving(rig, {"FIRSTRING_LOG_LEVEL": "warning"}) as (_, port):
+    async with programs.serving(rig, {"FIRSTRING_LOG_LEVEL": "warning"}) as (server, port):
         client = Client(port, token)
         await client.warm(2)
+        await programs.settled([server.pid, *rig.postgresql()])
         for number, person in enumerate(asked):
             for what, each in took.items():
                 began_s = time.perf_counter()
