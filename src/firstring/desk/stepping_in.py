@@ -73,14 +73,8 @@ class SteppingInController(Controller):
         session: NamedDependency[Session],
     ) -> Response[Any]:
         form = await form_of(request)
-        await room.services.house.direct(
-            session.tenant,
-            contact_uuid(contact_id),
-            to_agent=_number(form.get("agent", ""), "agent"),
-            by=session.staff.login,
-            because=form.get("why", ""),
-        )
-        return _back(f"/supervisor/contacts/{contact_uuid(contact_id)}")
+        agent_id = _number(form.get("agent", ""), "agent")
+        return await _directed(room, session, contact_id, to_agent=agent_id, because=form.get("why", ""))
 
     @post("/supervisor/contacts/{contact_id:str}/priority", guards=[signed_in(*_ROLES, csrf=True)], status_code=303)
     async def prioritise(
@@ -94,14 +88,7 @@ class SteppingInController(Controller):
         points = _number(form.get("points", ""), "points")
         if abs(points) > POINTS_MAX:
             raise BadInput("out_of_range", f"Points are from -{POINTS_MAX} to {POINTS_MAX}.", where={"field": "points"})
-        await room.services.house.direct(
-            session.tenant,
-            contact_uuid(contact_id),
-            points=points,
-            by=session.staff.login,
-            because=form.get("why", ""),
-        )
-        return _back(f"/supervisor/contacts/{contact_uuid(contact_id)}")
+        return await _directed(room, session, contact_id, points=points, because=form.get("why", ""))
 
     @post("/supervisor/contacts/{contact_id:str}/note", guards=[signed_in(*_ROLES, csrf=True)], status_code=303)
     async def note(
@@ -112,14 +99,7 @@ class SteppingInController(Controller):
         session: NamedDependency[Session],
     ) -> Response[Any]:
         form = await form_of(request)
-        await room.services.house.direct(
-            session.tenant,
-            contact_uuid(contact_id),
-            note=form.get("note", ""),
-            by=session.staff.login,
-            because="a note for the agent",
-        )
-        return _back(f"/supervisor/contacts/{contact_uuid(contact_id)}")
+        return await _directed(room, session, contact_id, note=form.get("note", ""), because="a note for the agent")
 
     @get("/supervisor/agents/{agent_id:int}", guards=[signed_in(*_ROLES)])
     async def agent(
@@ -158,6 +138,13 @@ class SteppingInController(Controller):
 
 def _common(session: Session) -> dict[str, Any]:
     return {"session": session, "csrf": session.csrf, "role": session.staff.role, "homes": HOMES, "stream": ""}
+
+
+async def _directed(room: Room, session: Session, contact_id: str, **wanted: Any) -> Response[Any]:
+    """Does with a contact what the form asks for (`House.direct`); back to its page. Raises as that does."""
+    identity = contact_uuid(contact_id)
+    await room.services.house.direct(session.tenant, identity, by=session.staff.login, **wanted)
+    return _back(f"/supervisor/contacts/{identity}")
 
 
 def _back(path: str) -> Response[Any]:
