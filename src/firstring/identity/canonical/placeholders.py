@@ -28,7 +28,8 @@ _EMAIL_NOBODY = re.compile(
     r"(no[._-]?e?-?mail|none|n[./]?a|null|nil|nobody|no[._-]?one|unknown|undefined|not[._-]?(provided|available|given)"
     r"|(do[._-]?)?no[t]?[._-]?reply|dummy|fake|invalid|anonymous|declined|refused|x{2,})\d*"
 )
-_EMAIL_TEST = re.compile(r"(test(ing)?|tester|example|sample|user|me|you|name|e?mail|abc|asdf|qwerty|a+|x+|customer)\d*")
+_EMAIL_TEST = re.compile(r"(test(ing)?|tester|example|sample|user|me|you|name|e?mail|abc|asdf|qwerty|a+|x+|customer)\d{0,4}")
+"""With no more digits than people type behind them: a longer number was given to one person, and glues nobody."""
 _EMAIL_TEST_DOMAIN = re.compile(r"((example|test|domain|email|nomail|noemail|none|sample|asdf)\.[a-z.]+|[a-z.]*invalid)")
 _EMAIL_NOBODY_DOMAIN = re.compile(r"(no-?e?-?mail|none|noaddress|notprovided|unknown)\.[a-z.]+")
 
