@@ -26,7 +26,7 @@ from firstring import limits
 from firstring.api.app import create_app
 from firstring.api.ingest.flow import EventFlow
 from firstring.api.services import Services
-from firstring.bulk.versions.driftwatch import DriftWatch
+from firstring.bulk.versions.driftwatch import DriftWatch, look_aside
 from firstring.bulk.versions.settlewatch import SettleWatch
 from firstring.channels.callbacks.calling import CallBacks
 from firstring.channels.callbacks.opening import FILE as CALLBACKS_FILE
@@ -292,7 +292,7 @@ def _chores(services: Services, callbacks: CallBacks, delivery_log: DeliveryLog)
         delivery_log.write,
         callbacks.settle,
         hygiene.chore,
-        DriftWatch(database, clock, services.metrics.drift).look,
+        DriftWatch(database, clock, services.metrics.drift, partial(look_aside, settings)).look,
         SettleWatch(database, clock).look,
         Learning(database, notices, clock).look,
         PricesWork(database, notices, clock, models.routing).look,

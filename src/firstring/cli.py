@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from firstring import __version__
+from firstring import __version__, limits
 from firstring.bulk.linking.modelcli import register as add_commands_of_models
 from firstring.bulk.patterns.cli import patterns_app
 from firstring.bulk.patterns.cli import register as add_commands_of_patterns
@@ -285,10 +285,9 @@ def link(
     engine: Annotated[str, typer.Option(help="What gathers the pairs: duckdb.")] = "duckdb",
 ) -> None:
     """Which records are one person? Needs no store, key or server; never drops a row."""
-    from firstring.bulk.importing.load import NICENESS
     from firstring.bulk.linking.console import run_link
 
-    os.nice(NICENESS)
+    os.nice(limits.NICENESS)
     run_link(
         files, map_file, country=country or load().country, threshold=threshold, out=output, pairs_path=pairs,
         model_path=model, spec_path=spec, plan_only=plan, memory_mb=memory_mb, engine=engine, console=err,
@@ -312,10 +311,9 @@ def train(
     labels: Annotated[Path | None, typer.Option(help="CSV: left_id, right_id, answer. They correct the model.")] = None,
 ) -> None:
     """Learns from records, without labels, what says that two are one person. The model holds no value of anybody."""
-    from firstring.bulk.importing.load import NICENESS
     from firstring.bulk.linking.console import run_train
 
-    os.nice(NICENESS)
+    os.nice(limits.NICENESS)
     if store:
         if files or map_file:
             raise BadInput(

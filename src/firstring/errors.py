@@ -6,6 +6,7 @@ and what to do. At every boundary it takes one JSON shape, `FirstringError.as_js
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, ClassVar
 
 
@@ -46,6 +47,10 @@ class FirstringError(Exception):
                 "hint": self.hint,
             }
         }
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Errors of other processes arrive whole."""
+        return partial(type(self), where=self.where, hint=self.hint, http_status=self.status), (self.code, self.message)
 
     def __str__(self) -> str:
         place = ", ".join(f"{key} {value}" for key, value in self.where.items())

@@ -234,3 +234,5 @@ IMPORT_BATCH_RECORDS: Final = 2_000
 """Records applied in one transaction."""
 REJECT_VALUE_CHARS: Final = 200
 """How much of a rejected value is shown in the file of rejected rows."""
+NICENESS: Final = 19
+"""Of what is done beside calls that ring, an import or training: they go first."""

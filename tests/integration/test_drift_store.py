@@ -8,9 +8,9 @@ import msgspec
 import pytest
 from tests.store_people import NOW, people, store
 
-from firstring.bulk.versions.drifting import Found, last_found, look_for_drift
+from firstring.bulk.versions.drifting import look_for_drift
 from firstring.bulk.versions.driftwatch import DriftWatch
-from firstring.bulk.versions.listing import find_version
+from firstring.bulk.versions.listing import Found, find_version, last_found
 from firstring.bulk.versions.rollin import roll_in
 from firstring.bulk.versions.training import train_store
 from firstring.errors import BadInput
@@ -65,7 +65,9 @@ async def test_the_same_is_steady_and_phones_that_vanish_are_an_alarm(database: 
 
 async def test_once_a_day_by_one_process(database: Database, tenant: Tenant) -> None:
     clock, metrics = Clock(), Metrics()
-    watch = DriftWatch(database, clock, metrics.drift)
+    watch = DriftWatch(
+        database, clock, metrics.drift, lambda of, now: look_for_drift(database, of, now=now),
+    )  # fmt: skip
     await watch.look(tenant)  # there is no version: nothing to look at
     assert b"firstring_drift{" not in metrics.text()
     number = await _trained(database, tenant)

@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from firstring import limits
 from firstring.errors import BadInput
 from firstring.identity.golden.record import GoldenField, GoldenValue
 from firstring.identity.golden.rules import CRITERIA, RULES_FILE, Rules, rules_from_file
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from firstring.store.identity.hygiene import Sweep
 
 AsJson = Annotated[bool, typer.Option("--json", help="Prints the result as JSON.")]
-NICENESS = 19
 _out = Console()
 _err = Console(stderr=True)
 
@@ -172,7 +172,7 @@ def hygiene(
     async def work() -> None:
         async with opened() as (database, tenant, rules, settings):
             if once:
-                os.nice(NICENESS)
+                os.nice(limits.NICENESS)
                 job = Hygiene(database, SystemClock(), rules, country=settings.country)
                 await job.once(tenant)
             if stale:

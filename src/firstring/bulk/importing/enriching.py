@@ -20,7 +20,7 @@ from firstring.bulk.files.formats import examine
 from firstring.bulk.files.mapping import FieldMap, guess_map, load_map, mapped
 from firstring.bulk.files.read import BadRow, Row, read_rows, sample
 from firstring.bulk.files.rejects import Reject, RejectsFile, shown
-from firstring.bulk.importing.load import NICENESS, show_map
+from firstring.bulk.importing.load import show_map
 from firstring.bulk.importing.records import persistently
 from firstring.errors import BadInput
 from firstring.identity.canonical.record import CanonicalRecord, canonical_record
@@ -60,7 +60,7 @@ async def enrich_file(
     clock: Clock | None = None,
 ) -> EnrichReport:
     """Appends a file. of: the source whose record ids the file has, or BY_IDENTIFIERS. Raises as importing.import_file."""
-    os.nice(NICENESS)
+    os.nice(limits.NICENESS)
     clock = clock or SystemClock()
     file = await asyncio.to_thread(examine, path)
     columns, rows = await asyncio.to_thread(sample, file)

@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from firstring import limits
 from firstring.bulk.files.formats import SourceFile
 from firstring.bulk.files.mapping import NOT_LOADED, FieldMap
 from firstring.bulk.files.progress import ConsoleReporter
@@ -18,9 +19,6 @@ from firstring.identity.canonical.fields import FIELDS, is_attribute
 from firstring.ports import Clock, SystemClock
 from firstring.settings import Settings
 from firstring.store.database import Database, Tenant
-
-NICENESS = 19
-"""Calls ring while an import runs: they go first."""
 
 
 async def run_import(
@@ -37,7 +35,7 @@ async def run_import(
     clock: Clock | None = None,
 ) -> ImportReport:
     """Loads a file of records with lowered priority. Raises as importing.import_file."""
-    os.nice(NICENESS)
+    os.nice(limits.NICENESS)
     clock = clock or SystemClock()
 
     def show(file: SourceFile, fields: FieldMap) -> None:
@@ -72,7 +70,7 @@ async def run_events_import(
     clock: Clock | None = None,
 ) -> EventsReport:
     """Loads a file of events with lowered priority. Raises as importing_events.import_events_file."""
-    os.nice(NICENESS)
+    os.nice(limits.NICENESS)
     clock = clock or SystemClock()
     try:
         report = await import_events_file(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from firstring.bulk.linking.plan import insufficient, key_pairs, make_plan
-from firstring.bulk.versions.listing import Version, find_version
+from firstring.bulk.versions.listing import Found, Version, find_version
 from firstring.bulk.versions.storelink import Gathering, Opened, Stored, open_all, source_names
 from firstring.bulk.versions.training import note_report
 from firstring.errors import BadInput
@@ -21,9 +21,7 @@ from firstring.identity.comparison.columns import Table
 from firstring.identity.comparison.levels import patterns
 from firstring.identity.model.drift import (
     Drift,
-    Measure,
     Profile,
-    State,
     calibration,
     compared_profiles,
     level_counts,
@@ -42,16 +40,6 @@ SINCE_DAYS: Final = 30
 _SLICE: Final = 200
 _PAUSE_S: Final = 0.01
 """Between slices: whoever rings in this process goes first."""
-
-
-class Found(msgspec.Struct, frozen=True):
-    """state: of the worst measure. records: how many were looked at; measures: the worst first, at most SHOWN."""
-
-    version: str
-    at: datetime
-    state: State
-    records: int
-    measures: tuple[Measure, ...]
 
 
 async def look_for_drift(
@@ -81,12 +69,6 @@ async def look_for_drift(
     async with database.transaction(tenant.tenant_id) as connection:
         await note_report(connection, tenant, active.model_id, {"drift": msgspec.to_builtins(found)})
     return found
-
-
-def last_found(version: Version) -> Found | None:
-    """What was found last of a version."""
-    noted = version.report.get("drift")
-    return None if noted is None else msgspec.convert(noted, Found)
 
 
 def _profile_of(version: Version) -> Profile:

@@ -14,6 +14,8 @@ from rich.table import Table as Shown
 from firstring.errors import BadInput
 from firstring.identity.comparison.levels import outcomes
 from firstring.identity.comparison.spec import CLASSES, Comparison
+from firstring.identity.model.drift import Measure
+from firstring.identity.model.drift import State as DriftState
 from firstring.identity.model.model import SAME, UNRELATED, Model
 from firstring.store.database import Connection, Tenant
 from firstring.store.identity.models import ActiveModel, State
@@ -33,6 +35,17 @@ class Version(msgspec.Struct, frozen=True):
     trained_at: datetime
     activated_at: datetime | None
     report: dict[str, Any]
+
+
+class Found(msgspec.Struct, frozen=True):
+    """Drift as it was found. state: of the worst measure. records: how many were looked at; measures: the worst first,
+    at most drifting.SHOWN."""
+
+    version: str
+    at: datetime
+    state: DriftState
+    records: int
+    measures: tuple[Measure, ...]
 
 
 class LevelWeight(msgspec.Struct, frozen=True):
@@ -83,6 +96,12 @@ async def find_version(connection: Connection, tenant: Tenant, named: str) -> Ve
             http_status=404,
         )
     return fitting[-1]
+
+
+def last_found(version: Version) -> Found | None:
+    """What was found last of a version."""
+    noted = version.report.get("drift")
+    return None if noted is None else msgspec.convert(noted, Found)
 
 
 def level_weights(model: Model) -> list[LevelWeight]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from firstring import limits
 from firstring.bulk.linking.modelcli import model_app
 from firstring.errors import BadInput
 from firstring.ports import SystemClock
@@ -136,12 +137,11 @@ def roll_version_in(
     memory_mb: Annotated[int, typer.Option(help="Memory of the pairs; beyond it they go to disk.", min=100)] = 1_000,
 ) -> None:
     """Brings a version into force beside a running server; says first what would merge and split."""
-    from firstring.bulk.importing.load import NICENESS
     from firstring.bulk.linking.console import Told
     from firstring.bulk.versions.report import say_report
     from firstring.bulk.versions.rollin import roll_in
 
-    os.nice(NICENESS)
+    os.nice(limits.NICENESS)
     clock = SystemClock()
 
     async def work(database: Database, tenant: Tenant, _settings: Settings) -> None:
@@ -182,10 +182,9 @@ def show_drift(
     """Does what arrives now look like what the version in force was trained on? Exit status 1 on an alarm."""
     import msgspec
 
-    from firstring.bulk.importing.load import NICENESS
     from firstring.bulk.versions.drifting import look_for_drift, say_drift
 
-    os.nice(NICENESS)
+    os.nice(limits.NICENESS)
 
     async def work(database: Database, tenant: Tenant, _settings: Settings) -> Any:
         return await look_for_drift(database, tenant, now=SystemClock().now(), since_days=since)
@@ -213,10 +212,9 @@ def fit_priors_of_rings(
     """Fits the priors of who rings to contacts whose caller an agent confirmed; shows what they state before and after."""
     import msgspec
 
-    from firstring.bulk.importing.load import NICENESS
     from firstring.bulk.versions import fitting
 
-    os.nice(NICENESS)
+    os.nice(limits.NICENESS)
 
     async def work(database: Database, tenant: Tenant, _settings: Settings) -> Any:
         now = SystemClock().now()
