@@ -59,6 +59,25 @@ def test_nobody_who_is_there_may_serve_it_until_it_relaxes() -> None:
     assert list(estimates([hard], [], now=NOW, handle_s={}).values()) == [None]
 
 
+def test_how_long_the_first_has_waited_is_nothing_to_those_behind() -> None:
+    first, second = line(None, waited_s=300.0)[0], line(None, None)[1]
+    found = estimates([first, second], agents(100), now=NOW, handle_s={"voice": 100.0})
+    assert [one.wait_s for one in found.values() if one] == pytest.approx([1.0, 2.0])
+    # Nor is what another waits for, whose needs are the same by now and relax at another time.
+    hard = Requirement(skills={"kyc": 3})
+    needs = [RoutingNeed("voice", 0, (RelaxingStep(0.0, hard), RelaxingStep(at_s, Requirement()))) for at_s in (50.0, 90.0)]
+    both = [Waiting(uuid.UUID(int=number), need, NOW) for number, need in enumerate(needs)]
+    found = estimates(both, agents(100), now=NOW, handle_s={"voice": 100.0})
+    assert [one.wait_s for one in found.values() if one] == pytest.approx([50.0, 90.0])
+
+
+def test_whoever_is_barred_does_not_count() -> None:
+    need = RoutingNeed("voice", 0, (RelaxingStep(0.0, Requirement()),), barred=(2, 99))
+    [found] = estimates([Waiting(uuid.UUID(int=1), need, NOW)], agents(2), now=NOW, handle_s={"voice": 100.0}).values()
+    assert found is not None
+    assert found.wait_s == pytest.approx(100.0)
+
+
 def test_four_of_five_waits_lie_in_the_interval() -> None:
     """A line of 20 agents with exponential times, as the model says; and of twice that time, once it was seen."""
     chance = random.Random(7)

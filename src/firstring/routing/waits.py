@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import gammaincinv
 
 from firstring.contact import AgentProfile, RoutingNeed
@@ -21,6 +22,8 @@ from firstring.routing.eligibility import day_of, obstacle_check, requirement_at
 from firstring.routing.hours import at_work
 from firstring.routing.memo import Signature, signature_of
 from firstring.routing.queues import Waiting, waited_s
+
+Flags = NDArray[np.bool_]
 
 SHARE: Final = 0.8
 """Of waits that are to lie within the interval."""
@@ -54,21 +57,26 @@ def estimates(
     """
     at_hand = [agent for agent in agents if at_work(agent.hours, now)]
     ahead = np.zeros(len(at_hand))
-    known: dict[tuple[Signature, float], tuple[np.ndarray[tuple[int], np.dtype[np.bool_]], float]] = {}
+    place_of = {agent.agent_id: number for number, agent in enumerate(at_hand)}
+    capacity: dict[str, NDArray[np.int64]] = {}
+    known: dict[tuple[Signature, tuple[float, ...]], tuple[Flags, float]] = {}
     low, high = _bounds(ratios)
     found: dict[uuid.UUID, Estimate | None] = {}
     for contact in waiting:
         need, waited = contact.need, waited_s(contact, now)
-        key = (signature_of(need, requirement_at(need, waited), now), need.steps[-1].after_s if need.steps else 0.0)
+        later = tuple(step.after_s for step in need.steps if step.after_s > waited)
+        key = (signature_of(need, requirement_at(need, waited), now), later)
         if key not in known:
-            known[key] = _may(need, waited, at_hand, now)
+            known[key] = _may(need, waited, later, at_hand, now)
         may, from_s = known[key]
-        out = [number for number, agent in enumerate(at_hand) if agent.agent_id in need.barred]
+        out = [place_of[agent_id] for agent_id in need.barred if agent_id in place_of]
         if out:
             may = may.copy()
             may[out] = False
         # Several places of an agent on a channel become free that much more often.
-        places = sum(agent.capacity.get(need.channel, 1) for agent, fits in zip(at_hand, may, strict=True) if fits)
+        if need.channel not in capacity:
+            capacity[need.channel] = np.array([agent.capacity.get(need.channel, 1) for agent in at_hand], np.int64)
+        places = int(capacity[need.channel][may].sum())
         if not places:
             found[contact.contact_id] = None
             continue
@@ -88,14 +96,16 @@ def estimates(
 
 
 def _may(
-    need: RoutingNeed, waited: float, agents: Sequence[AgentProfile], now: datetime
-) -> tuple[np.ndarray[tuple[int], np.dtype[np.bool_]], float]:
-    """Who may serve it, as soon as anybody may; and from how many seconds of waiting on that is."""
-    for step_s in (waited, *(step.after_s for step in need.steps if step.after_s > waited)):
-        check = obstacle_check(requirement_at(need, step_s), need.channel, intent=need.intent, day=day_of(now))
+    need: RoutingNeed, waited: float, later: Sequence[float], agents: Sequence[AgentProfile], now: datetime
+) -> tuple[Flags, float]:
+    """Who may serve it, as soon as anybody may; and from how many seconds of waiting on that is (0: now). later: when its
+    requirements relax."""
+    for from_s in (0.0, *later):
+        requirement = requirement_at(need, max(waited, from_s))
+        check = obstacle_check(requirement, need.channel, intent=need.intent, day=day_of(now))
         may = np.array([check(agent) is None for agent in agents], np.bool_)
         if may.any():
-            return may, step_s
+            return may, from_s
     return np.zeros(len(agents), np.bool_), 0.0
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from firstring.contact import AgentProfile
@@ -86,7 +88,9 @@ class WaitsWork:
             ratios, handle_s = await self._known(connection, tenant)
             told: list[tuple[Waiting, Estimate]] = []
             for line in lines.values():
-                by_id = estimates(line, agents, now=now, handle_s=handle_s, ratios=ratios)
+                # A thousand contacts and as many agents take some time: nobody's call waits for it.
+                made_of = partial(estimates, line, agents, now=now, handle_s=handle_s, ratios=ratios)
+                by_id = await asyncio.to_thread(made_of)
                 told += [(one, made) for one in line if not one.is_told and (made := by_id[one.contact_id]) is not None]
             if told:
                 await connection.execute(
