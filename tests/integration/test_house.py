@@ -157,6 +157,19 @@ async def test_a_caller_who_is_called_back_keeps_the_place(world: World, house: 
     assert await who_has(world, later) is None
 
 
+async def test_a_place_that_was_promised_is_kept_however_long_it_takes(world: World, house: House) -> None:
+    mine, other = await offered(world), await offered(world)
+    await house.call_back(world.tenant, mine, by="ivr", phone="+12025550133")
+    world.clock.ahead = timedelta(hours=9)
+    await world.dispatcher.sweep(world.tenant)
+    assert await who_has(world, mine) is None
+    states = [await world.ring.contact(world.tenant, one) for one in (mine, other)]
+    assert [state.state for state in states if state] == ["waiting", "ended"], "nobody holds a line for nine hours"
+    agent_id = await world.agent()
+    await world.dispatcher.sweep(world.tenant)
+    assert await who_has(world, mine) == agent_id
+
+
 async def test_what_cannot_be_done_is_refused_and_says_so_in_the_log(world: World, house: House) -> None:
     mine = await offered(world)
     for because, more, code in (

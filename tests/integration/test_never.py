@@ -266,3 +266,12 @@ async def test_nobody_is_overtaken_by_who_came_much_later(world: World, priority
         dear = await offered(world, called="vip")
         order = [one.contact_id for one, _ in await world.contacts.waiting(world.tenant)]
         assert (order.index(dear.contact.contact_id) < order.index(plain.contact.contact_id)) == overtakes
+
+
+async def test_a_need_that_cannot_be_read_holds_up_nobody(world: World, superuser: asyncpg.Connection) -> None:
+    """Damaged, or written by a newer program: it is decided anew by what is known of it, as the others are."""
+    damaged, other = [(await offered(world)).contact.contact_id for _ in range(2)]
+    await superuser.execute('update contact set need = \'{"channel": "telepathy"}\' where contact_id = $1', damaged)
+    agents = [await world.agent(name) for name in ("Ann", "Bob")]
+    await world.dispatcher.sweep(world.tenant)
+    assert [await who_has(world, one) for one in (damaged, other)] == agents

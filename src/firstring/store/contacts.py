@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, get_args
 import msgspec
 
 from firstring import limits
-from firstring.contact import AgentFree, AgentProfile, Channel, RoutingNeed, Value
+from firstring.contact import AgentFree, AgentProfile, Channel, RelaxingStep, Requirement, RoutingNeed, Value
 from firstring.ports import Clock
 from firstring.routing.queues import Waiting
 from firstring.store.database import Database, Tenant
@@ -201,20 +201,22 @@ class Contacts:
         values = (tenant.tenant_id, self._clock.now(), at_most, limits.EXCLUDE_S, channels, behind)
         async with self._database.transaction(tenant.tenant_id) as connection:
             rows = await connection.fetch(sql("contacts", "waiting"), *values)
-        return [
-            (
-                Waiting(
-                    contact_id=row["contact_id"],
-                    need=_need(row["need"], row["excluded"]),
-                    since=row["since"],
-                    turn_at=row["turn_at"],
-                    is_told=row["told_at"] is not None,
-                    revision=row["revision"],
-                ),
-                row["channel"],
+        found: list[tuple[Waiting, Channel]] = []
+        for row in rows:
+            try:
+                need = _need(row["need"], row["excluded"])
+            except msgspec.MsgspecError:  # damaged, or a newer program's: it holds up no other
+                need = RoutingNeed(row["channel"], 0, (RelaxingStep(0.0, Requirement()),), excluded=tuple(row["excluded"]))
+            waiting = Waiting(
+                contact_id=row["contact_id"],
+                need=need,
+                since=row["since"],
+                turn_at=row["turn_at"],
+                is_told=row["told_at"] is not None,
+                revision=row["revision"],
             )
-            for row in rows
-        ]
+            found.append((waiting, row["channel"]))
+        return found
 
     async def free_agents(self, tenant: Tenant) -> tuple[dict[Channel, list[AgentFree]], dict[tuple[int, str], int]]:
         """Agents with a free place by channel, and their number of free places by (agent, channel)."""

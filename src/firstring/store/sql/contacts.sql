@@ -73,9 +73,13 @@ select contact_id, state from assignment where tenant_id = $1 and ended_at is nu
 order by expires_at limit 100
 
 -- name: overdue
--- Calls only: nobody holds a line for an e-mail.
-select contact_id from contact
-where tenant_id = $1 and channel = 'voice' and state in ('offered', 'waiting') and coalesce(waiting_since, offered_at) < $2 limit 100
+-- Calls only: nobody holds a line for an e-mail, nor does a caller who hung up, keeps the place and is to be called back. (Calls
+-- that were booked are tried again at another time.)
+select contact_id from contact c
+where tenant_id = $1 and channel = 'voice' and state in ('offered', 'waiting') and coalesce(waiting_since, offered_at) < $2
+  and not (adapter = 'callback' and not exists (
+    select from callback b where b.tenant_id = c.tenant_id and b.contact_id = c.contact_id and b.state = 'offered'))
+limit 100
 
 -- name: of_agent
 select c.contact_id, c.channel, c.state, c.revision, c.priority, c.offered_at, a.agent_id, c.waiting_since, c.answered_at,
