@@ -1,48 +1,45 @@
 """Ours: the pick of `routing.pick` with prices that follow the load, reliance that follows the outcomes, holds, the guard.
 
 What is live a table (who waits, who was passed over, what was learnt) is here a dictionary; every choice is made by the
-functions that choose live.
+functions that choose live (`routing.step`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import islice
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from firstring.routing import firstcome
 from firstring.routing import pick as picking
-from firstring.routing import prices as pricing
+from firstring.routing import step
 from firstring.routing.reliance import Reliance, learnt, relied
 from firstring.routing.simulate.centre import NOBODY, Centre
 from firstring.routing.simulate.policies import FirstCome
 
 Floats = NDArray[np.float64]
 
-_FIRST_PRICES: Final = 30
-"""Contacts that must have come before prices are formed."""
-_RECENT_S: Final = 7_200.0
-_PAIRS_PRICED: Final = 400_000
-
 
 class PriceRules(msgspec.Struct, frozen=True, kw_only=True):
     """How ours runs. One recipe for every world."""
 
     pick: picking.PickSettings = picking.HOLDING
-    reprice_s: float = 300.0
+    reprice_s: float = step.REPRICE_S
     """Prices follow the load this often."""
-    sample: int = 300
+    sample: int = step.SAMPLE
     """Recent contacts that prices are formed on."""
-    smoothing: float = 0.03
-    occupancy_prior_s: float = 1_800.0
+    smoothing: float = step.SMOOTHING
+    occupancy_prior_s: float = step.OCCUPANCY_PRIOR_S
     """Seconds at the mean that every agent's occupancy begins with: the first call of a shift says nothing yet."""
-    window: int = 3
+    window: int = step.WINDOW
     """Contacts near the head that may be chosen, as a multiple of how many may be due at a time."""
-    patience_prior_s: float = 400.0
+    patience_prior_s: float = step.PATIENCE_PRIOR_S
+    idle_weight: float = 1.0
+    look: float = 0.0
+    survive: float = 0.0
     learns: bool = True
     """Shrinks the model's differences by what outcomes say of them."""
 
@@ -89,7 +86,6 @@ class PriceIndex(FirstCome):
         self.due_at: dict[int, float] = {}
         self.holds: dict[int, float] = {}
         """Contacts that are held, with what waiting was to bring."""
-        self.was_held: set[int] = set()
         self.recent: list[int] = []
         self.usual_s = centre.pairs.seen_handle_s.mean(axis=0)
         self.waited_s, self.gave_up = self.rules.patience_prior_s, 1.0
@@ -99,17 +95,17 @@ class PriceIndex(FirstCome):
 
     def arrived(self, contact: int) -> int:
         centre = self.centre
-        known = self.contacts.get(contact) or self._meet(contact)
+        is_new = contact not in self.contacts
+        known = self._meet(contact) if is_new else self.contacts[contact]
         agents = self.idle(contact)
         self.holds.pop(contact, None)
         if not len(agents):
             return NOBODY
         p, h = self._believed(known, agents)
         occupancy, mean = self._occupancy()
-        reserve = None
-        if self.settings.hold_s > 0.0 and contact not in self.was_held:
-            reserve = self._reserve(contact, known, agents, p, h, occupancy, mean)
-        made = picking.pick(
+        # Once, when it comes: whoever was held, or rang where nobody answered, is not held again.
+        may_hold = is_new and self.settings.hold_s > 0.0
+        made = step.arrival(
             p,
             h,
             price=self.price[agents],
@@ -117,14 +113,14 @@ class PriceIndex(FirstCome):
             occupancy_mean=mean,
             idle_s=centre.now - centre.idle_since[agents],
             weight=self._weight(contact),
-            reserve=reserve,
+            busy=self._busy(contact, known, occupancy) if may_hold else None,
+            patience_s=self.waited_s / self.gave_up,
             draw=self._draw(contact),
             settings=self.settings,
         )
         self._note(contact, NOBODY, agents, made)
         if made.why == "held":
             self.holds[contact] = made.reserve
-            self.was_held.add(contact)
             centre.look_again(contact, centre.now + self.settings.hold_s)
             return NOBODY
         return int(agents[made.chosen])
@@ -132,8 +128,7 @@ class PriceIndex(FirstCome):
     def freed(self, agent: int) -> int:
         centre = self.centre
         every_s = self._free_every_s()
-        rules = self.settings
-        self._size = self.rules.window * firstcome.places(every_s, rules.guard_s, rules.guard_caution) + 2
+        self._size = step.line_size(every_s, self.settings, self.rules.window)
         items = self._line(agent)
         if not items:
             return NOBODY
@@ -141,25 +136,19 @@ class PriceIndex(FirstCome):
         believed = [self._believed(self.contacts[contact], agent) for contact in items]
         p, h = (np.array([pair[side] for pair in believed]) for side in (0, 1))
         weight = centre.drawn.value[centre.drawn.kind[waiting]]
-        due_at = np.array([self.due_at.get(contact, np.nan) for contact in items])
-        must = firstcome.must_serve(
-            due_at, centre.now, free_every_s=every_s, guard_s=rules.guard_s, caution=rules.guard_caution
-        )
-        if self.holds:
-            # Whoever is held waits for somebody as good as that, until the hold is over.
-            worth = weight * p - self.price[agent] * h
-            keeps = np.array([worth[i] < self.holds.get(contact, -np.inf) for i, contact in enumerate(items)])
-            p = np.where(keeps, -np.inf, p)
-        made = picking.next_contact(
+        made = step.freed(
             p,
             h,
             price=float(self.price[agent]),
             contact_price=np.array([self.counts_on[contact] for contact in items]),
             waited_s=centre.now - centre.drawn.at_s[waiting],
             weight=weight,
-            must=must,
+            due_at=np.array([self.due_at.get(contact, np.nan) for contact in items]),
+            reserve=np.array([self.holds.get(contact, -np.inf) for contact in items]),
+            now=centre.now,
+            free_every_s=every_s,
             draw=self._draw(items[0]),
-            settings=rules,
+            settings=self.settings,
         )
         self._note(NOBODY, agent, waiting, made)
         if made.chosen >= 0:
@@ -172,11 +161,13 @@ class PriceIndex(FirstCome):
         items = self._line(agent)
         if items:
             since = centre.drawn.at_s[items]
-            passed = firstcome.passed_over(
-                since, np.array([self.passed.get(one, 0) for one in items]), centre.drawn.at_s[contact]
+            passed, due_at = step.after_taken(
+                since,
+                np.array([self.passed.get(one, 0) for one in items]),
+                np.array([self.due_at.get(one, np.nan) for one in items]),
+                centre.drawn.at_s[contact],
+                centre.now,
             )
-            due_at = np.array([self.due_at.get(one, np.nan) for one in items])
-            due_at = firstcome.became_due(since, passed, due_at, centre.now)
             self.passed.update(zip(items, passed.tolist(), strict=True))
             self.due_at.update((one, at) for one, at in zip(items, due_at.tolist(), strict=True) if at == at)
         if waited:
@@ -199,31 +190,25 @@ class PriceIndex(FirstCome):
     def tick(self) -> Iterable[tuple[int, int]]:
         """Prices of now: recent contacts against the agents who are signed in, less what is kept back."""
         centre = self.centre
-        # Fewer contacts say as much where there are more agents to choose from.
-        most = min(self.rules.sample, max(_PAIRS_PRICED // max(len(self.price), 1), 40))
         self.slopes = (self.succeeds.slope, self.takes.slope)
-        recent = self.recent[-most:]
-        came = centre.drawn.at_s[recent]
-        old = int(np.searchsorted(came, centre.now - _RECENT_S))
-        # A quiet hour has its own prices, as soon as it has contacts enough.
-        self.recent = recent = recent[min(old, max(len(recent) - _FIRST_PRICES, 0)) :]
-        if len(recent) < _FIRST_PRICES or not centre.on.any():
+        recent = self.recent[-step.sample(len(self.price), self.rules.sample) :]
+        self.recent = recent = recent[step.recent(centre.drawn.at_s[recent], centre.now) :]
+        if len(recent) < step.FIRST_PRICES or not centre.on.any():
             return ()
         contacts = np.array(recent)
         rows = centre.drawn.block(contacts)
         kind = centre.drawn.kind[contacts]
-        eligible = self.eligible[kind] & centre.on
-        p = np.where(eligible, rows.seen_p, -np.inf)
-        h_mean = np.where(eligible, rows.seen_h, 0.0).sum(axis=1) / np.maximum(eligible.sum(axis=1), 1)
-        p_mean = np.where(eligible, rows.seen_p, 0.0).sum(axis=1) / np.maximum(eligible.sum(axis=1), 1)
-        p = relied(p, p_mean[:, None], self.slopes[0]) * centre.drawn.value[kind][:, None]
-        h = relied(rows.seen_h, h_mean[:, None], self.slopes[1])
-        seconds = centre.now - float(centre.drawn.at_s[recent[0]])
-        time_s = pricing.capacity_s(centre.on * centre.pairs.places, max(seconds, 1.0))
-        start = self.price if self.price.any() else None
-        self.price = pricing.agent_prices(
-            p, h, np.ones(len(recent)), time_s, smoothing=self.rules.smoothing, start=start
-        ).agent
+        self.price = step.market(
+            rows.seen_p,
+            rows.seen_h,
+            self.eligible[kind] & centre.on,
+            centre.drawn.value[kind],
+            centre.on * centre.pairs.places,
+            centre.now - float(centre.drawn.at_s[recent[0]]),
+            slopes=self.slopes,
+            smoothing=self.rules.smoothing,
+            start=self.price,
+        )
         for contact in centre.waiting:
             self._stand(contact, self.contacts[contact])
         return ()
@@ -245,8 +230,7 @@ class PriceIndex(FirstCome):
         """What the contact may count on at the prices of now."""
         may = self.eligible[self.centre.drawn.kind[contact]]
         p, h = self._believed(known, slice(None))
-        worth = np.where(may, self._weight(contact) * p, -np.inf)
-        self.counts_on[contact] = pricing.standing(worth, h, self.price)
+        self.counts_on[contact] = step.stands(p, h, may, self.price, self._weight(contact))
 
     def _believed(self, known: _Waiting, agents: NDArray[np.intp] | int | slice) -> tuple[Floats, Floats]:
         return (
@@ -254,32 +238,14 @@ class PriceIndex(FirstCome):
             relied(known.h[agents], known.h_mean, self.slopes[1]),
         )
 
-    def _reserve(
-        self,
-        contact: int,
-        known: _Waiting,
-        agents: NDArray[np.intp],
-        p: Floats,
-        h: Floats,
-        occupancy: Floats,
-        mean: float,
-    ) -> float:
-        """What waiting promises: the agents who are busy, each free again at the rate of its usual handle time, and
-        taken by one of those who already wait as likely as by this contact."""
+    def _busy(self, contact: int, known: _Waiting, occupancy: Floats) -> step.Busy:
+        """Those who are busy, each free again at the rate of its usual handle time, and taken by one of those who already
+        wait as likely as by this contact."""
         centre = self.centre
         busy = np.flatnonzero(centre.on & ~centre.free & self.eligible[centre.drawn.kind[contact]])
-        weight = self._weight(contact)
-        unfair = picking.unfairness(occupancy, mean, self.settings)
-        their_p, their_h = self._believed(known, busy)
-        rate = centre.taken[busy] / self.usual_s[busy] / (1 + len(centre.waiting))
-        return picking.reservation(
-            weight * their_p - self.price[busy] * their_h - unfair[busy],
-            rate,
-            best_now=float((weight * p - self.price[agents] * h - unfair[agents]).max()),
-            lost=0.0,
-            patience_s=self.waited_s / self.gave_up,
-            settings=self.settings,
-        )
+        p, h = self._believed(known, busy)
+        rate = step.rates(centre.taken[busy], self.usual_s[busy], len(centre.waiting))
+        return step.Busy(p, h, self.price[busy], occupancy[busy], rate)
 
     def _line(self, agent: int) -> list[int]:
         """The waiting contacts near the head whom the agent may serve, by arrival."""
@@ -290,16 +256,12 @@ class PriceIndex(FirstCome):
         return list(islice((contact for contact in waiting if may[kind[contact]]), self._size))
 
     def _occupancy(self) -> tuple[Floats, float]:
-        centre, prior_s = self.centre, self.rules.occupancy_prior_s
-        signed_in_s, busy_s = centre.signed_in_s(), centre.busy_s()
-        usual = float(busy_s.sum()) / max(float(signed_in_s.sum()), 1e-9)
-        occupancy = (busy_s + prior_s * usual) / (signed_in_s + prior_s)
+        centre = self.centre
+        occupancy = step.occupancies(centre.busy_s(), centre.signed_in_s(), self.rules.occupancy_prior_s)
         return occupancy, float(occupancy[centre.on].mean()) if centre.on.any() else 0.0
 
     def _free_every_s(self) -> float:
-        """Mean time between two agents becoming free."""
-        centre = self.centre
-        return 1.0 / max(float((centre.taken / self.usual_s).sum()), 1e-9)
+        return step.free_every_s(self.centre.taken, self.usual_s)
 
     def _weight(self, contact: int) -> float:
         return float(self.centre.drawn.value[self.centre.drawn.kind[contact]])
@@ -314,4 +276,3 @@ class PriceIndex(FirstCome):
     def _forget(self, contact: int) -> None:
         for kept in (self.contacts, self.counts_on, self.passed, self.due_at, self.holds):
             kept.pop(contact, None)
-        self.was_held.discard(contact)
