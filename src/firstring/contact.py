@@ -70,6 +70,20 @@ class Directions(Value, frozen=True):
     notes: tuple[tuple[str, str], ...] = ()
 
 
+class Overflowed(Value, frozen=True):
+    """A bound that a contact's wait has passed (RoutingNeed.beyond): of which rule, which of its steps, and when.
+
+    wait_s: what was estimated then; None: nobody who is signed in may serve it. why: what stands in the way of most of
+    them.
+    """
+
+    name: str
+    step: int
+    at: datetime
+    wait_s: float | None = None
+    why: str = ""
+
+
 class Evidence(Value, frozen=True):
     """Canonical identifiers and claims out of the raw fields of a contact.
 
@@ -88,9 +102,19 @@ class Evidence(Value, frozen=True):
     """What they said or wrote, as it was: at most limits.WORDS_CHARS, the newest counts."""
     directions: Directions | None = None
     """What people of the house said should be done with the contact."""
+    overflowed: tuple[Overflowed, ...] = ()
+    """The bounds that its wait has passed."""
+    at_place: str = ""
+    """The place in the policy (self-service, another site) where the contact is while this is decided."""
+    tried: tuple[str, ...] = ()
+    """Places that it came back from."""
+    wants_person: bool = False
+    """The customer left self-service for a person."""
     confirmed_person: int | None = None
     ruled_out: tuple[int, ...] = ()
     rejected: tuple[Reason, ...] = ()
+    told: bool = False
+    """They said who they are: it is not withheld from the agent any more (Derived.recognition)."""
 
 
 class Contact(Value, frozen=True):
@@ -180,6 +204,18 @@ class WentOut(Value, frozen=True, array_like=True):
     at: datetime
 
 
+class Around(Value, frozen=True):
+    """What this server knew of the moment, beside what was read: no older than some seconds.
+
+    contained: self-service by name, to how many contacts ended there and how many came back (to a person, or again). seen:
+    customer tier to when one of it came last. lines: channel to how many wait.
+    """
+
+    contained: dict[str, tuple[int, int]] = {}
+    seen: dict[str, datetime] = {}
+    lines: dict[str, int] = {}
+
+
 class Read(Value, frozen=True):
     """Everything one decision read, in one read. It is sealed with the decision, which can be re-derived from it."""
 
@@ -203,6 +239,8 @@ class Read(Value, frozen=True):
     """Action -> how often it went out to anybody, for each of its caps of everyone."""
     history: tuple[TouchRead, ...] = ()
     """What the candidates' traits are computed from, where an action asks for them."""
+    around: Around | None = None
+    """What the policy asks of the moment, where it asks for anything."""
 
 
 # --- who ---------------------------------------------------------------------------------------------------------
@@ -423,6 +461,8 @@ class Requirement(Value, frozen=True):
     licences: tuple[str, ...] = ()
     rules: tuple[str, ...] = ()
     agents: tuple[int, ...] = ()
+    teams: tuple[str, ...] = ()
+    """Agents of these teams may serve too, whatever skills, language, team and conditions are asked for."""
 
 
 class RelaxingStep(Value, frozen=True):
@@ -430,6 +470,28 @@ class RelaxingStep(Value, frozen=True):
 
     after_s: float
     requirement: Requirement
+
+
+class Kept(Value, frozen=True):
+    """So many agents of those who may serve a contact are left free for customers of a tier, until it has waited
+    `until_s`."""
+
+    tier: str
+    agents: int
+    until_s: float
+
+
+class Beyond(Value, frozen=True):
+    """A bound on the wait: past it the contact is decided anew, as the policy says (`name`, the step of it).
+
+    wait_s: an estimate longer than that, for `for_s` seconds; None: only where nobody who is signed in may serve it, which
+    passes every bound at once.
+    """
+
+    name: str
+    step: int
+    wait_s: float | None = None
+    for_s: float = 0.0
 
 
 class RoutingNeed(Value, frozen=True):
@@ -451,6 +513,14 @@ class RoutingNeed(Value, frozen=True):
     intent: str | None = None
     ahead_s: float = 0.0
     """By how many seconds the priority puts the contact ahead of one without, in the queue."""
+    tier: str = ""
+    """The customer's tier, where it is probable enough and in the policy."""
+    kept: tuple[Kept, ...] = ()
+    """Agents who are left free for others."""
+    beyond: tuple[Beyond, ...] = ()
+    """What happens when the wait gets long."""
+    elsewhere: str = ""
+    """The place in the policy to which the contact goes instead of to an agent."""
 
 
 class WorkingHours(Value, frozen=True):
@@ -497,6 +567,22 @@ class AgentVerdict(Value, frozen=True):
     reasons: tuple[Reason, ...] = ()
 
 
+class PlaceVerdict(Value, frozen=True):
+    """A place that is no agent's, considered beside the agents: self-service, or where overflow goes.
+
+    score: on the scale of the agents' (success with self-service less its cost; what waiting is worth where none is free);
+    success: how probable it is that it is done there, where anything is known of it.
+    """
+
+    name: str
+    kind: Literal["self_service", "overflow"]
+    address: str
+    eligible: bool
+    score: float = 0.0
+    success: float | None = None
+    reasons: tuple[Reason, ...] = ()
+
+
 class Routing(Value, frozen=True):
     """Whom: agents in the order in which the claim tries them, who was chosen, or the queue.
 
@@ -510,20 +596,29 @@ class Routing(Value, frozen=True):
     policy: str
     propensity: float = 1.0
     reasons: tuple[Reason, ...] = ()
+    places: tuple[PlaceVerdict, ...] = ()
+    """Self-service and overflow that came into question; the contact goes to the one that `need.elsewhere` names."""
+
+    @property
+    def elsewhere(self) -> PlaceVerdict | None:
+        """The place to which the contact goes instead of to an agent."""
+        return next((one for one in self.places if one.name == self.need.elsewhere), None) if self.need.elsewhere else None
 
 
 # --- the decision ------------------------------------------------------------------------------------------------
 
 Cause = Literal[
     "offered", "busy", "no_answer", "rejected", "capacity", "confirmed", "said", "verified", "requeued", "provider",
-    "callback", "transferred", "directed",
+    "callback", "transferred", "directed", "left", "overflow",
 ]  # fmt: skip
 """Why a decision was made: the contact was offered, an agent did not take it, capacity became free, an agent
 confirmed who it is, and so on. The first decision of a contact has the cause "offered"; that of a promised
-call, which we make, "callback". transferred: whoever had it handed it on; directed: a supervisor said something."""
+call, which we make, "callback". transferred: whoever had it handed it on; directed: a supervisor said something; left: the
+customer left self-service for a person; overflow: the wait passed a bound of the policy."""
 
-Outcome = Literal["route", "wait", "default", "keep"]
-"""route: an agent was claimed; wait: in the queue; default: the switch's default queue; keep: the agent stays."""
+Outcome = Literal["route", "wait", "default", "keep", "elsewhere"]
+"""route: an agent was claimed; wait: in the queue; default: the switch's default queue; keep: the agent stays, or the place
+where the contact is; elsewhere: self-service, or where overflow goes (derived.routing.elsewhere)."""
 
 
 class Versions(Value, frozen=True):
@@ -546,6 +641,18 @@ class Derived(Value, frozen=True):
     action: NextAction
     routing: Routing
     versions: Versions
+    recognition: Literal["", "shown", "withheld"] = ""
+    """Of a contact whose caller is recognised and from whom that may be withheld, by chance, to measure what it is worth:
+    which of the two was done. Where it was withheld, action and routing are those of somebody unknown, and resolution,
+    assurances and journeys, which are what was found out, are shown to nobody."""
+
+
+class InTrial(Value, frozen=True):
+    """The arm of the trial (its name) that a contact was decided in, and with what probability chance chose that arm."""
+
+    name: str
+    arm: Literal["control", "treatment"]
+    probability: float
 
 
 class Decision(Value, frozen=True):
@@ -565,6 +672,7 @@ class Decision(Value, frozen=True):
     agent_address: str | None = None
     assignment_id: uuid.UUID | None = None
     decide_ms: float = 0.0
+    trial: InTrial | None = None
 
 
 class Committed(Value, frozen=True):
@@ -580,8 +688,8 @@ class Committed(Value, frozen=True):
 
 
 class ContactState(Value, frozen=True):
-    """A contact as the store knows it. state: offered, waiting, assigned, answered or ended; `agent_id` holds it now, by
-    `assignment_id`. `excluded` did not take it, and are left out until `excluded_until`."""
+    """A contact as the store knows it. state: offered, waiting, assigned, answered, elsewhere (at the place `elsewhere`) or
+    ended; `agent_id` holds it now, by `assignment_id`. `excluded` did not take it, and are left out until `excluded_until`."""
 
     contact: Contact
     evidence: Evidence
@@ -593,3 +701,4 @@ class ContactState(Value, frozen=True):
     agent_id: int | None = None
     assignment_id: uuid.UUID | None = None
     person_id: int | None = None
+    elsewhere: str | None = None
