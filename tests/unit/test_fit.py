@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from collections.abc import Callable
 from functools import cache
 
@@ -413,6 +414,11 @@ def changed(change: Callable[[dict], object]) -> str:
         (lambda raw: raw["success"]["effects"].update({"field:age": {"old": 0.1}}), "feature_protected"),
         (lambda raw: raw["success"]["effects"].update(weather={"f": 0.1}), "fit_model_invalid"),
         (lambda raw: raw.update(fields=["nationality"]), "feature_protected"),
+        (lambda raw: raw["success"].update(intercept=100.0), "fit_model_invalid"),
+        (lambda raw: raw["success"].update(intercept=-800.0), "fit_model_invalid"),
+        (lambda raw: raw["handle"].update(smear=1e40), "fit_model_invalid"),
+        (lambda raw: raw["handle"]["effects"]["channel"].update(voice=400.0), "fit_model_invalid"),
+        (lambda raw: raw["handle"].update(tau2=[1e9, 0.0, 0.0], mean=[1e4] * len(raw["leaves"])), "fit_model_invalid"),
     ],
 )
 def test_what_is_no_model_is_refused(change: Callable[[dict], object], code: str) -> None:
@@ -472,3 +478,31 @@ def test_an_update_of_known_leaves_is_that_of_new_ones(planted: tuple[World, Fit
             assert one.handle_s == pytest.approx(other.handle_s, rel=2e-6)
     again = model_from_json(model_to_json(quick))
     assert np.array_equal(fits(again, asked("refund"), IDS).success, fits(quick, asked("refund"), IDS).success)
+
+
+def test_nothing_is_certain_of_a_few() -> None:
+    few = [Outcome(1 + number % 3, "voice", "x", handle_s=100.0, success=True) for number in range(60)]
+    model = train(few)
+    assert 0.98 < model.mean_success < 0.995, "as of 60 of 60 (Jeffreys: 60.5 of 61)"
+    for _ in range(3):
+        update = update_of(model, [Outcome(1, "voice", "x", success=False)] * 5)
+        assert update is not None
+        model = updated(model, update)
+    found = fits(model, Asked("voice", intents=(("x", 1.0),)), np.array([1, 2, 9])).success
+    assert np.isfinite(found).all()
+    assert np.abs(np.array(model.content.success.mean)).max() < 1_000.0
+
+
+def test_a_model_is_asked_by_two_threads_at_once() -> None:
+    """Prices are found in a thread, with the model that contacts which ring are decided with: what one has just found, the
+    other forgets before it is used."""
+
+    class Forgets(OrderedDict[tuple[str, str | None, str | None], np.ndarray]):
+        def get(self, key: tuple[str, str | None, str | None], default: object = None) -> object:
+            return super().pop(key, default)
+
+    model = train(World(1, agent=0.2, pair=0.2).contacts(300))
+    right = model.of_agents("success", "refund").copy()
+    model._cached = Forgets(model._cached)
+    for _ in range(3):
+        assert np.array_equal(model.of_agents("success", "refund"), right)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import OrderedDict
+from contextlib import suppress
 from functools import cached_property
 from typing import Any, Final, Literal
 
@@ -31,6 +32,8 @@ FACTORS: Final = ("channel", "intent", "language", "tier", "band", "last_agent",
 AGENTS_MAX: Final = 100_000
 LEAVES_MAX: Final = 5_000_000
 CACHED: Final = 256
+PREDICTED_MOST: Final = 30.0
+"""Log odds and log seconds that a file may lead to: beyond, a probability is 1, or seconds have no number."""
 _TABLE_MAX: Final = 2_000_000
 Part3 = Literal["success", "handle", "repeat"]
 PARTS: Final[tuple[Part3, ...]] = ("success", "handle", "repeat")
@@ -141,7 +144,8 @@ class FitModel:
         key = (name, intent, segment)
         known = self._cached.get(key)
         if known is not None:
-            self._cached.move_to_end(key)
+            with suppress(KeyError):  # another thread (prices, regret) forgot it meanwhile
+                self._cached.move_to_end(key)
             return known
         effects = self.effects[name]
         found = np.zeros(len(self.content.agents) + 1, np.float32)
@@ -157,7 +161,8 @@ class FitModel:
                 found[leaves[wanted, 0]] = effects.leaf.mean[wanted]
         self._cached[key] = found
         if len(self._cached) > CACHED:
-            self._cached.popitem(last=False)
+            with suppress(KeyError):
+                self._cached.popitem(last=False)
         return found
 
     @cached_property
@@ -284,6 +289,12 @@ def _check(content: Content, where: dict[str, Any]) -> None:
             raise _invalid(f"{name}: noise and smear are above 0, tau2 and information not below.", where)
         if not len(part.information) == len(part.mean) == len(leaves):
             raise _invalid(f"{name}: information and mean are one number for each leaf.", where)
+    for name, effects in FitModel(content).effects.items():
+        part = getattr(content, name)
+        most = abs(part.intercept) + abs(math.log(part.smear)) + float(np.max(np.abs(effects.leaf.mean), initial=0.0))
+        most += sum(max(map(abs, levels.values()), default=0.0) for levels in part.effects.values())
+        if not most <= PREDICTED_MOST:
+            raise _invalid(f"{name} predicts what no contact is like: its effects are too large.", where)
 
 
 def _invalid(message: str, where: dict[str, Any]) -> BadInput:

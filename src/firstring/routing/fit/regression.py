@@ -125,7 +125,12 @@ def linear(factors: Sequence[Factor], values: Floats, offset: Floats, noise: flo
 
 
 def logistic(factors: Sequence[Factor], worked: Floats, offset: Floats) -> Fitted:
-    """Log odds of `worked` (0 or 1) beyond the offset, by Newton's method."""
+    """Log odds of `worked` (0 or 1) beyond the offset, by Newton's method.
+
+    One row is added that worked by half, of the mean of all (Jeffreys' prior of a share): fifty successes and no failure do
+    not make a thing certain.
+    """
+    worked = (worked * len(worked) + 0.5) / (len(worked) + 1.0)
     design = _Design(factors, len(worked))
     penalty = design.penalty()
     slopes = np.zeros(design.columns)
