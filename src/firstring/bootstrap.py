@@ -48,7 +48,7 @@ from firstring.channels.voice.kamailio import KamailioAdapter
 from firstring.channels.voice.redirect import RedirectServer
 from firstring.channels.web.channel import WebChannel
 from firstring.channels.web.pages import Pages
-from firstring.contact import Contact, Decision
+from firstring.contact import Contact, Decision, InTrial
 from firstring.decide import Decider, Models
 from firstring.desk.pages import desk_pages
 from firstring.desk.pops import Pops
@@ -296,7 +296,7 @@ def _chores(services: Services, callbacks: CallBacks, delivery_log: DeliveryLog)
         SettleWatch(database, clock).look,
         Learning(database, notices, clock).look,
         PricesWork(database, notices, clock, models.routing).look,
-        FitWork(database, notices, clock, models.routing).look,
+        FitWork(database, notices, clock, models.routing, threshold=models.identify_threshold).look,
         TrialWork(database, notices, clock).look,
         Forgetting(database, clock, settings.journey_kept_days).look,
         partial(restitch, database),
@@ -363,7 +363,7 @@ def _with_own(tenant: Tenant, models: Models) -> Models:
     return msgspec.structs.replace(models, fit=fit_in_force(tenant), live=live_in_force(tenant))
 
 
-def _arm_of(tenant: Tenant, contact: Contact, base: RoutingPolicy) -> RoutingPolicy:
+def _arm_of(tenant: Tenant, contact: Contact, base: RoutingPolicy) -> tuple[RoutingPolicy, InTrial | None]:
     """The routing policy of a contact: its arm's, where a trial runs."""
     return policy_in_force(tenant, base, contact.contact_id, contact.offered_at)
 

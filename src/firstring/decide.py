@@ -10,7 +10,7 @@ import math
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -18,6 +18,7 @@ from firstring import __version__, limits
 from firstring.contact import (
     AgentFree,
     AgentProfile,
+    Assurance,
     Candidate,
     Cause,
     Channel,
@@ -28,6 +29,7 @@ from firstring.contact import (
     Derived,
     Evidence,
     Identifier,
+    InTrial,
     Journey,
     LikelyReason,
     Read,
@@ -59,6 +61,7 @@ from firstring.routing.memo import EligibilityMemo
 from firstring.routing.needs import needed
 from firstring.routing.packed import count
 from firstring.routing.policy import RoutingPolicy
+from firstring.routing.recognise import WITHHELD, as_unknown, never_withheld
 from firstring.trust.score import TrustPriors, assess
 
 Profiles = Mapping[tuple[int, int], AgentProfile]
@@ -160,39 +163,51 @@ def derive(
         for candidate in (resolution.candidates or (None,))
     )
 
+    # known: what all that follows goes by; of somebody from whom recognition is withheld, nothing
+    recognition = _recognition(contact, evidence, read, resolution, assurances, journeys, models)
+    known = Known(resolution, assurances, journeys, touches)
+    if recognition == "withheld":
+        nobody = as_unknown(resolution)
+        known = Known(
+            nobody,
+            (assess(evidence, None, nobody, read, priors=models.trust, now=now, channel=contact.channel, reasons=()),),
+            (),
+            (),
+        )
+
     # what now: gates first, then the one next action
     action = choose(
-        journeys,
-        resolution,
-        assurances,
+        known.journeys,
+        known.resolution,
+        known.assurances,
         channel=contact.channel,
         actions=models.actions,
         now=now,
         identify_threshold=models.identify_threshold,
-        moment=_moment(contact, read, resolution, models, now),
+        moment=_moment(contact, read, known.resolution, models, now),
         learned=models.learned,
     )
 
     # whom: what the contact needs, and who of those that are free can give it
     need = needed(
         contact,
-        resolution,
-        journeys,
+        known.resolution,
+        known.journeys,
         policy=models.routing,
         intent=evidence.intent,
         preferred=preferred,
         excluded=excluded,
-        touches=touches,
+        touches=known.touches,
         directions=evidence.directions,
         now=now,
         waited_s=waited_s,
     )
     matching = matching_of(
         contact,
-        resolution,
-        assurances,
-        journeys,
-        touches,
+        known.resolution,
+        known.assurances,
+        known.journeys,
+        known.touches,
         intent=evidence.intent,
         policy=models.routing,
         fit=models.fit,
@@ -206,11 +221,39 @@ def derive(
         now=now,
         waited_s=waited_s,
         policy=models.routing.version,
-        reasons=need.reasons,
+        reasons=(WITHHELD, *need.reasons) if recognition == "withheld" else need.reasons,
         memo=memo,
         matching=matching,
     )
-    return Derived(resolution, assurances, journeys, action, routing, models.versions())
+    return Derived(resolution, assurances, journeys, action, routing, models.versions(), recognition)
+
+
+class Known(NamedTuple):
+    """Who it is, how sure that is, what they have been through: what the next action and the choice of an agent go by."""
+
+    resolution: Resolution
+    assurances: tuple[Assurance, ...]
+    journeys: tuple[Journey, ...]
+    touches: Sequence[TouchRead]
+
+
+def _recognition(
+    contact: Contact,
+    evidence: Evidence,
+    read: Read,
+    resolution: Resolution,
+    assurances: Sequence[Assurance],
+    journeys: Sequence[Journey],
+    models: Models,
+) -> Literal["", "shown", "withheld"]:
+    """Whether who it is may be withheld, and is."""
+    never = never_withheld(
+        contact, evidence, resolution, assurances, journeys, read.touches, read.issues_cut,
+        tiers=models.routing.tiers, threshold=models.identify_threshold,
+    )  # fmt: skip
+    if never:
+        return ""
+    return "shown" if models.routing.recognise else "withheld"
 
 
 def _moment(contact: Contact, read: Read, resolution: Resolution, models: Models, now: datetime) -> Moment:
@@ -309,10 +352,10 @@ class Decider:
         stages: Stages,
         weights_of: Callable[[Any], Weights] | None = None,
         actions_of: Callable[[Any, Models], Models] | None = None,
-        arm_of: Callable[[Any, Contact, RoutingPolicy], RoutingPolicy] | None = None,
+        arm_of: Callable[[Any, Contact, RoutingPolicy], tuple[RoutingPolicy, InTrial | None]] | None = None,
     ) -> None:
         """weights_of: a tenant's own weights, without I/O; without it all have those of `models`. actions_of: the models
-        with a tenant's own actions, likewise. arm_of: the routing policy of a contact, where a trial runs."""
+        with a tenant's own actions, likewise. arm_of: the routing policy of a contact, and its arm where a trial runs."""
         self._ring = ring
         self.models = models
         self._weights_of = weights_of
@@ -430,8 +473,10 @@ class Decider:
         now = self._clock.now()
         persons = () if evidence.confirmed_person is None else (evidence.confirmed_person,)
         models = self.models_of(tenant)
+        trial = None
         if self._arm_of is not None:
-            models = msgspec.structs.replace(models, routing=self._arm_of(tenant, contact, models.routing))
+            policy, trial = self._arm_of(tenant, contact, models.routing)
+            models = msgspec.structs.replace(models, routing=policy)
         read = await self._ring.read(
             tenant,
             looked_up(evidence),
@@ -465,6 +510,7 @@ class Decider:
             outcome="keep" if keep else "wait",
             waited_s=waited_s,
             decide_ms=(derived_at - started) * 1000.0,
+            trial=trial,
         )
         committed = await self._ring.commit(tenant, decision, assignment_id=self._ids.new(), epoch=epoch)
         ended = self._clock.monotonic_s()

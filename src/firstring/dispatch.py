@@ -24,6 +24,7 @@ from firstring.routing.line import FREE_EVERY_S, ROWS, Guard, may_serve, pairs
 from firstring.routing.live import Matching, matching_of
 from firstring.routing.memo import EligibilityMemo
 from firstring.routing.queues import Match, Waiting, next_due_in_s, reevaluate
+from firstring.routing.recognise import shown
 
 _log = structlog.get_logger("firstring.dispatch")
 
@@ -83,13 +84,13 @@ class _Line:
 
 def matching_from(decision: Decision, models: Models) -> Matching | None:
     """What the pick needs of a contact, out of its newest decision."""
-    derived = decision.derived
+    derived = shown(decision).derived
     return matching_of(
         decision.contact,
         derived.resolution,
         derived.assurances,
         derived.journeys,
-        decision.read.touches,
+        () if derived.recognition == "withheld" else decision.read.touches,
         intent=decision.evidence.intent,
         policy=models.routing,
         fit=models.fit,

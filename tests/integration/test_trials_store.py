@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from tests.making import agent_profile, contact
 
-from firstring.contact import Evidence
+from firstring.contact import Evidence, InTrial
 from firstring.decide import Decider, Models
 from firstring.errors import BadInput
 from firstring.identity.caller.weights import Weights
@@ -148,6 +148,7 @@ async def test_a_contact_is_routed_by_its_arm_and_derived_again(
         one = contact(offered_at=clock.now())
         made = await decider.offered(tenant, one, Evidence())
         treated = arm_of(found.trial, one.contact_id, one.offered_at).treated
+        assert made.trial == InTrial("continuity", "treatment" if treated else "control", 0.5)
         assert (made.derived.versions.routing == BASE.version) is not treated
         again = await decider.again(tenant, one.contact_id, "said", change=lambda evidence: evidence)
         assert again is not None

@@ -15,9 +15,21 @@ from msgspec import Meta
 from firstring import limits
 from firstring.api.access import Caller, allow
 from firstring.api.services import Services, contact_uuid
-from firstring.contact import Assurance, Cause, Contact, Decision, Evidence, Journey, NextAction, Resolution, Routing
+from firstring.contact import (
+    Assurance,
+    Cause,
+    Contact,
+    Decision,
+    Evidence,
+    InTrial,
+    Journey,
+    NextAction,
+    Resolution,
+    Routing,
+)
 from firstring.errors import BadInput
 from firstring.identity.caller.evidence import REJECTED_MAX, gather
+from firstring.routing.recognise import shown
 from firstring.store.contacts import ContactLine, Happening
 
 RECENT_MAX: Final = 500
@@ -92,6 +104,10 @@ class DecisionView(msgspec.Struct, frozen=True):
     journeys: tuple[Journey, ...]
     action: NextAction
     routing: Routing
+    recognition: Literal["", "shown", "withheld"] = ""
+    """withheld: by chance nobody is told who it is, until they have said it (a trial): resolution names nobody."""
+    trial: InTrial | None = None
+    """The arm of the trial that ran, and with what probability chance chose it."""
 
 
 class ContactView(msgspec.Struct, frozen=True):
@@ -234,6 +250,7 @@ def with_more(known: Evidence, more: Evidence, data: MoreEvidence) -> Evidence:
         words=with_words(with_words(known.words, more.words), data.said),
         confirmed_person=data.confirmed_person or known.confirmed_person,
         ruled_out=ruled_out[-RULED_OUT_MAX:],
+        told=known.told or bool(more.identifiers or more.claims),
     )
 
 
@@ -245,7 +262,8 @@ def with_words(known: str | None, more: str | None) -> str | None:
 
 
 def decision_view(decision: Decision) -> DecisionView:
-    derived = decision.derived
+    """A decision as programs get it, who show it to agents: without who it is, where that is withheld."""
+    derived = shown(decision).derived
     return DecisionView(
         contact_id=decision.contact.contact_id,
         revision=decision.revision,
@@ -260,6 +278,8 @@ def decision_view(decision: Decision) -> DecisionView:
         journeys=derived.journeys,
         action=derived.action,
         routing=derived.routing,
+        recognition=derived.recognition,
+        trial=decision.trial,
     )
 
 

@@ -23,6 +23,7 @@ from firstring.desk.views import CALL_BACK
 from firstring.desk.watching import Watching
 from firstring.errors import BadInput
 from firstring.identity.caller.resolver import standing
+from firstring.routing.recognise import shown
 from firstring.store.access import Access, Session
 from firstring.store.contacts import ContactLine
 
@@ -222,6 +223,24 @@ class AgentController(Controller):
         await room.services.routed(session.tenant, made)
 
     @post(
+        "/desk/contacts/{contact_id:str}/told",
+        guards=[signed_in("agent", "administrator", csrf=True)],
+        status_code=204,
+    )
+    async def told(self, contact_id: FromPath[str], room: NamedDependency[Room], session: NamedDependency[Session]) -> None:
+        """The caller said who they are: what is known of them is shown, where a trial withheld it."""
+        state = await _own(room, session, contact_id)
+        made = await room.services.decider.again(
+            session.tenant,
+            state.contact.contact_id,
+            "said",
+            change=lambda known: msgspec.structs.replace(known, told=True),
+        )
+        if made is None:
+            raise BadInput("contact_over", "The contact is over, or changed meanwhile.", http_status=409)
+        await room.services.routed(session.tenant, made)
+
+    @post(
         "/desk/contacts/{contact_id:str}/treatments/{delivery_id:uuid}",
         guards=[signed_in("agent", "administrator", csrf=True)],
         status_code=204,
@@ -242,7 +261,7 @@ class AgentController(Controller):
         decision = await room.services.ring.decision(session.tenant, state.contact.contact_id)
         if decision is None:
             raise _unknown()
-        resolution = decision.derived.resolution
+        resolution = shown(decision).derived.resolution
         best = resolution.best
         if best is None or standing(resolution, room.services.settings.identify_threshold) != "identified":
             raise BadInput("unidentified", "It is not sure who this is.", http_status=409)
@@ -286,7 +305,7 @@ def picked(evidence: Evidence, decision: Decision, person: str) -> Evidence:
 
     Somebody new rules out everybody who was read, and takes an earlier pick back.
     """
-    resolution = decision.derived.resolution
+    resolution = shown(decision).derived.resolution
     known = {candidate.person_id for candidate in resolution.candidates}
     if resolution.household is not None:
         known |= set(resolution.household.members)

@@ -23,6 +23,7 @@ from firstring.desk.rendering import Rendering
 from firstring.desk.streams import Stream, message
 from firstring.desk.views import pop_view
 from firstring.errors import BadInput, FirstringError
+from firstring.routing.recognise import shown
 from firstring.store.access import Access, Session
 from firstring.store.board import DAY_KEPT_S, Day, read_day
 from firstring.store.contacts import ContactLine, Presence
@@ -219,7 +220,7 @@ class Pops:
             desk = await self.desk(session)
         found: set[int] = set()
         for card in desk.cards.values():
-            resolution = card.decision.derived.resolution
+            resolution = shown(card.decision).derived.resolution
             found.update(candidate.person_id for candidate in resolution.candidates)
             if resolution.household is not None:
                 found.update(resolution.household.members)

@@ -14,6 +14,7 @@ from firstring.identity.caller.resolver import Standing, standing
 from firstring.identity.canonical.names import name_of
 from firstring.journey.summary import plain
 from firstring.nextbest.hours import is_zone, zone_of
+from firstring.routing.recognise import shown
 
 CALL_BACK: Final = "callback"
 """The adapter of contacts that are calls of ours: the agent dials."""
@@ -155,10 +156,13 @@ class PopView(NamedTuple):
     locked: tuple[str, ...]
     notes: tuple[tuple[str, str], ...] = ()
     """What people of the house whispered: (login, text), the newest last."""
+    withheld: bool = False
+    """Who it is is known and by chance not shown, until the caller has said it."""
 
 
 def pop_view(decision: Decision, threshold: float) -> PopView:
     """The pop of a decision. threshold: the probability from which a candidate is shown as the person."""
+    decision = shown(decision)
     derived = decision.derived
     resolution = derived.resolution
     is_standing = standing(resolution, threshold)
@@ -167,7 +171,7 @@ def pop_view(decision: Decision, threshold: float) -> PopView:
     best = resolution.best
     nobody = next((one for one in derived.assurances if one.person_id is None), None)
     lock_reasons, locked = _locked(decision)
-    title = _title(is_standing, people)
+    title = "Ask who it is" if derived.recognition == "withheld" else _title(is_standing, people)
     return PopView(
         contact_id=str(decision.contact.contact_id),
         revision=decision.revision,
@@ -199,6 +203,7 @@ def pop_view(decision: Decision, threshold: float) -> PopView:
         lock_reasons=lock_reasons,
         locked=locked,
         notes=decision.evidence.directions.notes if decision.evidence.directions is not None else (),
+        withheld=derived.recognition == "withheld",
     )
 
 

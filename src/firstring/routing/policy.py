@@ -121,6 +121,9 @@ class RoutingPolicy(msgspec.Struct, frozen=True, kw_only=True):
     first come and longest idle alone."""
     explore: float = 0.0
     """Share of contacts for which the agent is drawn from the best few, so that what others would have done is learned."""
+    recognise: bool = True
+    """Whether a caller who is recognised is made known to the agent, and routed as who they are. False measures what that is
+    worth, in an arm of a trial; whom it is never withheld from is in docs/trials.md."""
     guard_s: float = 30.0
     """How much longer than under first come a contact may wait, by its place in the queue."""
     fairness: float = 0.5
@@ -196,6 +199,10 @@ def routing_policy(raw: Mapping[str, Any]) -> RoutingPolicy:
             values[name] = fields.number(value, where, 0.001, SECONDS_MAX)
         elif name == "promise_share" or name == "explore":
             values[name] = fields.number(value, where, 0.0, 1.0)
+        elif name == "recognise":
+            if not isinstance(value, bool):
+                raise BadInput("flag_invalid", "Neither true nor false", where={"field": where})
+            values[name] = value
         elif name == "pick":
             if value not in PICKS:
                 raise BadInput(

@@ -23,6 +23,7 @@ from firstring.contact import (
     Evidence,
     FanOut,
     Identifier,
+    InTrial,
     Read,
     RecordRead,
     Resolution,
@@ -59,6 +60,7 @@ class SealedDecision(Value, frozen=True):
     read: Read
     derived: Derived
     waited_s: float
+    trial: InTrial | None = None
 
 
 class _Who(Value, frozen=True):
@@ -178,7 +180,14 @@ class RingStore:
         contact = decision.contact
         wrapped, sealed = tenant.keys.seal(
             SealedDecision(
-                contact, decision.cause, decision.decided_at, decision.evidence, decision.read, derived, decision.waited_s
+                contact,
+                decision.cause,
+                decision.decided_at,
+                decision.evidence,
+                decision.read,
+                derived,
+                decision.waited_s,
+                decision.trial,
             )
         )
         contact_wrapped, contact_sealed = tenant.keys.seal((contact, decision.evidence))
@@ -304,6 +313,7 @@ def opened_decision(tenant: Tenant, row: asyncpg.Record) -> Decision:
         agent_address=row["agent_address"],
         assignment_id=row["assignment_id"],
         decide_ms=row["decide_ms"],
+        trial=sealed.trial,
     )
 
 

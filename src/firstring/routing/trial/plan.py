@@ -103,6 +103,8 @@ def draft_from_toml(text: str, *, file: str = "") -> Draft:
     control, treatment = (_overrides(raw.get(name, {}), name) for name in ("control", "treatment"))
     if control == treatment:
         raise _invalid("treatment", "Control and treatment are the same: there is nothing to compare.")
+    if "recognise" in {**control, **treatment} and len({**control, **treatment}) > 1:
+        raise _invalid("treatment", "recognise is compared alone: with other keys both would change what is compared.")
     interval_s = fields.number(raw.get("interval_s", INTERVAL_S), "interval_s", 60.0, 86_400.0)
     return Draft(
         name=fields.slug(raw["name"], "name"),
@@ -117,6 +119,12 @@ def draft_from_toml(text: str, *, file: str = "") -> Draft:
         treatment=treatment,
         guards=_guards(raw.get("guards", GUARDS)),
     )
+
+
+def of_recognition(draft: Draft) -> bool:
+    """Whether what is compared is knowing the caller beforehand. Then those contacts count whose caller is recognised, and
+    from whom that may be withheld, in both arms alike: of all others both arms are the same."""
+    return bool(draft.treatment.get("recognise", True)) is not bool(draft.control.get("recognise", True))
 
 
 def _overrides(raw: object, where: str) -> dict[str, Any]:

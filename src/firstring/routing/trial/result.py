@@ -15,7 +15,7 @@ from firstring.contact import Value
 from firstring.proof import sequences
 from firstring.proof.effects import Effect, Interval, centred, effect
 from firstring.routing.trial.arms import exposure_of
-from firstring.routing.trial.plan import METRICS, Basis, Guard, Metric, Trial
+from firstring.routing.trial.plan import METRICS, Basis, Draft, Guard, Metric, Trial, of_recognition
 
 Floats = NDArray[np.float64]
 WORSE: Final = {"success": -1.0}
@@ -23,7 +23,8 @@ WORSE: Final = {"success": -1.0}
 
 
 class Row(NamedTuple):
-    """One contact of a trial, whether anybody answered it or not. success: None where it was not judged."""
+    """One contact of a trial, whether anybody answered it or not. success: None where it was not judged. withholdable: its
+    caller was recognised when it was offered, and that might have been withheld."""
 
     contact_id: uuid.UUID
     offered_at: datetime
@@ -33,6 +34,7 @@ class Row(NamedTuple):
     handle_s: float | None
     repeated: bool | None
     complained: bool
+    withholdable: bool = False
 
 
 class Watched(Value, frozen=True):
@@ -68,6 +70,11 @@ class Result(Value, frozen=True):
     others: tuple[Measured, ...]
     watched: tuple[Watched, ...]
     warnings: tuple[str, ...] = ()
+
+
+def counted(draft: Draft, rows: Sequence[Row]) -> Sequence[Row]:
+    """The contacts that a trial is about."""
+    return [row for row in rows if row.withholdable] if of_recognition(draft) else rows
 
 
 def value_of(row: Row, metric: Metric) -> float:

@@ -16,6 +16,7 @@ import msgspec
 import structlog
 
 from firstring.errors import BadInput, Unrecoverable
+from firstring.nextbest.situation import IDENTIFY_THRESHOLD
 from firstring.ports import Clock
 from firstring.routing.fit.model import PARTS, PRIOR, FitModel, model_from_json, model_to_json
 from firstring.routing.fit.train import ENOUGH, Outcome, train
@@ -207,11 +208,21 @@ def fit_watcher(database: Database) -> Watcher:
 class FitWork:
     """A chore of the queue task: writes down what came of contacts, updates the model, trains it by night."""
 
-    def __init__(self, database: Database, notices: Notices, clock: Clock, policy: RoutingPolicy) -> None:
+    def __init__(
+        self,
+        database: Database,
+        notices: Notices,
+        clock: Clock,
+        policy: RoutingPolicy,
+        *,
+        threshold: float = IDENTIFY_THRESHOLD,
+    ) -> None:
+        """threshold: from this probability on a caller counts as recognised."""
         self._database = database
         self._notices = notices
         self._clock = clock
         self._policy = policy
+        self._threshold = threshold
         self._settle_s: dict[str, float] = {}
         self._follow_s: dict[str, float] = {}
         self._tried: dict[str, datetime] = {}
@@ -235,7 +246,7 @@ class FitWork:
                 if not await connection.fetchval(sql("fit", "lock"), tenant.tenant_id):
                     return True
                 now = self._clock.now()
-                found = await settle(connection, tenant, self._policy, now)
+                found = await settle(connection, tenant, self._policy, now, threshold=self._threshold)
                 outcomes = found.outcomes
                 updated_to = None
                 if follows:

@@ -16,6 +16,8 @@ import structlog
 
 from firstring.contact import Assurance, Contact, Evidence, Journey, Resolution, Value
 from firstring.errors import FirstringError
+from firstring.identity.caller.resolver import standing
+from firstring.nextbest.situation import IDENTIFY_THRESHOLD
 from firstring.routing.fields import language_of
 from firstring.routing.fit.asked import band_of, code_of
 from firstring.routing.fit.train import Outcome
@@ -26,8 +28,6 @@ from firstring.store.queries import sql
 _log = structlog.get_logger("firstring.fit")
 KNOWN: Final = 0.5
 """From this probability on, a contact counts as that person's."""
-RECOGNISED: Final = 0.9
-"""From this probability on, somebody was named to the agent."""
 REPEAT_S: Final = 7 * 86_400.0
 REMEMBERED: Final = timedelta(days=180)
 """How long an agent who served somebody counts as one they know, and how long outcomes are learned of."""
@@ -43,6 +43,17 @@ class _Derived(Value, frozen=True):
     resolution: Resolution
     assurances: tuple[Assurance, ...]
     journeys: tuple[Journey, ...]
+    recognition: str = ""
+
+
+class _FirstDerived(Value, frozen=True):
+    recognition: str = ""
+
+
+class _First(Value, frozen=True):
+    """Of the first decision: whether it could be withheld who it is."""
+
+    derived: _FirstDerived
 
 
 class _Seen(Value, frozen=True):
@@ -75,17 +86,21 @@ class Settled(NamedTuple):
 
 
 _decoder: Final = msgspec.msgpack.Decoder(_Seen)
+_first_decoder: Final = msgspec.msgpack.Decoder(_First)
 _NOBODY: Final = _Who(None, 0.0, False, "", "", "", None, {})
 
 
-async def settle(connection: Connection, tenant: Tenant, policy: RoutingPolicy, now: datetime) -> Settled:
-    """Writes down what came of some contacts that are over; the oldest first, each exactly once."""
+async def settle(
+    connection: Connection, tenant: Tenant, policy: RoutingPolicy, now: datetime, *, threshold: float = IDENTIFY_THRESHOLD
+) -> Settled:
+    """Writes down what came of some contacts that are over; the oldest first, each exactly once. threshold: from this
+    probability on somebody is identified, and named to the agent."""
     rows = await connection.fetch(sql("fit", "to_learn"), tenant.tenant_id, AT_ONCE)
     ids = [row["contact_id"] for row in rows]
     served: dict[uuid.UUID, list[Any]] = {}
     for row in await connection.fetch(sql("fit", "served_by_assignments"), tenant.tenant_id, ids):
         served.setdefault(row["contact_id"], []).append(row)
-    who = {row["contact_id"]: _who(tenant, row, policy) for row in rows}
+    who = {row["contact_id"]: _who(tenant, row, policy, threshold) for row in rows}
     persons = sorted({one.person_id for one in who.values() if one.person_id is not None})
     living = {
         row["person_id"]: row["now_id"] for row in await connection.fetch(sql("fit", "living"), tenant.tenant_id, persons)
@@ -101,7 +116,7 @@ async def settle(connection: Connection, tenant: Tenant, policy: RoutingPolicy, 
                 found = await served_by(connection, tenant, [person], row["offered_at"])
                 met[person] = list(found.get(person, ()))
             before = met[person]
-        new = _outcomes_of(tenant, row, served.get(row["contact_id"], []), known, person, before, policy)
+        new = _outcomes_of(tenant, row, served.get(row["contact_id"], []), known, person, before, policy, threshold)
         made += new
         if person is not None:
             met[person] = [*(one["agent_id"] for one in reversed(new) if one["agent_id"] is not None), *before]
@@ -196,7 +211,7 @@ def _only_repeat(row: Mapping[str, Any]) -> Outcome:
     return msgspec.structs.replace(outcome_of(row), handle_s=None, success=None)
 
 
-def _who(tenant: Tenant, row: Any, policy: RoutingPolicy) -> _Who:
+def _who(tenant: Tenant, row: Any, policy: RoutingPolicy, threshold: float) -> _Who:
     """Who it was and why, by a decision's row; nobody where it is gone or damaged."""
     if row["sealed"] is None:
         return _NOBODY
@@ -215,7 +230,8 @@ def _who(tenant: Tenant, row: Any, policy: RoutingPolicy) -> _Who:
     known = best.probability * (1.0 - impostor.get(best.person_id, 0.0))
     if seen.evidence.confirmed_person == best.person_id:
         known = 1.0
-    recognised = best.probability >= RECOGNISED
+    resolution = seen.derived.resolution
+    recognised = seen.derived.recognition != "withheld" and standing(resolution, threshold) == "identified"
     if known < KNOWN:
         return _NOBODY._replace(known=known, recognised=recognised, intent=stated, language=language)
     journey = next((one for one in seen.derived.journeys if one.person_id == best.person_id), None)
@@ -234,6 +250,18 @@ def _who(tenant: Tenant, row: Any, policy: RoutingPolicy) -> _Who:
     )
 
 
+def _recognition(tenant: Tenant, row: Any) -> dict[str, bool]:
+    """Whether it could have been withheld who it is, and was, by the contact's first decision: what chance found."""
+    found = ""
+    if row["first_wrapped_key"] is not None:
+        try:
+            opened = tenant.keys.open_bytes(row["first_wrapped_key"], row["first_sealed"])
+            found = _first_decoder.decode(opened).derived.recognition
+        except (FirstringError, msgspec.DecodeError):
+            found = ""  # damaged: it counts for neither arm
+    return {"withholdable": found != "", "withheld": found == "withheld"}
+
+
 def _outcomes_of(
     tenant: Tenant,
     row: Any,
@@ -242,6 +270,7 @@ def _outcomes_of(
     person: int | None,
     before: Sequence[int],
     policy: RoutingPolicy,
+    threshold: float,
 ) -> list[dict[str, Any]]:
     """The rows of one contact: one for each agent who had it, or one without an agent."""
     common = {
@@ -256,6 +285,7 @@ def _outcomes_of(
         "experience": known.experience,
         "facts": known.facts,
         "offered_at": row["offered_at"],
+        **_recognition(tenant, row),
     }
     if not assignments:
         waited_s = max(0.0, (row["ended_at"] - row["offered_at"]).total_seconds())
@@ -275,7 +305,11 @@ def _outcomes_of(
         answered = one["answered_at"] or one["offered_at"]
         code = row["outcome"] if is_last else one["outcome"]
         languages = msgspec.json.decode(one["languages"]) if one["languages"] else {}
-        rung = known if one["sealed"] is None else _who(tenant, {**dict(one), "contact_id": row["contact_id"]}, policy)
+        rung = (
+            known
+            if one["sealed"] is None
+            else _who(tenant, {**dict(one), "contact_id": row["contact_id"]}, policy, threshold)
+        )
         made.append(
             {
                 **common,

@@ -18,12 +18,13 @@ from typing import Any, Final
 import msgspec
 import structlog
 
+from firstring.contact import InTrial
 from firstring.errors import BadInput
 from firstring.ports import Clock
 from firstring.routing.policy import RoutingPolicy
 from firstring.routing.trial.arms import arm_of
 from firstring.routing.trial.plan import Basis, Draft, Trial, planned, policy_of
-from firstring.routing.trial.result import Result, Row, basis_of, result_of, watched
+from firstring.routing.trial.result import Result, Row, basis_of, counted, result_of, watched
 from firstring.store.database import Connection, Database, Tenant
 from firstring.store.notices import Notices
 from firstring.store.queries import sql
@@ -76,21 +77,24 @@ def trial_in_force(tenant: Tenant) -> Running | None:
     return found if isinstance(found, Running) else None
 
 
-def policy_in_force(tenant: Tenant, base: RoutingPolicy, contact_id: uuid.UUID, offered_at: datetime) -> RoutingPolicy:
-    """The policy by which a contact is routed: its arm's where a trial runs, else the base. No I/O.
+def policy_in_force(
+    tenant: Tenant, base: RoutingPolicy, contact_id: uuid.UUID, offered_at: datetime
+) -> tuple[RoutingPolicy, InTrial | None]:
+    """The policy by which a contact is routed: its arm's where a trial runs, else the base; and that arm. No I/O.
 
     A contact that was offered before the trial began is none of it.
     """
     running = trial_in_force(tenant)
     if running is None or running.trial.started_at is None or offered_at < running.trial.started_at:
-        return base
+        return base, None
     arm = arm_of(running.trial, contact_id, offered_at)
+    told = InTrial(running.name, "treatment" if arm.treated else "control", arm.probability)
     if not arm.overrides:
-        return base
+        return base, told
     key = (base.version, arm.treated)
     if key not in running.policies:
         running.policies[key] = policy_of(base, arm.overrides)
-    return running.policies[key]
+    return running.policies[key], told
 
 
 async def policy_named(connection: Connection, tenant: Tenant, base: RoutingPolicy, version: str) -> RoutingPolicy | None:
@@ -138,7 +142,7 @@ async def plan(
         first = await connection.fetchval(sql("trials", "first_outcome"), tenant.tenant_id, since)
         rows = await rows_between(connection, tenant, since, now)
         days = LOOKED_BACK / timedelta(days=1) if first is None else max((now - first) / timedelta(days=1), 1.0 / 24.0)
-        basis = await asyncio.to_thread(basis_of, rows, draft.metric, days, draft.interval_s)
+        basis = await asyncio.to_thread(basis_of, counted(draft, rows), draft.metric, days, draft.interval_s)
     made = planned(draft, basis, secrets.token_hex(16))
     added = await connection.fetchval(
         sql("trials", "add"), tenant.tenant_id, draft.name, msgspec.json.encode(made).decode(), by, now
@@ -213,10 +217,10 @@ async def rows_between(
 
 
 async def rows_of(connection: Connection, tenant: Tenant, line: TrialLine, now: datetime) -> list[Row]:
-    """The contacts of a trial that are over."""
+    """The contacts of a trial that are over and that it is about."""
     if line.started_at is None:
         return []
-    return await rows_between(connection, tenant, line.started_at, line.stopped_at or now)
+    return list(counted(line.trial.draft, await rows_between(connection, tenant, line.started_at, line.stopped_at or now)))
 
 
 def _state(line: TrialLine, message: str) -> BadInput:
@@ -286,7 +290,7 @@ class TrialWork:
                 return None
             one = _trial(row)
             rows = await rows_between(connection, tenant, row["started_at"], now)
-        because, ended = await asyncio.to_thread(_over, one, rows, now)
+        because, ended = await asyncio.to_thread(_over, one, counted(one.draft, rows), now)
         if because is None:
             return None
         async with self._database.transaction(tenant.tenant_id) as connection:
@@ -301,7 +305,7 @@ class TrialWork:
             if one.draft.metric == "repeated" and row["stopped_at"] > now - SETTLED_REPEAT:
                 continue
             rows = await rows_between(connection, tenant, row["started_at"], row["stopped_at"])
-            found = await asyncio.to_thread(result_of, one, rows)
+            found = await asyncio.to_thread(result_of, one, counted(one.draft, rows))
             await connection.execute(
                 sql("trials", "keep_result"), tenant.tenant_id, row["name"], msgspec.json.encode(found).decode()
             )

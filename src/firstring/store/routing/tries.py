@@ -20,6 +20,7 @@ from firstring.routing.fit.asked import asked_of
 from firstring.routing.fit.model import PRIOR, FitModel
 from firstring.routing.fit.predict import fits
 from firstring.routing.policy import RoutingPolicy
+from firstring.routing.recognise import shown
 from firstring.routing.trial.plan import policy_of
 from firstring.store.database import Database, Tenant
 from firstring.store.notices import Notices
@@ -173,7 +174,7 @@ def _ran(line: TrialLine, at: Any) -> bool:
 
 
 def _row(decision: Decision, row: Any, choice: Mapping[int, float], possible: Mapping[int, float], model: FitModel) -> _Row:
-    derived = decision.derived
+    derived = shown(decision).derived
     asked = asked_of(
         decision.contact, derived.resolution, derived.assurances, derived.journeys, intent=decision.evidence.intent,
         fields=model.content.fields,

@@ -12,6 +12,7 @@ from firstring.routing.fit.asked import asked_of
 from firstring.routing.fit.predict import explained
 from firstring.routing.history import served_by
 from firstring.routing.packed import free_agents
+from firstring.routing.recognise import shown
 from firstring.store.database import Database, Tenant
 from firstring.store.queries import sql
 from firstring.store.ring import RingStore
@@ -83,7 +84,7 @@ async def _parts(
     database: Database, tenant: Tenant, decision: Decision, agent_id: int, languages: dict[str, int]
 ) -> tuple[Part, ...]:
     """What the model that the decision names says of this pair; nothing where none was in force, or it is gone."""
-    derived = decision.derived
+    derived = shown(decision).derived
     version = next((part for part in derived.versions.routing.split(JOINED) if part.startswith("fit-")), None)
     if version is None:
         return ()
@@ -97,7 +98,7 @@ async def _parts(
         derived.assurances,
         derived.journeys,
         intent=decision.evidence.intent,
-        served=served_by(decision.read.touches),
+        served={} if derived.recognition == "withheld" else served_by(decision.read.touches),
         fields=model.content.fields,
     )
     terms = explained(model, asked, agent_id, language_level=languages.get(asked.language, 0))

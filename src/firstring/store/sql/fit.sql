@@ -7,12 +7,14 @@ select pg_try_advisory_xact_lock(hashtextextended('firstring fit ' || $1::int, 0
 -- name: to_learn
 -- Contacts that are over and past their wrap-up, the oldest first, with the decision that knew most.
 select c.contact_id, c.channel, c.offered_at, c.answered_at, c.ended_at, c.end_reason, c.outcome,
-       d.wrapped_key, d.sealed, d.versions ->> 'routing' as policy, d.propensity
+       d.wrapped_key, d.sealed, d.versions ->> 'routing' as policy, d.propensity,
+       f.wrapped_key as first_wrapped_key, f.sealed as first_sealed
 from contact c
 left join lateral (
   select x.* from decision x where x.tenant_id = c.tenant_id and x.contact_id = c.contact_id and x.wrapped_key is not null
   order by x.revision desc limit 1
 ) d on true
+left join decision f on f.tenant_id = c.tenant_id and f.contact_id = c.contact_id and f.revision = 1
 where c.tenant_id = $1 and c.state = 'ended' and c.learned_at is null
   and not exists (select 1 from assignment a where a.tenant_id = c.tenant_id and a.contact_id = c.contact_id and a.ended_at is null)
 order by c.ended_at, c.contact_id limit $2
@@ -52,14 +54,15 @@ where p.tenant_id = $1 and p.person_id = any ($2::bigint[])
 -- name: add_outcomes
 insert into routing_outcome (tenant_id, contact_id, assignment_id, agent_id, agent_version, last, person_id, known, recognised,
   channel, intent, language, tier, experience, facts, language_level, last_agent, met, offered_at, waited_s, answered_at,
-  ended_at, handle_s, outcome, success, policy, propensity)
+  ended_at, handle_s, outcome, success, policy, propensity, withholdable, withheld)
 select $1, x.contact_id, x.assignment_id, x.agent_id, x.agent_version, x.last, x.person_id, x.known, x.recognised,
   x.channel, x.intent, x.language, x.tier, x.experience, x.facts, x.language_level, x.last_agent, x.met, x.offered_at,
-  x.waited_s, x.answered_at, x.ended_at, x.handle_s, x.outcome, x.success, x.policy, x.propensity
+  x.waited_s, x.answered_at, x.ended_at, x.handle_s, x.outcome, x.success, x.policy, x.propensity, x.withholdable, x.withheld
 from jsonb_to_recordset($2::jsonb) as x(contact_id uuid, assignment_id uuid, agent_id bigint, agent_version int, last boolean,
   person_id bigint, known real, recognised boolean, channel text, intent text, language text, tier text, experience real,
   facts jsonb, language_level smallint, last_agent boolean, met boolean, offered_at timestamptz, waited_s real,
-  answered_at timestamptz, ended_at timestamptz, handle_s real, outcome text, success boolean, policy text, propensity real)
+  answered_at timestamptz, ended_at timestamptz, handle_s real, outcome text, success boolean, policy text, propensity real,
+  withholdable boolean, withheld boolean)
 on conflict do nothing
 
 -- name: learned

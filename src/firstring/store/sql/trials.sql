@@ -44,7 +44,8 @@ select tell($1, 'trial', null, null, $2)
 
 -- name: rows
 -- One for each contact offered in a time: what came of it, whoever had it.
-select o.contact_id, o.offered_at, o.waited_s, o.agent_id is null as abandoned, o.success, h.handle_s, o.repeated, o.complained
+select o.contact_id, o.offered_at, o.waited_s, o.agent_id is null as abandoned, o.success, h.handle_s, o.repeated, o.complained,
+       o.withholdable
 from routing_outcome o
 join (
   select x.contact_id, sum(x.handle_s) as handle_s from routing_outcome x
