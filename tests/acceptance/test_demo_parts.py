@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from firstring.demo.account import quantile
-from firstring.demo.scenes import stranger
+from firstring.demo.props import stranger
 from firstring.demo.voice import choose_voice
 from firstring.demo.world import DATA, agents, dated, demo_home, write_settings
 from firstring.errors import BadInput

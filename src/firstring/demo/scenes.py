@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple
 
 from firstring.demo.account import IDENTIFY_THRESHOLD, journey_of_best, name, offers_locked
-from firstring.demo.carrier import Carrier
-from firstring.demo.stage import Stage, Taken
+from firstring.demo.props import Props, stranger
+from firstring.demo.stage import Taken
 from firstring.demo.visits import call_me, open_refund, payment_error
-from firstring.demo.voice import SERVICE_NUMBER, Call
-from firstring.ports import Clock
+from firstring.demo.voice import Call
 
 TEAM: Final = ("june", "dev", "carmen", "marcus")
 """Who is ready unless a scene says otherwise; Carmen speaks Spanish, Marcus is in the VIP team, Dev takes chats."""
@@ -32,30 +30,8 @@ STRANGER: Final = ""
 """Another number each time (`stranger`): whoever called once is not unknown any more."""
 SWITCHBOARD: Final = "+13125550100"
 ANONYMOUS: Final = "anonymous"
-_ELSEWHERE: Final = ("305", "401", "406", "505", "515", "602", "605", "701", "702", "801", "802", "808", "901", "907")
 VISITS: Final = (GRACE, DANIEL, MORETTIS, PRIYA, TOM, VICTORIA, STRANGER, NADIA, LUCIA, OWEN)
 """Who calls while the visitor looks."""
-
-
-def stranger() -> str:
-    """A number for fiction (555-01xx) in an area where no sample customer lives."""
-    return f"+1{secrets.choice(_ELSEWHERE)}55501{secrets.randbelow(100):02d}"
-
-
-class Props(NamedTuple):
-    """What a scene plays with."""
-
-    stage: Stage
-    carrier: Carrier
-    clock: Clock
-
-    def visit(self, number: str, *, hold_ms: int) -> Call:
-        """A call from one of VISITS."""
-        return self.signed(number or stranger(), hold_ms=hold_ms)
-
-    def signed(self, number: str, *, by: str = "", hold_ms: int = 300) -> Call:
-        """A call whose carrier vouches for `by` (the number that is shown, unless another is named)."""
-        return Call(number, self.carrier.identity(by or number, SERVICE_NUMBER, self.clock.now()), hold_ms)
 
 
 class Scene(NamedTuple):

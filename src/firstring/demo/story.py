@@ -18,7 +18,8 @@ import httpx
 from firstring.demo.carrier import HOST, Carrier, carrier
 from firstring.demo.desks import Desk, Desks, signed_in
 from firstring.demo.processes import Program, failed, free_port, is_free, start_program
-from firstring.demo.scenes import BUSY, SCENES, TEAM, VISITS, Props
+from firstring.demo.props import Props
+from firstring.demo.scenes import BUSY, SCENES, TEAM, VISITS
 from firstring.demo.show import Show
 from firstring.demo.stage import Stage, quietly
 from firstring.demo.voice import PhoneSpec, Telephony, Voice, choose_voice, telephony

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from firstring.demo.account import IDENTIFY_THRESHOLD, name
+from firstring.demo.props import Props
 from firstring.demo.website import Happened, ShownAction, failing_payment
 from firstring.journey.patterns.library import library
 from firstring.nextbest.decided import Decided
-
-if TYPE_CHECKING:
-    from firstring.demo.scenes import Props
 
 PAYMENT: Final = "cart_payment_error"
 HELP: Final = "payment_help_chat"

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from firstring.errors import BadInput
-from firstring.steward.actions import texts_of
+from firstring.steward.files import texts_of
 
 if TYPE_CHECKING:
     from firstring.proof.offpolicy import Estimate, Evaluation, Logged

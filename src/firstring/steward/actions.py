@@ -16,6 +16,8 @@ from rich.table import Table
 
 from firstring.errors import BadInput
 from firstring.ports import SystemClock
+from firstring.steward.action_trial import try_policy
+from firstring.steward.files import texts_of
 from firstring.steward.opened import run, store
 
 if TYPE_CHECKING:
@@ -32,8 +34,6 @@ Json = Annotated[bool, typer.Option("--json", help="Prints the result as JSON.")
 
 def register(app: typer.Typer) -> None:
     """Adds the commands to the program."""
-    from firstring.steward.action_trial import try_policy
-
     actions_app.command("try")(try_policy)
     app.add_typer(actions_app, name="actions")
     app.add_typer(offers_app, name="offers")
@@ -41,20 +41,6 @@ def register(app: typer.Typer) -> None:
 
 def _line(text: str) -> None:
     out.print(text, markup=False, highlight=False, soft_wrap=True)
-
-
-def texts_of(files: list[Path]) -> list[tuple[str, str]]:
-    """(file, text) of files. Raises BadInput file_missing, file_unreadable."""
-    found = []
-    for file in files:
-        try:
-            found.append((str(file), file.read_text("utf-8")))
-        except FileNotFoundError:
-            raise BadInput("file_missing", "There is no such file.", where={"file": str(file)}, http_status=404) from None
-        except (OSError, UnicodeDecodeError) as error:
-            hint = "It is text in UTF-8 that this user may read."
-            raise BadInput("file_unreadable", "The file cannot be read.", where={"file": str(file)}, hint=hint) from error
-    return found
 
 
 @actions_app.command("check")

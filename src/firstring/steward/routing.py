@@ -14,7 +14,7 @@ from rich.table import Table
 
 from firstring.errors import BadInput
 from firstring.ports import SystemClock
-from firstring.steward.actions import texts_of
+from firstring.steward.files import texts_of
 from firstring.steward.opened import run, store
 
 if TYPE_CHECKING:
