@@ -13,6 +13,9 @@ from typer.testing import CliRunner
 from firstring.cli import app
 from firstring.errors import BadInput
 from firstring.routing.simulate.calllog import observed, read_calls, world_of_calls
+from firstring.routing.simulate.compare import POLICIES, simulate
+from firstring.routing.simulate.ours import PriceRules
+from firstring.routing.simulate.world import world_of
 
 HEADER = (
     "vru+line\tcall_id\tcustomer_id\tpriority\ttype\tdate\tvru_entry\tvru_exit\tvru_time\tq_start\tq_exit\tq_time\t"
@@ -112,3 +115,19 @@ def test_the_command_reads_a_compressed_log(tmp_path: Path) -> None:
     refused = CliRunner().invoke(app, ["simulate", "--calls", str(file)])
     assert isinstance(refused.exception, BadInput)
     assert refused.exception.code == "file_unreadable"
+
+
+@pytest.mark.parametrize("policy", [*POLICIES])
+def test_who_waits_when_everybody_has_signed_out_waited_in_vain_and_the_run_ends(policy: str) -> None:
+    """Nobody hangs up, and the shift is over in the middle of the world."""
+    world = world_of(
+        {
+            "world": {"hours": 1.0, "warm_up_hours": 0.0},
+            "agents": [{"name": "x", "count": 1, "shifts": [[0.0, 0.5]]}],
+            "types": [{"name": "q", "per_hour": 60.0, "patience_s": 0.0}],
+        }
+    )
+    drawn, run = simulate(world, 1, POLICIES[policy](PriceRules()))
+    left = run.agent < 0
+    assert left.any()
+    assert run.wait_s[left] == pytest.approx(3_600.0 - drawn.at_s[left])

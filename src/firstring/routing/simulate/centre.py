@@ -51,9 +51,9 @@ class Run(NamedTuple):
     """What happened, by contact (m,) and by agent (n,)."""
 
     agent: NDArray[np.int64]
-    """Who served it, -1: hung up."""
+    """Who served it, -1: hung up, or everybody had signed out for good."""
     wait_s: Floats
-    """Until it was answered or hung up."""
+    """Until it was answered or hung up, or the world's end."""
     expected: Floats
     """Probability of success of the pair that was made, times the type's value; 0 where it hung up."""
     handle_s: Floats
@@ -151,6 +151,9 @@ class Centre:
                 self._happens(kind, contact, agent)
             if place == count and not self.waiting and not self.taken.any():
                 break
+        for contact in self.waiting:
+            # Nobody is there for it any more: it waited in vain, and not for no time.
+            self.wait_s[contact] = max(self._end_s, self.now) - self.drawn.at_s[contact]
         if self._at_end is None:
             self.now = self._end_s
             self._at_end = (self.busy_s(), self.signed_in_s())
@@ -177,9 +180,11 @@ class Centre:
                 if chosen != NOBODY:
                     self._give(contact, chosen)
         elif kind == _TICK:
-            for one, chosen in self.policy.tick():
+            made = list(self.policy.tick())
+            for one, chosen in made:
                 self._give(one, chosen)
-            if self.now < self._end_s or self.waiting:
+            # Where nothing else is to happen nothing will change for those who still wait: all have signed out.
+            if self.now < self._end_s or (self.waiting and (made or self._events)):
                 self.later(self.now + self.policy.every_s, _TICK)
         elif kind == _ANSWERED:
             self._answers(contact, agent)
