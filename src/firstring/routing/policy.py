@@ -17,9 +17,11 @@ import msgspec
 from firstring.errors import BadInput
 from firstring.routing import conditions, fields
 from firstring.routing.fit.protected import refuse_protected
+from firstring.routing.pick import HOLDING
 
 SECONDS_MAX: Final = 3_600.0
 PRIORITY_MAX: Final = 1_000
+HOLD_S_MAX: Final = 120.0
 TEAM_FOR_S: Final = 15.0
 """How long a team has its contacts to itself where the policy does not say."""
 PICKS: Final = ("best", "first_come")
@@ -124,9 +126,12 @@ class RoutingPolicy(msgspec.Struct, frozen=True, kw_only=True):
     recognise: bool = True
     """Whether a caller who is recognised is made known to the agent, and routed as who they are. False measures what that is
     worth, in an arm of a trial; whom it is never withheld from is in docs/trials.md."""
-    guard_s: float = 30.0
+    guard_s: float = HOLDING.guard_s
     """How much longer than under first come a contact may wait, by its place in the queue."""
-    fairness: float = 0.5
+    hold_s: float = HOLDING.hold_s
+    """How long a contact that comes may be held for a better agent although an eligible one is idle; 0: never. Nobody with
+    priority is held, and no contact twice."""
+    fairness: float = HOLDING.fairness
     """Points of success for each unit of occupancy by which an agent has more work than the mean."""
     promise_s: float = 20.0
     """Within this many seconds calls are promised to be answered..."""
@@ -211,6 +216,8 @@ def routing_policy(raw: Mapping[str, Any]) -> RoutingPolicy:
             values[name] = value
         elif name == "fairness":
             values[name] = fields.number(value, where, 0.0, 100.0)
+        elif name == "hold_s":
+            values[name] = fields.number(value, where, 0.0, HOLD_S_MAX)
         elif name == "guard_s":
             values[name] = fields.number(value, where, 0.0, SECONDS_MAX)
         elif name == "continuity_days":
