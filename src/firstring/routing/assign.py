@@ -36,6 +36,7 @@ from firstring.routing.memo import (
     verdicts,
 )
 from firstring.routing.packed import EPOCH, Columns, Integers, columns, moment, pair
+from firstring.routing.places import is_kept_back, kept_back, spared
 
 POLICY: Final = "longest-idle"
 
@@ -57,6 +58,7 @@ _OBSTACLES: Final = {
     "intent_refused": "not taking {}",
     "licence_missing": "without a valid licence {}",
     "rule_unmet": "not meeting {}",
+    "kept_free": "kept free for customers of {}",
 }
 
 
@@ -87,9 +89,9 @@ def rank(
     requirement = requirement_at(need, waited_s)
     all_reasons = list(reasons)
     if isinstance(agents, bytes):
-        line = _line_of_packed(need, requirement, columns(agents), profiles, memo, limit, now, matching)
+        line = _line_of_packed(need, requirement, columns(agents), profiles, memo, limit, now, matching, waited_s)
     else:
-        line = _line(need, requirement, agents, profiles, memo, limit, now, matching)
+        line = _line(need, requirement, agents, profiles, memo, limit, now, matching, waited_s)
     cut = line.free - line.considered
     if cut:
         all_reasons.append(Reason("agents_cut", f"{cut} agents with the shortest idle time were not considered"))
@@ -151,11 +153,17 @@ def _line(
     limit: int,
     now: datetime,
     matching: Matching | None,
+    waited_s: float,
 ) -> _Line:
     considered = agents
     if len(agents) > limits.AGENTS_CONSIDERED:
         considered = heapq.nsmallest(limits.AGENTS_CONSIDERED, agents, key=_longest_idle)
     fit, obstacles = _sift(need, requirement, considered, profiles, memo, now)
+    spare = spared(need, requirement, waited_s)
+    if spare and fit:
+        back = kept_back([entry[0] for entry in fit], [entry[2] for entry in fit], spare)
+        fit = [entry for entry in fit if entry[2] not in back]
+        obstacles[_kept(need)] = len(back)
     preference = _preference(need.preferred)
     if preference:
         key_of = preference.get
@@ -186,6 +194,7 @@ def _line_of_packed(
     limit: int,
     now: datetime,
     matching: Matching | None,
+    waited_s: float,
 ) -> _Line:
     """The same, column by column."""
     keys, idle_us = agents
@@ -217,6 +226,11 @@ def _line_of_packed(
         if count and not 0 <= code < FIRST_OBSTACLE:
             obstacles[PROFILE_UNKNOWN if code == UNKNOWN else known_obstacles[code - FIRST_OBSTACLE]] = count
     fit = np.flatnonzero(is_fit)
+    spare = spared(need, requirement, waited_s)
+    if spare and len(fit):
+        back = is_kept_back(classes[fit].astype(np.int64), agents.agent_ids[fit], spare)
+        obstacles[_kept(need)] = int(back.sum())
+        fit = fit[~back]
     in_class = classes[fit].astype(np.int64)
     preference = _preference(need.preferred)
     if preference:
@@ -239,6 +253,10 @@ def _line_of_packed(
     order = fit[np.lexsort((keys[fit], idle_from, in_class))[:limit]]
     first = [(moment(since), *pair(key)) for key, since in zip(keys[order].tolist(), idle_us[order].tolist(), strict=True)]
     return _Line(first, len(fit), free, len(keys), obstacles)
+
+
+def _kept(need: RoutingNeed) -> Obstacle:
+    return ("kept_free", ", ".join(kept.tier for kept in need.kept))
 
 
 def _places_of(preference: Mapping[int, int], ids: Integers) -> Integers:
@@ -329,14 +347,18 @@ def _verdict(
     elif in_class == OTHER_TEAM:
         reasons.append(Reason("team_spared", "In a team for other customers: tried after the others"))
     for skill, level in requirement.skills.items():
-        reasons.append(Reason("skill", f"{skill} at {profile.skills[skill]}, {level} is asked for", field=skill))
+        if profile.skills.get(skill, 0) >= level:
+            reasons.append(Reason("skill", f"{skill} at {profile.skills[skill]}, {level} is asked for", field=skill))
+    team = next((one for one in requirement.teams if one in profile.tiers), None)
+    if team is not None:
+        reasons.append(Reason("overflow_team", f"In the team {team}, which may serve it too", field=team))
     spoken = requirement.language
-    if spoken is not None:
+    if spoken is not None and profile.languages.get(spoken, 0) >= requirement.language_level:
         text = f"Speaks {spoken} at {profile.languages[spoken]}, {requirement.language_level} is asked for"
         reasons.append(Reason("language", text, field=spoken))
     for licence in requirement.licences:
         reasons.append(Reason("licence", f"Has the licence {licence}", field=licence))
-    for rule in requirement.rules:
+    for rule in requirement.rules if team is None else ():
         reasons.append(Reason("rule", f"Meets {rule}", field=rule))
     score = idle_s
     if match is not None and place is not None:

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from firstring.cel import BOOL, DYN, INT, STRING, EvaluationError, Program, Type, compiled, list_of, map_of, object_of
-from firstring.contact import AgentProfile, Contact
+from firstring.contact import AgentProfile, Contact, Resolution
 from firstring.errors import BadInput
 
 _AGENT: Final = object_of(
@@ -75,6 +75,19 @@ def holds(program: Program, *values: Any) -> bool:
         return program.of(*values) is True
     except EvaluationError:
         return False
+
+
+def share(source: str, values: Mapping[str, Any], people: Sequence[tuple[Mapping[str, Any], float]]) -> float:
+    """How probable it is that a condition on the contact and its customer holds. people: (profile, probability)."""
+    condition = contact_condition(source)
+    return sum(probability for profile, probability in people if holds(condition, values, profile))
+
+
+def people_of(resolution: Resolution) -> list[tuple[dict[str, Any], float]]:
+    """(profile, probability) of the candidates, and of somebody unknown: whoever is not listed."""
+    people = [(dict(one.profile), one.probability) for one in resolution.candidates]
+    people.append(({}, max(0.0, 1.0 - sum(probability for _, probability in people))))
+    return people
 
 
 def any_of(sources: Sequence[str]) -> str:

@@ -42,7 +42,7 @@ def obstacle_check(
     """
     skills = tuple(requirement.skills.items())
     language, language_level, tier = requirement.language, requirement.language_level, requirement.tier
-    licences, agents = requirement.licences, frozenset(requirement.agents)
+    licences, agents, teams = requirement.licences, frozenset(requirement.agents), frozenset(requirement.teams)
     conditions = [agent_condition(source) for source in requirement.rules]
 
     def first_obstacle(profile: AgentProfile) -> Obstacle | None:
@@ -52,19 +52,21 @@ def obstacle_check(
             return ("channel_missing", channel)
         if profile.capacity.get(channel, 0) < 1:
             return ("capacity_none", channel)
-        if language is not None and profile.languages.get(language, 0) < language_level:
-            return ("language_level" if language in profile.languages else "language_missing", language)
-        for skill, level in skills:
-            if profile.skills.get(skill, 0) < level:
-                return ("skill_level" if skill in profile.skills else "skill_missing", skill)
-        if tier is not None and tier not in profile.tiers:
-            return ("tier_missing", tier)
+        spared = bool(teams) and not teams.isdisjoint(profile.tiers)
+        if not spared:
+            if language is not None and profile.languages.get(language, 0) < language_level:
+                return ("language_level" if language in profile.languages else "language_missing", language)
+            for skill, level in skills:
+                if profile.skills.get(skill, 0) < level:
+                    return ("skill_level" if skill in profile.skills else "skill_missing", skill)
+            if tier is not None and tier not in profile.tiers:
+                return ("tier_missing", tier)
         if intent is not None and profile.refuses and _refused(profile, intent):
             return ("intent_refused", intent)
         for licence in licences:
             if not has_licence(profile, licence, day):
                 return ("licence_missing", licence)
-        if conditions:
+        if conditions and not spared:
             values = agent_values(profile, day)
             for condition in conditions:
                 if not holds(condition, values):
@@ -119,20 +121,21 @@ def eligible(
         reasons.append(Reason("channel_missing", f"Does not serve {channel}", field=channel))
     elif profile.capacity.get(channel, 0) < 1:
         reasons.append(Reason("capacity_none", f"Takes no contact on {channel}", field=channel))
-    if requirement.language is not None:
+    spared = not set(requirement.teams).isdisjoint(profile.tiers)
+    if requirement.language is not None and not spared:
         spoken = profile.languages.get(requirement.language)
         if spoken is None:
             reasons.append(Reason("language_missing", f"Does not speak {requirement.language}", field=requirement.language))
         elif spoken < requirement.language_level:
             text = f"Speaks {requirement.language} at {spoken}, {requirement.language_level} is asked for"
             reasons.append(Reason("language_level", text, field=requirement.language))
-    for skill, level in requirement.skills.items():
+    for skill, level in requirement.skills.items() if not spared else ():
         has = profile.skills.get(skill)
         if has is None:
             reasons.append(Reason("skill_missing", f"Lacks {skill}", field=skill))
         elif has < level:
             reasons.append(Reason("skill_level", f"Has {skill} at {has}, {level} is asked for", field=skill))
-    if requirement.tier is not None and requirement.tier not in profile.tiers:
+    if requirement.tier is not None and requirement.tier not in profile.tiers and not spared:
         reasons.append(Reason("tier_missing", f"Not in the team {requirement.tier}", field=requirement.tier))
     if intent is not None and _refused(profile, intent):
         reasons.append(Reason("intent_refused", f"Does not take {intent}", field=intent))
@@ -140,7 +143,7 @@ def eligible(
     for licence in requirement.licences:
         if not has_licence(profile, licence, day):
             reasons.append(Reason("licence_missing", f"Has no valid licence {licence}", field=licence))
-    for source in requirement.rules:
+    for source in requirement.rules if not spared else ():
         if not holds(agent_condition(source), agent_values(profile, day)):
             reasons.append(Reason("rule_unmet", f"Does not meet {source}", field=source))
     return not reasons, tuple(reasons)

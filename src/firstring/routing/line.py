@@ -22,6 +22,7 @@ from firstring.routing.fit.predict import fits
 from firstring.routing.live import SPARED_POINTS, Matching
 from firstring.routing.memo import EligibilityMemo, Profiles, Signature, Verdict, signature_of, verdicts
 from firstring.routing.pick import batch, pair_index, unfairness
+from firstring.routing.places import is_kept_back, spared
 from firstring.routing.queues import Match, Waiting, waited_s
 
 POINTS: Final = 0.005
@@ -88,6 +89,11 @@ def may_serve(
         for agent_id in (*need.excluded, *need.barred):
             if agent_id in place_of:
                 classes[row, place_of[agent_id]] = -1
+        spare = spared(need, requirement, waited_s(contact, now))
+        if spare:
+            may = np.flatnonzero(classes[row] >= 0)
+            ids = np.array([agents[place].agent_id for place in may.tolist()], np.int64)
+            classes[row, may[is_kept_back(classes[row, may].astype(np.int64), ids, spare)]] = -1
     return classes
 
 

@@ -43,6 +43,7 @@ class Signature(NamedTuple):
     licences: tuple[str, ...]
     rules: tuple[str, ...]
     agents: tuple[int, ...]
+    teams: tuple[str, ...]
     day: str
 
 
@@ -100,6 +101,7 @@ def signature_of(need: RoutingNeed, requirement: Requirement, now: datetime) -> 
         requirement.licences,
         requirement.rules,
         requirement.agents,
+        requirement.teams,
         day_of(now) if requirement.licences or requirement.rules else "",
     )
 

@@ -13,10 +13,12 @@ from typing import Final
 import msgspec
 
 from firstring.contact import (
+    Around,
     Candidate,
     Contact,
     Directions,
     Journey,
+    Overflowed,
     Reason,
     RelaxingStep,
     Requirement,
@@ -24,9 +26,10 @@ from firstring.contact import (
     RoutingNeed,
     TouchRead,
 )
-from firstring.routing.conditions import any_of, contact_condition, contact_values, holds
+from firstring.routing.conditions import any_of, contact_values, people_of, share
 from firstring.routing.fields import language_of
 from firstring.routing.history import barred_agents, last_agent
+from firstring.routing.places import kept_for_others, overflow_teams
 from firstring.routing.policy import CalledRule, RoutingPolicy, Rule, TierRule, called_key
 
 _NO_DIRECTIONS: Final = Directions()
@@ -66,13 +69,16 @@ def needed(
     directions: Directions | None = None,
     now: datetime | None = None,
     waited_s: float = 0.0,
+    overflowed: Sequence[Overflowed] = (),
+    around: Around | None = None,
 ) -> Needed:
     """What the contact needs, and why.
 
     `intent` is a reason that was stated (said to the IVR, chosen in a form); without it the most probable reason out
     of the journeys counts. `preferred` and `excluded` are agents, in order and as given. touches: what was read of the
     candidates' journeys, for who served them and about whom they complained. directions: what people of the house said;
-    waited_s, now: for how long a contact that was sent to somebody still waits for them.
+    waited_s, now: for how long a contact that was sent to somebody still waits for them. overflowed: bounds that its wait
+    has passed; around: what is known of the moment.
 
     The first step is at 0 s and each later one asks for less; licences and rules without an end are never relaxed.
     Priority is in [0, policy.priority_max]. Raises nothing: what cannot be used asks for nothing and leaves a reason.
@@ -81,17 +87,18 @@ def needed(
     directions = directions or _NO_DIRECTIONS
     called = _called(contact, policy, reasons)
     language = _language(contact, resolution, called, policy, reasons)
-    why, share = (intent.strip().lower(), 1.0) if intent else _likely_intent(resolution, journeys)
-    if share < policy.intent_probability:
+    why, probable = (intent.strip().lower(), 1.0) if intent else _likely_intent(resolution, journeys)
+    if probable < policy.intent_probability:
         why = None
-    skills = _skills(called, policy, why, share, is_stated=bool(intent), reasons=reasons)
+    skills = _skills(called, policy, why, probable, is_stated=bool(intent), reasons=reasons)
     for skill, level in directions.skills.items():
         skills[skill] = max(level, skills.get(skill, 0))
         reasons.append(Reason("skill_directed", f"Somebody asked for {skill} at {level}", field=skill))
-    tier = _tier(resolution, policy, reasons)
+    tier_name, tier = _tier(resolution, policy, reasons)
     licences = _licences(called, policy, why, reasons)
     rules = _rules(contact, resolution, policy, language, why, reasons)
-    steps = relaxing_steps(language, skills, tier, policy, licences=licences, rules=rules)
+    teams = overflow_teams(overflowed, policy, reasons)
+    steps = relaxing_steps(language, skills, tier, policy, licences=licences, rules=rules, teams=teams)
     priority = _priority(resolution, journeys, called, policy, directions, reasons)
     barred = barred_agents(resolution, touches, policy.complaint_probability, reasons)
     agent, shown = last_agent(resolution, touches, now, policy.continuity_days)
@@ -107,6 +114,8 @@ def needed(
             continuity_s=round(policy.continuity_s * shown, 3),
             intent=why,
             ahead_s=priority * policy.ageing_s_per_point,
+            tier=tier_name,
+            kept=kept_for_others(contact.channel, tier_name, policy, around, now),
         ),
         reasons=tuple(reasons),
     )
@@ -120,6 +129,7 @@ def relaxing_steps(
     *,
     licences: tuple[str, ...] = (),
     rules: Sequence[Rule] = (),
+    teams: tuple[str, ...] = (),
 ) -> tuple[RelaxingStep, ...]:
     """The time-lines (language, skills, team, each rule) merged: strictly later, each asks for less than the last."""
     times = {0.0}
@@ -133,7 +143,7 @@ def relaxing_steps(
         times.add(tier.team_for_s)
     steps: list[RelaxingStep] = []
     for after_s in sorted(times):
-        requirement = _requirement(after_s, language, skills, tier, policy, licences, rules)
+        requirement = _requirement(after_s, language, skills, tier, policy, licences, rules, teams)
         if not steps or steps[-1].requirement != requirement:
             steps.append(RelaxingStep(after_s, requirement))
     return tuple(steps)
@@ -147,6 +157,7 @@ def _requirement(
     policy: RoutingPolicy,
     licences: tuple[str, ...],
     rules: Sequence[Rule],
+    teams: tuple[str, ...],
 ) -> Requirement:
     asked_skills: dict[str, int] = {}
     if after_s < policy.skill_dropped_after_s:
@@ -165,6 +176,7 @@ def _requirement(
         tier=tier.team if tier is not None and after_s < tier.team_for_s else None,
         licences=licences,
         rules=tuple(condition for rule in rules if (condition := _asked(rule, after_s)) is not None),
+        teams=teams,
     )
 
 
@@ -198,15 +210,13 @@ def _rules(
     if not policy.rules:
         return ()
     values = contact_values(contact, called_key(contact.called), language, intent)
-    people = [(dict(one.profile), one.probability) for one in resolution.candidates]
-    people.append(({}, max(0.0, 1.0 - sum(share for _, share in people))))
+    people = people_of(resolution)
     found = []
     for rule in policy.rules:
-        condition = contact_condition(rule.when)
-        share = sum(probability for profile, probability in people if holds(condition, values, profile))
-        if share > 0.0 and share >= rule.probability:
+        counts = share(rule.when, values, people)
+        if counts > 0.0 and counts >= rule.probability:
             found.append(rule)
-            reasons.append(Reason("rule", f"The rule {rule.name} counts ({share:.0%})", field=rule.name))
+            reasons.append(Reason("rule", f"The rule {rule.name} counts ({counts:.0%})", field=rule.name))
     return tuple(found)
 
 
@@ -307,19 +317,25 @@ def _likely_intent(resolution: Resolution, journeys: Sequence[Journey]) -> tuple
     return _most_probable(shares)
 
 
-def _tier(resolution: Resolution, policy: RoutingPolicy, reasons: list[Reason]) -> TierRule | None:
-    """The rule of the most probable tier that has a team, where it is probable enough."""
+def _tier(resolution: Resolution, policy: RoutingPolicy, reasons: list[Reason]) -> tuple[str, TierRule | None]:
+    """(the most probable tier of the policy, where it is probable enough; the rule of the most probable one with a team)."""
     shares: dict[str, float] = {}
     for candidate in resolution.candidates:
-        rule = _rule(candidate, policy)
-        if rule is not None and rule.team is not None and rule.team_for_s > 0:
+        if _rule(candidate, policy) is not None:
             tier = _tier_name(candidate)
             shares[tier] = shares.get(tier, 0.0) + candidate.probability
-    tier_name, share = _most_probable(shares)
-    if tier_name is None or share < policy.team_probability:
-        return None
-    reasons.append(Reason("tier_team", f"Tier {tier_name} ({share:.0%}): first to its team", field="tier"))
-    return policy.tiers[tier_name]
+    name, probable = _most_probable(shares)
+    own = name if name is not None and probable >= policy.team_probability else ""
+    with_team = {tier: found for tier, found in shares.items() if _has_team(policy.tiers[tier])}
+    name, probable = _most_probable(with_team)
+    if name is None or probable < policy.team_probability:
+        return own, None
+    reasons.append(Reason("tier_team", f"Tier {name} ({probable:.0%}): first to its team", field="tier"))
+    return own, policy.tiers[name]
+
+
+def _has_team(rule: TierRule) -> bool:
+    return rule.team is not None and rule.team_for_s > 0
 
 
 def _tier_name(candidate: Candidate) -> str:

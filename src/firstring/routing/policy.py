@@ -18,6 +18,7 @@ from firstring.errors import BadInput
 from firstring.routing import conditions, fields
 from firstring.routing.fit.protected import refuse_protected
 from firstring.routing.pick import HOLDING
+from firstring.routing.placed import Overflow, SelfService, overflows, self_services
 
 SECONDS_MAX: Final = 3_600.0
 PRIORITY_MAX: Final = 1_000
@@ -27,6 +28,7 @@ TEAM_FOR_S: Final = 15.0
 PICKS: Final = ("best", "first_come")
 RULES_MAX: Final = 100
 STEPS_MAX: Final = 8
+KEEP_FREE_MAX: Final = 1_000
 ENTRIES_MAX: Final = 1_000
 """Intents or called numbers in one policy."""
 
@@ -39,6 +41,14 @@ class TierRule(msgspec.Struct, frozen=True, kw_only=True):
     team_for_s: float = 0.0
     value: float = 1.0
     """What success with such a customer is worth, against 1 for most: who fits counts for so much more."""
+    keep_free: int = 0
+    """So many agents of those who may serve a contact of a lower tier (or of none) are left free for customers of this."""
+    keep_free_for_s: float = 20.0
+    """A contact that has waited so long takes them too."""
+    keep_free_seen_s: float = 1_800.0
+    """Nobody is kept where no customer of the tier came within so long..."""
+    keep_free_line: int = 20
+    """... or so many wait."""
 
 
 class CalledRule(msgspec.Struct, frozen=True, kw_only=True):
@@ -143,6 +153,25 @@ class RoutingPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """Outcome codes that say nothing about it, as no code at all does. Every other code is no success."""
     fit_fields: tuple[str, ...] = ()
     """Further fields of customers' records by which it is learned who fits; protected ones are refused."""
+    self_service: tuple[SelfService, ...] = ()
+    """Automated treatments that stand in one order with the agents."""
+    overflow: tuple[Overflow, ...] = ()
+    """What happens where nobody may serve a contact, or the wait gets long."""
+    impatience_s: float = 300.0
+    """How long customers wait on average before they give up: what waiting for an agent is worth against self-service."""
+    back_within_s: float = 86_400.0
+    """Who is in contact again so soon after self-service was not served by it."""
+    callback_over_s: float = 0.0
+    """Callers are offered to be called back where the estimated wait is longer; 0: never."""
+    announce_s: float = 10.0
+    """A wait is announced anew at most this often..."""
+    announce_change: float = 0.25
+    """... and where the estimate has changed by this share since, or the place has."""
+
+    @property
+    def asks_around(self) -> bool:
+        """Whether decisions need what is known of the moment (contact.Around)."""
+        return bool(self.self_service) or any(tier.keep_free for tier in self.tiers.values())
 
     @property
     def version(self) -> str:
@@ -187,8 +216,8 @@ def routing_policy(raw: Mapping[str, Any]) -> RoutingPolicy:
     """The policy in a parsed `[routing]` table.
 
     Raises BadInput with where.field: field_unknown, number_out_of_range, level_invalid, name_invalid, name_twice,
-    language_invalid, table_expected, too_many_entries, rule_invalid, expression_invalid (with line and column), and
-    policy_inconsistent where a later step would ask for more than an earlier one.
+    language_invalid, table_expected, too_many_entries, rule_invalid, place_invalid, channel_unknown, expression_invalid
+    (with line and column), and policy_inconsistent where a later step would ask for more than an earlier one.
     """
     fields.known(raw, RoutingPolicy.__struct_fields__, "routing")
     values: dict[str, Any] = {}
@@ -214,6 +243,10 @@ def routing_policy(raw: Mapping[str, Any]) -> RoutingPolicy:
                     "pick_unknown", "Not a way to pick", where={"field": where}, hint=f"One of: {', '.join(PICKS)}."
                 )
             values[name] = value
+        elif name in ("impatience_s", "back_within_s"):
+            values[name] = fields.number(value, where, 1.0, 30 * 86_400.0)
+        elif name == "announce_change":
+            values[name] = fields.number(value, where, 0.01, 10.0)
         elif name == "fairness":
             values[name] = fields.number(value, where, 0.0, 100.0)
         elif name == "hold_s":
@@ -222,7 +255,7 @@ def routing_policy(raw: Mapping[str, Any]) -> RoutingPolicy:
             values[name] = fields.number(value, where, 0.0, SECONDS_MAX)
         elif name == "continuity_days":
             values[name] = fields.number(value, where, 0.0, 3_650.0)
-        elif name in ("continuity_s", "directed_s", "promise_s") or name.endswith("_after_s"):
+        elif name.endswith("_after_s") or name in _SECONDS:
             values[name] = fields.number(value, where, 0.0, SECONDS_MAX)
         else:
             values[name] = _TABLES[name](value, where)
@@ -254,7 +287,7 @@ def _tiers(value: object, where: str) -> dict[str, TierRule]:
     for name, rule in fields.table(value, where, 50).items():
         tier = fields.slug(name, where)
         at = f"{where}.{tier}"
-        entries = fields.table(rule, at, 10)
+        entries = fields.table(rule, at, 20)
         fields.known(entries, TierRule.__struct_fields__, at)
         if tier in rules:
             raise BadInput("name_twice", "The same name stands there twice", where={"field": at})
@@ -266,6 +299,12 @@ def _tiers(value: object, where: str) -> dict[str, TierRule]:
                 entries.get("team_for_s", TEAM_FOR_S if team else 0.0), f"{at}.team_for_s", 0.0, SECONDS_MAX
             ),
             value=fields.number(entries.get("value", 1.0), f"{at}.value", 0.1, 10.0),
+            keep_free=fields.whole(entries.get("keep_free", 0), f"{at}.keep_free", 0, KEEP_FREE_MAX),
+            keep_free_for_s=fields.number(entries.get("keep_free_for_s", 20.0), f"{at}.keep_free_for_s", 0.0, SECONDS_MAX),
+            keep_free_seen_s=fields.number(
+                entries.get("keep_free_seen_s", 1_800.0), f"{at}.keep_free_seen_s", 0.0, 24 * SECONDS_MAX
+            ),
+            keep_free_line=fields.whole(entries.get("keep_free_line", 20), f"{at}.keep_free_line", 1, 1_000_000),
         )
     return rules
 
@@ -372,9 +411,10 @@ def _fit_fields(value: object, where: str) -> tuple[str, ...]:
     return names
 
 
+_SECONDS: Final = frozenset(("continuity_s", "directed_s", "promise_s", "callback_over_s", "announce_s"))
 _TABLES: Final = {
     "tiers": _tiers, "issues": _issues, "intents": _intents, "called": _called, "licences": _licences, "rules": _rules,
-    "success": _codes, "not_judged": _codes, "fit_fields": _fit_fields,
+    "success": _codes, "not_judged": _codes, "fit_fields": _fit_fields, "self_service": self_services, "overflow": overflows,
 }  # fmt: skip
 
 

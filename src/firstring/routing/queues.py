@@ -17,6 +17,7 @@ from firstring import limits
 from firstring.contact import AgentFree, Requirement, RoutingNeed
 from firstring.routing.eligibility import requirement_at
 from firstring.routing.memo import EligibilityMemo, Profiles, Signature, signature_of, verdicts
+from firstring.routing.places import kept_back, spared
 
 
 class Waiting(msgspec.Struct, frozen=True):
@@ -104,7 +105,7 @@ def reevaluate(
         line = lines.get(signature)
         if line is None:
             line = lines[signature] = _Line(need, requirement, agents, profiles, memo, now)
-        best = line.best(need, left, taken, limit)
+        best = line.best(need, left, taken, limit, spared(need, requirement, waited_s(contact, now)))
         if not best:
             continue
         agent_id = best[0]
@@ -132,28 +133,34 @@ class _Line:
         now: datetime,
     ) -> None:
         self._channel = need.channel
+        self._kept_back: dict[int, frozenset[int]] = {}
+        self._all: list[tuple[int, int]] = []
         self._heap: list[tuple[int, int, datetime, int]] = []
         self._in_line: set[int] = set()
         for agent, verdict in zip(agents, verdicts(need, requirement, agents, profiles, memo, now=now), strict=True):
             if isinstance(verdict, int):
                 self._heap.append((verdict, 0, agent.idle_since, agent.agent_id))
                 self._in_line.add(agent.agent_id)
+                self._all.append((verdict, agent.agent_id))
         heapq.heapify(self._heap)
 
     def best(
-        self, need: RoutingNeed, left: Mapping[tuple[int, str], int], taken: Mapping[int, int], limit: int
+        self, need: RoutingNeed, left: Mapping[tuple[int, str], int], taken: Mapping[int, int], limit: int, spare: int = 0
     ) -> tuple[int, ...]:
-        """Up to `limit` agents with a place left, best first; agents without one leave the line for good."""
+        """Up to `limit` agents with a place left, best first; agents without one leave the line for good. spare: how many of
+        them the contact leaves free (routing.places)."""
+        back = self._back(need, spare) if spare else frozenset()
         wanted = [
             agent_id
             for agent_id in dict.fromkeys(need.preferred)
             if agent_id in self._in_line
             and agent_id not in need.excluded
             and agent_id not in need.barred
+            and agent_id not in back
             and (agent_id, self._channel) in left
         ][:limit]
         kept: list[tuple[int, int, datetime, int]] = []
-        passed_over = frozenset(need.excluded) | frozenset(need.barred) | set(wanted)
+        passed_over = frozenset(need.excluded) | frozenset(need.barred) | set(wanted) | back
         while self._heap and len(wanted) < limit:
             in_class, count, idle_since, agent_id = heapq.heappop(self._heap)
             if (agent_id, self._channel) not in left:
@@ -168,3 +175,13 @@ class _Line:
         for entry in kept:
             heapq.heappush(self._heap, entry)
         return tuple(wanted)
+
+    def _back(self, need: RoutingNeed, spare: int) -> frozenset[int]:
+        if need.excluded or need.barred:
+            out = {*need.excluded, *need.barred}
+            mine = [(verdict, one) for verdict, one in self._all if one not in out]
+            return frozenset(kept_back([verdict for verdict, _ in mine], [one for _, one in mine], spare))
+        if spare not in self._kept_back:
+            found = kept_back([verdict for verdict, _ in self._all], [one for _, one in self._all], spare)
+            self._kept_back[spare] = frozenset(found)
+        return self._kept_back[spare]
