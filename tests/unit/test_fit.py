@@ -16,7 +16,7 @@ from firstring.routing.fit.asked import Asked, Person, band_of, segment_of
 from firstring.routing.fit.model import PRIOR, FitModel, model_from_json, model_to_json
 from firstring.routing.fit.predict import cases_of, explained, fits
 from firstring.routing.fit.protected import is_protected, refuse_protected
-from firstring.routing.fit.side import agent_side, mutual
+from firstring.routing.fit.side import AgentsSide, agent_side, joined, mutual
 from firstring.routing.fit.train import Outcome, train
 from firstring.routing.fit.tree import Data, Shape, smoothed, variances
 from firstring.routing.fit.update import update_of, updated
@@ -330,6 +330,21 @@ def test_both_sides_count() -> None:
     assert mutual(np.full(5, 0.7), side)[0] == pytest.approx(0.7)
     assert mutual(np.array([0.9, 0.0]), np.array([0.3, 0.0])) == pytest.approx([0.45, 0.0])
     assert len(agent_side(0.7, 0)) == 0
+
+
+def test_the_agents_side_changes_the_customers_and_says_why() -> None:
+    side = AgentsSide(np.array([0.0, 1.0, 0.0, 0.0]), np.array([0.7, 0.7, 0.9, 0.7]), 0.7, np.array([0.0, 0.0, 0.0, 2.0]))
+    found = joined(np.full(4, 0.6), side.chances(0.7), 0.7)
+    assert found[0] == pytest.approx(0.6), "of whom nothing is known, the customer's side alone counts"
+    assert found[1] > 0.6 > found[2] > found[3]
+    assert [side.said(place) for place in range(4)] == [
+        "",
+        "Wants to use or to learn what it takes",
+        "Busy for 90% of the last half hour, all for 70%",
+        "2 hard contacts within the hour",
+    ]
+    assert AgentsSide(np.zeros(2), None, 0.0, np.zeros(2)).neutral
+    assert AgentsSide(np.zeros(0), None, 0.0, np.zeros(0)).chances(0.7).tolist() == []
 
 
 # --- what never enters ---------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from firstring.routing.fit.asked import UNKNOWN, Asked, Person, segment_of
 from firstring.routing.fit.model import FIELD, FitModel, Part, Part3
-from firstring.routing.fit.side import mutual
+from firstring.routing.fit.side import joined
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -21,8 +21,8 @@ CASES: Final = 6
 
 
 class Fits(NamedTuple):
-    """One contact with n agents. success, repeat: probabilities; handle_s: seconds, wrap-up included; mutual: success joined
-    with the agent's side. basis: prior or fitted."""
+    """One contact with n agents. success, repeat: probabilities; handle_s: seconds, wrap-up included; mutual: success,
+    changed by the agent's own side (fit/side.py). basis: prior or fitted."""
 
     success: Floats
     handle_s: Floats
@@ -119,7 +119,7 @@ def fits(
         success=success,
         handle_s=answers["handle"],
         repeat=answers["repeat"],
-        mutual=success.copy() if side is None else mutual(success, side),
+        mutual=success.copy() if side is None else joined(success, side, model.mean_success),
         basis=model.basis,
     )
 

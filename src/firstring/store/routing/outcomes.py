@@ -6,6 +6,7 @@ a week, for those alone.
 
 from __future__ import annotations
 
+import math
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -19,7 +20,8 @@ from firstring.errors import FirstringError
 from firstring.identity.caller.resolver import standing
 from firstring.nextbest.situation import IDENTIFY_THRESHOLD
 from firstring.routing.fields import language_of
-from firstring.routing.fit.asked import band_of, code_of
+from firstring.routing.fit.asked import BANDS, band_of, code_of
+from firstring.routing.fit.model import FitModel
 from firstring.routing.fit.train import Outcome
 from firstring.routing.policy import RoutingPolicy
 from firstring.store.database import Connection, Tenant
@@ -31,6 +33,8 @@ KNOWN: Final = 0.5
 REPEAT_S: Final = 7 * 86_400.0
 REMEMBERED: Final = timedelta(days=180)
 """How long an agent who served somebody counts as one they know, and how long outcomes are learned of."""
+HARD_TIMES: Final = 3.0
+"""A contact that takes so many times what is usual was a hard one."""
 AT_ONCE: Final = 100
 _FOLLOWED: Final = 1_000
 _SYSTEM: Final = frozenset(
@@ -170,6 +174,17 @@ async def _had(connection: Connection, tenant: Tenant, persons: Sequence[int]) -
     for row in await connection.fetch(sql("fit", "merged"), tenant.tenant_id, list(persons)):
         found[row["merged_into"]].append(row["person_id"])
     return found
+
+
+async def hard_contacts(connection: Connection, tenant: Tenant, model: FitModel, now: datetime) -> dict[int, int]:
+    """Agent -> hard contacts of the last hour: no success, a complaint, a customer who has been through much, or HARD_TIMES
+    as long as is usual."""
+    handle = model.part("handle")
+    usual_s = math.exp(handle.intercept) * handle.smear
+    rows = await connection.fetch(
+        sql("fit", "hard"), tenant.tenant_id, now - timedelta(hours=1), BANDS[0][0], HARD_TIMES * usual_s
+    )
+    return {row["agent_id"]: row["contacts"] for row in rows}
 
 
 async def outcomes_since(connection: Connection, tenant: Tenant, since: datetime, at_most: int) -> tuple[list[Outcome], Any]:

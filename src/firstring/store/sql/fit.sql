@@ -192,3 +192,11 @@ delete from routing_model m
 where m.tenant_id = $1 and not m.active and m.root in (
   select x.root from routing_model x where x.tenant_id = $1
   group by x.root having max(x.made_at) < $2 and not bool_or(x.active))
+
+-- name: hard
+-- How many hard contacts each agent had since $2: one that was no success, was complained about, of a customer who has been
+-- through much (experience below $3), or longer than $4 seconds.
+select agent_id, count(*)::int as contacts from routing_outcome
+where tenant_id = $1 and agent_id is not null and ended_at > $2
+  and (complained or success is false or experience < $3 or handle_s > $4)
+group by agent_id
