@@ -53,6 +53,8 @@ def test_without_a_file_the_one_in_the_home_directory_or_the_built_in_one(
         ("[routing]\nguard_s = -1", "number_out_of_range", "routing.guard_s"),
         ("[routing.tiers.vip]\nvalue = 0", "number_out_of_range", "routing.tiers.vip.value"),
         ("[routing]\nexplore = 1.5", "number_out_of_range", "routing.explore"),
+        ("[Routing]\nguard_s = 5", "field_unknown", "Routing"),
+        ("guard_s = 5", "field_unknown", "guard_s"),
     ],
 )
 def test_a_mistake_is_named_with_its_place(tmp_path: Path, text: str, code: str, field: str) -> None:

@@ -88,6 +88,17 @@ def test_a_trial_is_written_down() -> None:
     assert changed.version != base.version
 
 
+def test_both_arms_start_from_the_policy_in_force() -> None:
+    base = RoutingPolicy(language_dropped_after_s=100.0, continuity_s=5.0)
+    draft = draft_from_toml("name = 'x'\n[treatment]\nlanguage_relaxed_after_s = 60.0", base=base)
+    changed = policy_of(base, draft.treatment)
+    assert (changed.language_relaxed_after_s, changed.language_dropped_after_s) == (60.0, 100.0)
+    with pytest.raises(BadInput, match="nothing to compare"):
+        draft_from_toml("name = 'x'\n[treatment]\ncontinuity_s = 5", base=base)
+    # The policy changes while the trial runs: nobody's call fails by what does not go together any more.
+    assert policy_of(RoutingPolicy(), draft.treatment).language_relaxed_after_s == 60.0
+
+
 @pytest.mark.parametrize(
     ("change", "code"),
     [
@@ -104,6 +115,8 @@ def test_a_trial_is_written_down() -> None:
         ("name = 'x'\nwhat = 1\n[treatment]\ncontinuity_s = 1", "field_unknown"),
         ("name = ", "toml_invalid"),
         ("name = 'No name!'\n[treatment]\ncontinuity_s = 1", "name_invalid"),
+        ("name = 'x'\n[treatment]\nsuccess = ['sold']", "plan_invalid"),
+        (f"name = 'x'\n[treatment]\ncontinuity_s = {RoutingPolicy().continuity_s}", "plan_invalid"),
     ],
 )
 def test_what_is_no_trial(change: str, code: str) -> None:

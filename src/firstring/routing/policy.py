@@ -203,22 +203,30 @@ def policy_from_file(path: Path) -> RoutingPolicy:
 def policy_from_toml(text: str) -> RoutingPolicy:
     """The policy in the table `[routing]` of a TOML text; defaults for what is not there.
 
-    Raises BadInput: toml_invalid, and the codes of `routing_policy`.
+    Raises BadInput: toml_invalid, field_unknown for anything beside that table, and the codes of `routing_policy`.
     """
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise BadInput("toml_invalid", f"Not valid TOML: {error}", hint="See toml.io for the syntax.") from error
+    fields.known(document, ("routing",), "")  # what stands outside the table, or under a name misspelt, is not left unheard
     return routing_policy(fields.table(document.get("routing", {}), "routing", 100))
 
 
-def routing_policy(raw: Mapping[str, Any]) -> RoutingPolicy:
-    """The policy in a parsed `[routing]` table.
+def routing_policy(raw: Mapping[str, Any], base: RoutingPolicy | None = None) -> RoutingPolicy:
+    """The policy in a parsed `[routing]` table. base: what holds for keys that are not there; without it the built-in one.
 
     Raises BadInput with where.field: field_unknown, number_out_of_range, level_invalid, name_invalid, name_twice,
     language_invalid, table_expected, too_many_entries, rule_invalid, place_invalid, channel_unknown, expression_invalid
     (with line and column), and policy_inconsistent where a later step would ask for more than an earlier one.
     """
+    policy = msgspec.structs.replace(base or RoutingPolicy(), **routing_values(raw))
+    _check_order(policy)
+    return policy
+
+
+def routing_values(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of a parsed `[routing]` table, each checked by itself. Raises as `routing_policy`, but not inconsistent."""
     fields.known(raw, RoutingPolicy.__struct_fields__, "routing")
     values: dict[str, Any] = {}
     for name, value in raw.items():
@@ -259,9 +267,7 @@ def routing_policy(raw: Mapping[str, Any]) -> RoutingPolicy:
             values[name] = fields.number(value, where, 0.0, SECONDS_MAX)
         else:
             values[name] = _TABLES[name](value, where)
-    policy = RoutingPolicy(**values)
-    _check_order(policy)
-    return policy
+    return values
 
 
 def called_key(called: str) -> str:

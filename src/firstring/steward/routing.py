@@ -211,11 +211,11 @@ def try_policy(
 
     from firstring.bootstrap import models_of
     from firstring.routing import fields
-    from firstring.routing.policy import policy_from_toml
+    from firstring.routing.policy import policy_from_file
     from firstring.store.routing.tries import Tried, tried
 
     text = texts_of([file])[0][1]
-    policy_from_toml(text)  # refuses what is no policy
+    policy_from_file(file)  # refuses what is no policy
     overrides = fields.table(tomllib.loads(text).get("routing", {}), "routing", 100)
 
     async def work() -> Tried:
@@ -343,9 +343,10 @@ def plan(
 ) -> None:
     """Plans a trial: how many contacts and days it takes to see the effect. Nothing changes until it is started."""
     from firstring.routing.trial.plan import SHARES, Basis, draft_from_toml
+    from firstring.settings import load
     from firstring.store.routing.trials import plan as planned
 
-    draft = draft_from_toml(texts_of([file])[0][1], file=str(file))
+    draft = draft_from_toml(texts_of([file])[0][1], file=str(file), base=policy_of(load()))
     basis = None
     if (mean is None) != (per_day is None) or (mean is not None and draft.metric not in SHARES):
         raise BadInput(

@@ -19,7 +19,7 @@ from firstring.contact import Value
 from firstring.errors import BadInput
 from firstring.proof.power import ALPHA, POWER, needed
 from firstring.routing import fields
-from firstring.routing.policy import RoutingPolicy, routing_policy
+from firstring.routing.policy import RoutingPolicy, routing_policy, routing_values
 
 Kind = Literal["contact", "switchback"]
 Metric = Literal["success", "handle_s", "wait_s", "abandoned", "repeated", "complained"]
@@ -28,6 +28,8 @@ SHARES: Final[tuple[Metric, ...]] = ("success", "abandoned", "repeated", "compla
 """Metrics that are shares of contacts; the others are means of seconds."""
 GUARDS: Final[dict[str, float]] = {"abandoned": 0.02, "wait_s": 15.0, "complained": 0.01}
 """Guard rails where a file names none: how much worse the treatment may be."""
+JUDGING: Final = frozenset({"success", "not_judged", "promise_s", "promise_share"})
+"""Keys of `[routing]` that no contact is routed by."""
 DETECT: Final = 0.03
 INTERVAL_S: Final = 1_800.0
 CARRY_OVER_S: Final = 600.0
@@ -82,9 +84,9 @@ class Trial(Value, frozen=True):
     started_at: datetime | None = None
 
 
-def draft_from_toml(text: str, *, file: str = "") -> Draft:
-    """The trial in a TOML text (docs/trials.md). Raises BadInput toml_invalid, plan_invalid, field_unknown and the codes
-    of `routing_policy`."""
+def draft_from_toml(text: str, *, file: str = "", base: RoutingPolicy | None = None) -> Draft:
+    """The trial in a TOML text (docs/trials.md). base: the policy in force, which both arms start from. Raises BadInput
+    toml_invalid, plan_invalid, field_unknown and the codes of `routing_policy`."""
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -100,8 +102,8 @@ def draft_from_toml(text: str, *, file: str = "") -> Draft:
         raise _invalid("kind", f"kind is one of {', '.join(get_args(Kind))}.")
     if metric not in METRICS:
         raise _invalid("metric", f"metric is one of {', '.join(METRICS)}.")
-    control, treatment = (_overrides(raw.get(name, {}), name) for name in ("control", "treatment"))
-    if control == treatment:
+    control, treatment = (_overrides(raw.get(name, {}), name, base) for name in ("control", "treatment"))
+    if routing_policy(control, base) == routing_policy(treatment, base):
         raise _invalid("treatment", "Control and treatment are the same: there is nothing to compare.")
     if "recognise" in {**control, **treatment} and len({**control, **treatment}) > 1:
         raise _invalid("treatment", "recognise is compared alone: with other keys both would change what is compared.")
@@ -127,9 +129,12 @@ def of_recognition(draft: Draft) -> bool:
     return bool(draft.treatment.get("recognise", True)) is not bool(draft.control.get("recognise", True))
 
 
-def _overrides(raw: object, where: str) -> dict[str, Any]:
+def _overrides(raw: object, where: str, base: RoutingPolicy | None) -> dict[str, Any]:
     table = fields.table(raw, where, 100)
-    routing_policy(table)  # refuses what the policy does not know
+    routing_policy(table, base)  # refuses what the policy does not know
+    judging = sorted({*table} & JUDGING)
+    if judging:
+        raise _invalid(f"{where}.{judging[0]}", f"{judging[0]} says how contacts are judged: no arm is routed by it.")
     return table
 
 
@@ -175,8 +180,7 @@ def policy_of(base: RoutingPolicy, overrides: Mapping[str, Any]) -> RoutingPolic
     """The policy of an arm: the base with its own keys."""
     if not overrides:
         return base
-    own = routing_policy(overrides)
-    return msgspec.structs.replace(base, **{name: getattr(own, name) for name in overrides})
+    return msgspec.structs.replace(base, **routing_values(overrides))
 
 
 def _invalid(field: str, message: str) -> BadInput:
