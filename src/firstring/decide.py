@@ -18,6 +18,7 @@ from firstring import __version__, limits
 from firstring.contact import (
     AgentFree,
     AgentProfile,
+    Around,
     Assurance,
     Candidate,
     Cause,
@@ -54,6 +55,7 @@ from firstring.nextbest.learning.thompson import draws_of
 from firstring.nextbest.moment import Moment
 from firstring.ports import Clock, Ids
 from firstring.routing.assign import rank
+from firstring.routing.elsewhere import came_back, placed
 from firstring.routing.fit.model import PRIOR as PRIOR_FIT
 from firstring.routing.fit.model import FitModel
 from firstring.routing.live import NO_PRICES, Live, matching_of
@@ -65,8 +67,12 @@ from firstring.routing.recognise import WITHHELD, as_unknown, never_withheld
 from firstring.trust.score import TrustPriors, assess
 
 Profiles = Mapping[tuple[int, int], AgentProfile]
-FINDS_AN_AGENT: Final[frozenset[Cause]] = frozenset({"busy", "no_answer", "rejected", "capacity", "requeued", "transferred"})
+FINDS_AN_AGENT: Final[frozenset[Cause]] = frozenset(
+    {"busy", "no_answer", "rejected", "capacity", "requeued", "transferred", "left", "overflow"}
+)
 """Causes of a decision that is made because nobody has the contact."""
+LEAVES: Final[frozenset[Cause]] = frozenset({"left", "busy", "no_answer", "rejected"})
+"""Causes for which a contact leaves the place where it is (self-service, another site); for others it stays there."""
 JOINED: Final = "+"
 """Between the versions of the parts of one room."""
 TRIES: Final = 5
@@ -201,6 +207,8 @@ def derive(
         directions=evidence.directions,
         now=now,
         waited_s=waited_s,
+        overflowed=evidence.overflowed,
+        around=read.around,
     )
     matching = matching_of(
         contact,
@@ -224,6 +232,20 @@ def derive(
         reasons=(WITHHELD, *need.reasons) if recognition == "withheld" else need.reasons,
         memo=memo,
         matching=matching,
+    )
+    # or no agent: self-service that is worth more, a place for what nobody may serve or waits too long for
+    routing = placed(
+        routing,
+        contact,
+        evidence,
+        known.resolution,
+        known.assurances,
+        known.journeys,
+        policy=models.routing,
+        fit=models.fit,
+        live=models.live,
+        weight=1.0 if matching is None else matching.weight,
+        around=read.around,
     )
     return Derived(resolution, assurances, journeys, action, routing, models.versions(), recognition)
 
@@ -353,14 +375,17 @@ class Decider:
         weights_of: Callable[[Any], Weights] | None = None,
         actions_of: Callable[[Any, Models], Models] | None = None,
         arm_of: Callable[[Any, Contact, RoutingPolicy], tuple[RoutingPolicy, InTrial | None]] | None = None,
+        around_of: Callable[[Any], Around | None] | None = None,
     ) -> None:
         """weights_of: a tenant's own weights, without I/O; without it all have those of `models`. actions_of: the models
-        with a tenant's own actions, likewise. arm_of: the routing policy of a contact, and its arm where a trial runs."""
+        with a tenant's own actions, likewise. arm_of: the routing policy of a contact, and its arm where a trial runs.
+        around_of: what is known of the moment, without I/O."""
         self._ring = ring
         self.models = models
         self._weights_of = weights_of
         self._actions_of = actions_of
         self._arm_of = arm_of
+        self._around_of = around_of
         self._clock = clock
         self._ids = ids
         self._stages = stages
@@ -442,16 +467,22 @@ class Decider:
             contact = of_contact(contact)
         now = self._clock.now()
         since = state.waiting_since or contact.offered_at
+        evidence = state.evidence if change is None else change(state.evidence)
+        stays = state.state == "elsewhere" and cause not in LEAVES
+        if stays:
+            evidence = msgspec.structs.replace(evidence, at_place=state.elsewhere or "")
+        elif state.state == "elsewhere":
+            evidence = came_back(evidence, state.elsewhere or "", wants_person=cause == "left")
         return await self._decide(
             tenant,
             contact,
-            state.evidence if change is None else change(state.evidence),
+            evidence,
             cause=cause,
             revision=state.revision + 1,
             waited_s=max(0.0, (now - since).total_seconds()),
             excluded=_left_out(state, now),
             preferred=preferred,
-            keep=state.agent_id is not None,
+            keep=state.agent_id is not None or stays,
             epoch=epoch,
         )
 
@@ -484,6 +515,8 @@ class Decider:
             persons=persons,
             asks=asks_of(models.actions, now),
         )
+        if self._around_of is not None and models.routing.asks_around:
+            read = msgspec.structs.replace(read, around=self._around_of(tenant))
         profiles = await self._ring.profiles(tenant, read.agents)
         read_at = self._clock.monotonic_s()
         derived = derive(

@@ -369,6 +369,7 @@ def _contact_state(tenant: Tenant, row: asyncpg.Record) -> ContactState:
         agent_id=row["agent_id"],
         assignment_id=row["assignment_id"],
         person_id=row["person_id"],
+        elsewhere=row["elsewhere"],
     )
 
 

@@ -2,7 +2,7 @@
 
 -- name: contact
 select c.state, c.revision, c.wrapped_key, c.sealed, c.waiting_since, c.person_id, c.excluded, c.excluded_until,
-       a.agent_id, a.assignment_id
+       c.elsewhere, a.agent_id, a.assignment_id
 from contact c
 left join assignment a on a.tenant_id = c.tenant_id and a.contact_id = c.contact_id and a.ended_at is null
 where c.tenant_id = $1 and c.contact_id = $2
