@@ -234,6 +234,8 @@ def try_policy(
         _print(
             f"left out: {found.skipped} of other versions, {found.not_chosen} that went to an agent who was not the choice"
         )
+    if found.together:
+        _print(f"left out: {found.together} that had waited and were matched together with others")
     table = Table("", "success of each", "95 % from", "to")
     for name in ("logged", "ips", "snips", "dr"):
         one = getattr(evaluation, name)

@@ -24,7 +24,7 @@ from firstring.ports import Clock
 from firstring.routing.policy import RoutingPolicy
 from firstring.routing.trial.arms import arm_of
 from firstring.routing.trial.plan import Basis, Draft, Trial, planned, policy_of
-from firstring.routing.trial.result import Result, Row, basis_of, counted, result_of, watched
+from firstring.routing.trial.result import Result, Row, basis_of, counted, result_of, value_of, watched
 from firstring.store.database import Connection, Database, Tenant
 from firstring.store.notices import Notices
 from firstring.store.queries import sql
@@ -38,6 +38,7 @@ LOOK_S: Final = 60.0
 """How often guard rails are looked at."""
 ROWS: Final = 1_000_000
 """Contacts of a trial that are looked at, the first."""
+AT_ONCE: Final = 500
 LOOKED_BACK: Final = timedelta(days=28)
 """The part of the log that a plan rests on."""
 SETTLED: Final = timedelta(hours=6)
@@ -211,9 +212,12 @@ async def trials(connection: Connection, tenant: Tenant, at_most: int = 100) -> 
 async def rows_between(
     connection: Connection, tenant: Tenant, since: datetime, until: datetime, at_most: int = ROWS
 ) -> list[Row]:
-    """Contacts that were offered in a time and are over."""
-    rows = await connection.fetch(sql("trials", "rows"), tenant.tenant_id, since, until, at_most, timeout=60.0)
-    return [Row(*row.values()) for row in rows]
+    """Contacts that were offered in a time and are over. In pieces: the loop that reads them has calls to answer."""
+    found: list[Row] = []
+    cursor = await connection.cursor(sql("trials", "rows"), tenant.tenant_id, since, until, at_most, timeout=60.0)
+    while rows := await cursor.fetch(AT_ONCE, timeout=60.0):
+        found += [Row(*row.values()) for row in rows]
+    return found
 
 
 async def rows_of(connection: Connection, tenant: Tenant, line: TrialLine, now: datetime) -> list[Row]:
@@ -318,10 +322,12 @@ def _over(one: Trial, rows: Sequence[Row], now: datetime) -> tuple[str | None, b
             return f"guard rail: {guard.metric} is worse by {guard.low:.3g} at least, {guard.allowed:.3g} is allowed", False
     assert one.started_at is not None
     days = (now - one.started_at) / timedelta(days=1)
-    if one.draft.kind == "contact" and len(rows) >= one.contacts:
+    # Planned for is the number of those that have the metric: a contact that nobody judged tells nothing of success.
+    told = sum(not math.isnan(value_of(row, one.draft.metric)) for row in rows)
+    if one.draft.kind == "contact" and told >= one.contacts:
         return f"complete: {one.contacts:,} contacts", True
     if one.draft.kind == "switchback" and days >= one.days:
         return f"complete: {one.days:.1f} days", True
     if days >= LONGEST * one.days:
-        return f"too slow: {len(rows):,} of {one.contacts:,} contacts in {days:.1f} days", True
+        return f"too slow: {told:,} of {one.contacts:,} contacts in {days:.1f} days", True
     return None, False

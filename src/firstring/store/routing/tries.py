@@ -37,8 +37,9 @@ PAGE: Final = 200
 class Tried(msgspec.Struct, frozen=True):
     """The evaluation of a policy. changed: the share of the decisions in which it would have chosen somebody else; skipped:
     decisions that cannot be derived again; not_chosen: contacts that went to an agent who was not the one chosen (others had
-    been taken meanwhile), which say nothing about the choice; by_chance: the share of decisions with anything left to
-    chance."""
+    been taken meanwhile), which say nothing about the choice; together: contacts that were matched with others who waited
+    (one contact's decision does not tell what another policy would have made of all of them); by_chance: the share of
+    decisions with anything left to chance."""
 
     policy: str
     evaluation: Evaluation
@@ -46,6 +47,7 @@ class Tried(msgspec.Struct, frozen=True):
     skipped: int
     not_chosen: int
     by_chance: float
+    together: int = 0
 
 
 class _Row(NamedTuple):
@@ -63,12 +65,13 @@ def chances_of(routing: Routing, explore: float) -> dict[int, float]:
     chosen = ranked[0].agent_id
     if explore <= 0.0 or routing.propensity >= 1.0:
         return {chosen: 1.0}
-    order = [one.agent_id for one in sorted(ranked, key=lambda one: -one.score)]
-    is_best = chosen == order[0]
-    share = routing.propensity - (1.0 - explore) if is_best else routing.propensity
-    drawn = min(max(1, round(explore / share)), len(order)) if share > 0.0 else 1
-    found = dict.fromkeys(order[:drawn], explore / drawn)
-    found[order[0]] += 1.0 - explore
+    # The first is the choice; behind it the others stand in the pick's order, the best of them first.
+    is_explored = any(reason.code == "explored" for reason in ranked[0].reasons)
+    share = routing.propensity if is_explored else routing.propensity - (1.0 - explore)
+    drawn = min(max(1, round(explore / share)), len(ranked)) if share > 0.0 else 1
+    found = {one.agent_id: explore / drawn for one in ranked[:drawn]}
+    best = ranked[1].agent_id if is_explored and len(ranked) > 1 else chosen
+    found[best] = found.get(best, 0.0) + 1.0 - explore
     return found
 
 
@@ -88,7 +91,7 @@ async def tried(
     model = await refresh(database, tenant)
     by_version: dict[tuple[str, ...], Models | None] = {}
     rows: list[_Row] = []
-    skipped = not_chosen = changed = by_chance = late = done = 0
+    skipped = not_chosen = together = changed = by_chance = late = done = 0
     async with database.transaction(tenant.tenant_id) as connection:
         lines = await trials(connection, tenant)
     while done < last:
@@ -100,6 +103,13 @@ async def tried(
             if used is None or decision.derived.versions != used.versions():
                 skipped += 1
                 continue
+            routing = decision.derived.routing
+            if routing.need.preferred:
+                together += 1
+                continue
+            if not routing.ranked or decision.agent_id != routing.ranked[0].agent_id:
+                not_chosen += 1
+                continue
             used, is_late = await _at_the_time(database, tenant, used, decision, model)
             late += is_late
             profiles = await ring.profiles(tenant, decision.read.agents)
@@ -107,7 +117,7 @@ async def tried(
             theirs = msgspec.structs.replace(used, routing=other)
             choice = chances_of(rederive(decision, profiles, theirs).routing, other.explore)
             if decision.agent_id not in possible:
-                not_chosen += 1
+                skipped += 1  # derived with a model of another time it would have been another choice
                 continue
             if choice:
                 changed += max(choice, key=lambda agent: choice[agent]) != decision.agent_id
@@ -128,7 +138,7 @@ async def tried(
             f"{late:,} contacts are from before any model was trained: they are tried with the one in force, which has "
             "learned of them, and looks better on them than it is."
         )
-    return Tried(other.version, evaluation, changed / len(rows), skipped, not_chosen, by_chance / len(rows))
+    return Tried(other.version, evaluation, changed / len(rows), skipped, not_chosen, by_chance / len(rows), together)
 
 
 async def _at_the_time(
