@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
+import signal
 
 import pytest
 from playwright.async_api import Browser, Page
@@ -14,12 +16,14 @@ from tests.acceptance.desk_rig import (
     NEW_PHONE,
     PEOPLE,
     World,
+    chromium,
     events,
     new_context,
     now,
     serving,
 )
 
+from firstring import limits
 from firstring.bootstrap import running
 from firstring.settings import Settings
 
@@ -249,6 +253,27 @@ async def test_a_restarted_server_is_found_again_and_nothing_is_missed(desk_sett
         await page.wait_for_selector(".pop.identified")
         await page.wait_for_selector("#lost", state="hidden")
         assert await page.locator(".pop").count() == 1
+
+
+async def test_a_browser_that_dies_while_it_rings(world: World, page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody answers the chat there: it goes to the next one, and no further one comes to a desk where nobody is."""
+    monkeypatch.setattr(limits, "OFFER_EXPIRES_S", 4)
+    async with chromium() as doomed:
+        first = await (await new_context(doomed)).new_page()
+        maya = await world.ready_agent(first, chat=2)
+        offered = await world.offer(NEW_PHONE, channel="chat")
+        assert offered.agent_id == maya
+        await first.wait_for_selector(".pop[data-state=offered]")
+        session = await doomed.new_browser_cdp_session()
+        processes = (await session.send("SystemInfo.getProcessInfo"))["processInfo"]
+        tom = await world.ready_agent(page, "Tom Berg", chat=2)
+        os.kill(next(one["id"] for one in processes if one["type"] == "browser"), signal.SIGKILL)
+    await page.wait_for_selector(".pop[data-state=offered]")
+    assert [line.agent_id for line in await world.server.services.contacts.of_agent(world.tenant, tom)] == [tom]
+    assert await world.server.services.contacts.of_agent(world.tenant, maya) == []
+    states = {state.profile.agent_id: state.presence for state in await world.server.services.contacts.agents(world.tenant)}
+    assert states == {maya: "away", tom: "ready"}
+    assert (await world.offer(FAMILY_PHONE, channel="chat")).agent_id == tom
 
 
 async def test_a_session_that_is_over_leads_to_the_sign_in_and_back(world: World, page: Page) -> None:
