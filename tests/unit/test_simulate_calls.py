@@ -131,3 +131,12 @@ def test_who_waits_when_everybody_has_signed_out_waited_in_vain_and_the_run_ends
     left = run.agent < 0
     assert left.any()
     assert run.wait_s[left] == pytest.approx(3_600.0 - drawn.at_s[left])
+
+
+def test_a_report_that_cannot_be_written_is_refused_before_the_runs(tmp_path: Path) -> None:
+    world = tmp_path / "world.toml"
+    world.write_text('[[agents]]\nname = "x"\ncount = 1\n[[types]]\nname = "q"\nper_hour = 1000000\n')
+    for place in (tmp_path / "none" / "report.html", tmp_path):
+        refused = CliRunner().invoke(app, ["simulate", str(world), "--html", str(place)]).exception
+        assert isinstance(refused, BadInput)
+        assert refused.code == "file_not_written"

@@ -58,6 +58,8 @@ def simulate(
         typer.echo(SCHEMA, nl=False)
         return
     simulated = _world(world, calls, days)
+    if html is not None:
+        _writable(html)  # said before the runs, which may take an hour
     numbers = list(range(seed, seed + seeds))
     at_once = processes or os.cpu_count() or 1
     if staff is not None:
@@ -68,7 +70,10 @@ def simulate(
         return
     result = compare(simulated, seeds=numbers, names=policy or list(POLICIES), processes=at_once)
     if html is not None:
-        html.write_text(page(result), encoding="utf-8")
+        try:
+            html.write_text(page(result), encoding="utf-8")
+        except OSError as error:
+            raise _not_written(html, error) from error
     if as_json:
         typer.echo(msgspec.json.encode(result).decode())
     else:
@@ -95,6 +100,18 @@ def _world(path: Path | None, calls: Path | None, days: str | None) -> World:
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput("file_unreadable", "The file cannot be read", where={"file": str(path)}) from error
     return world_from_toml(text, file=str(path))
+
+
+def _writable(path: Path) -> None:
+    """Raises BadInput file_not_written."""
+    try:
+        path.open("a", encoding="utf-8").close()
+    except OSError as error:
+        raise _not_written(path, error) from error
+
+
+def _not_written(path: Path, error: OSError) -> BadInput:
+    return BadInput("file_not_written", f"The file cannot be written ({type(error).__name__}).", where={"file": str(path)})
 
 
 def _lines(path: Path) -> list[str]:
