@@ -135,7 +135,7 @@ def test_who_waits_when_everybody_has_signed_out_waited_in_vain_and_the_run_ends
 
 def test_a_report_that_cannot_be_written_is_refused_before_the_runs(tmp_path: Path) -> None:
     world = tmp_path / "world.toml"
-    world.write_text('[[agents]]\nname = "x"\ncount = 1\n[[types]]\nname = "q"\nper_hour = 1000000\n')
+    world.write_text('[[agents]]\nname = "x"\ncount = 1\n[[types]]\nname = "q"\nper_hour = 500000\n')
     for place in (tmp_path / "none" / "report.html", tmp_path):
         refused = CliRunner().invoke(app, ["simulate", str(world), "--html", str(place)]).exception
         assert isinstance(refused, BadInput)
