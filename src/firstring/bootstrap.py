@@ -149,7 +149,7 @@ async def running(
 
         async def routed(tenant: Tenant, decision: Decision) -> None:
             await server.pops.show(tenant, decision)
-            if decision.outcome == "route":
+            if decision.outcome in ("route", "elsewhere"):
                 await push(server, server.services.calls_of(tenant), decision)
 
         def new_calls(tenant: Tenant) -> Calls:
@@ -193,7 +193,10 @@ async def running(
         )
         server = Server(services, Pops(services))
         chores = _chores(services, callbacks, journey.log)
-        dispatcher = Dispatcher(contacts, ring, decider, clock, database.tenants, routed, chores, _restart_embedded(opened))
+        waits = WaitsWork(database, contacts, notices, clock, decider, routed)
+        dispatcher = Dispatcher(
+            contacts, ring, decider, clock, database.tenants, routed, chores, (waits.look,), _restart_embedded(opened)
+        )
         await _start(stack, server, dispatcher, callbacks, journey.log, lines)
         try:
             yield server
@@ -287,7 +290,6 @@ def _chores(services: Services, callbacks: CallBacks, delivery_log: DeliveryLog)
     )  # fmt: skip
     hygiene = Hygiene(database, clock, models.survivorship, country=country, per_s=settings.hygiene_persons_per_s)
     return [
-        WaitsWork(database, contacts, notices, clock).look,
         contact_log.write,
         delivery_log.write,
         callbacks.settle,
@@ -421,7 +423,7 @@ class RedirectWaits:
     def heard(self, notice: Notice) -> None:
         """A route, or notices that may be missing. Never blocks."""
         redirect = self._server.redirect
-        if redirect is None or notice.what not in ("route", "resync"):
+        if redirect is None or notice.what not in ("route", "elsewhere", "resync"):
             return
         for contact_id in tuple(redirect.waiting()):
             if notice.what == "resync" or str(notice.contact_id) == contact_id:
@@ -437,7 +439,7 @@ class RedirectWaits:
         except FirstringError as error:
             _log.warning("push_failed", adapter="redirect", code=error.code)
             return
-        if decision is not None and decision.outcome == "route":
+        if decision is not None and decision.outcome in ("route", "elsewhere"):
             await push(self._server, services.calls_of(tenant), decision)
 
     async def stop(self) -> None:

@@ -102,8 +102,9 @@ def matching_from(decision: Decision, models: Models) -> Matching | None:
 class Dispatcher:
     """Runs until stopped. `routed` is told of every contact that got an agent, to push the route to its adapter.
 
-    `chores` are done by the elected process beside the rounds (contacts that ended become touches). `store_lost` is
-    told when the store cannot be reached (the embedded server is then started again).
+    `chores` are done by the elected process beside the rounds (contacts that ended become touches), `quick` ones beside
+    those (waits that get long). `store_lost` is told when the store cannot be reached (the embedded server is then started
+    again).
     """
 
     def __init__(
@@ -115,6 +116,7 @@ class Dispatcher:
         tenants: Callable[[], Awaitable[Sequence[Any]]],
         routed: Callable[[Any, Decision], Awaitable[None]],
         chores: Sequence[Callable[[Any], Awaitable[Any]]] = (),
+        quick: Sequence[Callable[[Any], Awaitable[Any]]] = (),
         store_lost: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._queue = queue
@@ -123,7 +125,7 @@ class Dispatcher:
         self._clock = clock
         self._tenants = tenants
         self._routed = routed
-        self._chores = tuple(chores)
+        self._chores = (tuple(chores), tuple(quick))
         self._store_lost = store_lost
         self._left_out: dict[uuid.UUID, float] = {}
         self._lines: dict[tuple[str, Channel], _Line] = {}
@@ -131,7 +133,7 @@ class Dispatcher:
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._at_chores: dict[str, asyncio.Task[None]] = {}
+        self._at_chores: dict[tuple[str, int], asyncio.Task[None]] = {}
 
     def heard(self, what: str) -> None:
         """A notice: wakes the task where it may matter. Never blocks."""
@@ -205,13 +207,15 @@ class Dispatcher:
         return due_s
 
     def _begin_chores(self, tenant: Any) -> None:
-        """Beside the rounds, for one of them may wait for an import, and one at a time."""
-        running = self._at_chores.get(tenant.name)
-        if self._chores and (running is None or running.done()):
-            self._at_chores[tenant.name] = asyncio.create_task(self._do_chores(tenant), name="chores")
+        """Beside the rounds, for one of them may wait for an import, and one at a time; the quick ones wait for none."""
+        for which, chores in enumerate(self._chores):
+            running = self._at_chores.get((tenant.name, which))
+            if chores and (running is None or running.done()):
+                task = asyncio.create_task(self._do_chores(tenant, chores), name="chores")
+                self._at_chores[tenant.name, which] = task
 
-    async def _do_chores(self, tenant: Any) -> None:
-        for chore in self._chores:
+    async def _do_chores(self, tenant: Any, chores: Sequence[Callable[[Any], Awaitable[Any]]]) -> None:
+        for chore in chores:
             try:
                 await chore(tenant)
             except FirstringError as error:

@@ -38,6 +38,7 @@ _GIVEN_BACK: Final[dict[str, tuple[Happening, Cause]]] = {
     "call.rejected": ("rejected", "rejected"),
     "call.unreachable": ("no_answer", "no_answer"),
 }
+WANTS_PERSON: Final = "call.wants_person"
 _HAPPENED: Final[dict[str, Happening]] = {
     "call.ringing": "ringing",
     "call.answered": "answered",
@@ -165,8 +166,8 @@ class Calls:
 
         Every process is asked, and one does it: the others find the next agent claimed, and name the same one.
         """
-        happening, cause = _GIVEN_BACK[event.type]
-        if not _is_about_another(event, call):
+        happening, cause = _GIVEN_BACK.get(event.type, ("rejected", "left"))
+        if not _is_about_another(event, call) and not (event.type == WANTS_PERSON and call.assignment_id is not None):
             if call.assignment_id is not None:
                 await self._contacts.event(self._tenant, call.contact_id, happening, assignment_id=call.assignment_id)
             decision = await self._decider.again(self._tenant, call.contact_id, cause, adapter_ref=event.adapter_ref)
@@ -194,7 +195,8 @@ class Calls:
         answered = {call_key(self._tenant, adapter, call_id) for call_id in answered_call_ids}
         for contact_id, state, key in open_calls:
             if key not in live:
-                await self._contacts.event(self._tenant, contact_id, "ended" if state == "answered" else "cancelled")
+                is_over = state in ("answered", "elsewhere")
+                await self._contacts.event(self._tenant, contact_id, "ended" if is_over else "cancelled")
             elif key in answered and state == "assigned":
                 await self._contacts.event(self._tenant, contact_id, "answered")
 
@@ -272,6 +274,14 @@ class Calls:
             }
             to_agent = route(decision.agent_address, headers, ring_ms=settings.ring_timeout_ms)
             return RouteAnswer(routes=(to_agent,), pop_url=pop_url, **common)
+        place = decision.derived.routing.elsewhere
+        if place is not None and (decision.outcome == "elsewhere" or decision.evidence.at_place):
+            headers = {
+                "X-Firstring-Contact": contact_id,
+                "X-Firstring-Decision": str(decision.revision),
+                "X-Firstring-Place": place.name,
+            }
+            return RouteAnswer(routes=(route(place.address, headers, ring_ms=settings.ring_timeout_ms),), **common)
         if decision.outcome == "wait":
             return RouteAnswer(wait=Wait(max_ms=settings.queue_wait_ms, uri=settings.hold_uri), **common)
         return RouteAnswer(**common)

@@ -74,12 +74,15 @@ EventType = Literal[
     "call.no_answer",
     "call.rejected",
     "call.unreachable",
+    "call.wants_person",
 ]
 """busy (486, 600), no_answer (408, 480, nobody picked up), rejected (603) and unreachable (any other refusal, or a
 redirected call that came back) want the next agent. defaulted: the switch sent the call to its default queue, whatever
 was answered. ended: hung up, or failed for good. cancelled: the caller gave up before an answer."""
 
-ASKS_AGAIN: Final[frozenset[str]] = frozenset({"call.busy", "call.no_answer", "call.rejected", "call.unreachable"})
+ASKS_AGAIN: Final[frozenset[str]] = frozenset(
+    {"call.busy", "call.no_answer", "call.rejected", "call.unreachable", "call.wants_person"}
+)
 """Events that are answered: they ask for the next agent (`Switchboard.no_agent`)."""
 
 

@@ -23,7 +23,8 @@ where a.tenant_id = $1 order by a.agent_id, s.offered_at
 
 -- name: line_of
 -- The place of a contact in its line (1 is next), and the wait that was told.
-select c.state, c.channel, c.told_wait_s, c.told_low_s, c.told_high_s, c.told_at,
+select c.state, c.channel, c.adapter, c.told_wait_s, c.told_low_s, c.told_high_s, c.told_at, c.elsewhere,
+       c.said_wait_s, c.said_low_s, c.said_high_s, c.said_place, c.said_at, c.callback_at,
        (select count(*)::int from contact o where o.tenant_id = c.tenant_id and o.channel = c.channel
           and o.state in ('offered', 'waiting') and o.turn_at <= c.turn_at) as place
 from contact c where c.tenant_id = $1 and c.contact_id = $2
@@ -32,6 +33,14 @@ from contact c where c.tenant_id = $1 and c.contact_id = $2
 update contact c set told_wait_s = t.wait_s, told_low_s = t.low_s, told_high_s = t.high_s, told_at = $2
 from unnest($3::uuid[], $4::real[], $5::real[], $6::real[]) as t(contact_id, wait_s, low_s, high_s)
 where c.tenant_id = $1 and c.contact_id = t.contact_id and c.state = 'waiting' and c.told_at is null
+
+-- name: say_waits
+-- What is announced of a wait, and whether a call-back is offered (over $8 seconds, 0: never; to callers, not of calls that we make).
+update contact c set said_wait_s = t.wait_s, said_low_s = t.low_s, said_high_s = t.high_s, said_place = t.place, said_at = $2,
+       callback_at = case when $8::real > 0 and t.wait_s > $8 and c.channel = 'voice' and split_part(c.adapter, ':', 1) <> 'callback'
+                          then coalesce(c.callback_at, $2) else c.callback_at end
+from unnest($3::uuid[], $4::real[], $5::real[], $6::real[], $7::int[]) as t(contact_id, wait_s, low_s, high_s, place)
+where c.tenant_id = $1 and c.contact_id = t.contact_id and c.state = 'waiting'
 
 -- name: told
 -- Of the latest waits that were told since $2 and are over, what was told and what came: seconds until an agent was claimed.
