@@ -130,6 +130,8 @@ async def test_forms_refuse_what_is_wrong_and_write_down_what_could_not_be_done(
     for where, form, status, code in (
         ("move", {"agent": "one", "why": "x"}, 400, "out_of_range"),
         ("move", {"agent": "999999", "why": "x"}, 404, "unknown_agent"),
+        ("move", {"agent": "9999999999999999999", "why": "x"}, 400, "out_of_range"),
+        ("move", {"agent": "-1", "why": "x"}, 404, "unknown_agent"),
         ("priority", {"points": "51", "why": "x"}, 400, "out_of_range"),
         ("priority", {"points": "5", "why": "  "}, 400, "because_missing"),
         ("note", {"note": "x" * 501}, 400, "out_of_range"),

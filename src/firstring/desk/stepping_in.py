@@ -154,8 +154,9 @@ def _back(path: str) -> Response[Any]:
 
 def _number(text: str, field: str) -> int:
     try:
-        if len(text) > 19:
+        number = int(text) if len(text) <= 19 else 2**63
+        if number >= 2**63:  # more than the store's numbers have room for
             raise ValueError
-        return int(text)
+        return number
     except ValueError:
         raise BadInput("out_of_range", f"{field} is a number.", where={"field": field}) from None
