@@ -25,7 +25,7 @@ from firstring.store.identity.records import SourceRecord, apply_records
 from firstring.store.notices import Notices
 from firstring.store.ring import RingStore
 from firstring.store.routing.models import FitWork, back_to, fit_in_force, fit_named, models, refresh, train_now
-from firstring.store.routing.outcomes import judged, served_by
+from firstring.store.routing.outcomes import judged, outcome_of, outcomes_since, served_by
 
 POLICY = RoutingPolicy()
 
@@ -157,6 +157,34 @@ async def test_a_caller_who_is_hardly_known_is_nobody(centre: Centre) -> None:
     [row] = await centre.rows()
     assert (row["person_id"], row["intent"], row["tier"]) == (None, "moving", None)
     assert row["known"] == pytest.approx(0.4)
+
+
+async def test_an_uncertain_caller_is_learned_of_by_expectation(centre: Centre) -> None:
+    """All whom it may have been, and why, are kept with their probabilities, and come back as they were."""
+    agent, person = await centre.agent(), await centre.person()
+    await centre.call([agent], person=person, sure=0.4, tier="vip")
+    await centre.call([agent], person=person, stated=True)
+    await centre.settled()
+    first, second = await centre.rows()
+    assert second["cases"] == "[]", "of whom it is certain who they are, and why they called, there is one case"
+    outcome = outcome_of(first)
+    assert [(case.weight, case.intent, case.tier, case.band) for case in outcome.cases] == [
+        (pytest.approx(0.6), "", "", ""), (pytest.approx(0.32), "refund", "vip", "low"), (0.08, "other", "vip", "low")
+    ]  # fmt: skip
+    assert not any(case.last_agent or case.met for case in outcome.cases)
+    async with centre.database.transaction(centre.tenant.tenant_id) as connection:
+        learned, _ = await outcomes_since(connection, centre.tenant, centre.clock.now() - timedelta(days=2), 10)
+    assert [one.cases for one in learned] == [outcome.cases, ()]
+    assert (learned[1].intent, learned[1].band) == ("refund", "low")
+
+
+@pytest.mark.parametrize(("threshold", "recognised"), [(0.7, True), (0.85, False)])
+async def test_who_is_recognised_is_said_by_the_setting(centre: Centre, threshold: float, recognised: bool) -> None:
+    centre.work = FitWork(centre.database, centre.notices, centre.clock, POLICY, threshold=threshold)
+    await centre.call([await centre.agent()], person=await centre.person(), sure=0.8)
+    await centre.settled()
+    [row] = await centre.rows()
+    assert row["recognised"] is recognised
 
 
 async def test_who_comes_again_within_a_week(centre: Centre) -> None:

@@ -141,7 +141,7 @@ async def test_what_another_policy_would_have_brought(centre: Centre) -> None:
     assert nothing.value.code == "log_empty"
     async with database.transaction(tenant.tenant_id) as connection:
         now = SystemClock().now()
-        await plan(connection, tenant, draft_from_toml(TRIAL), now=now, by="test", basis=Basis(0, 0.6, 0.24, 500.0))
+        await plan(connection, tenant, draft_from_toml(TRIAL, base=BASE), now=now, by="test", basis=Basis(0, 0.6, 0.24, 500.0))
         await start(connection, tenant, "pick", now=now, origin="test")
     await refresh_trial(database, tenant)
     results = [await centre.call(random.choice(("refund", "moving"))) for _ in range(240)]

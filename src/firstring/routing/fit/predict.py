@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from firstring.routing.fit.asked import UNKNOWN, Asked, Person, segment_of
+from firstring.routing.fit.cases import CASES
 from firstring.routing.fit.model import FIELD, FitModel, Part, Part3
 from firstring.routing.fit.side import joined
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Small = NDArray[np.float32]
-
-CASES: Final = 6
-"""Different cases (reason, segment) of one contact that are told apart; the likeliest ones, weighted up to 1."""
 
 
 class Fits(NamedTuple):

@@ -37,11 +37,19 @@ class Fitted(NamedTuple):
     predictor: Floats
 
 
-def factor(name: str, values: Sequence[str], *, spread: float, centred: bool = True, only: Sequence[str] = ()) -> Factor:
-    """A factor out of its values; rare levels have no effect. only: the levels that may have one (empty: all)."""
-    distinct, inverse, counts = np.unique(
-        np.array(values, dtype=object).astype(str), return_inverse=True, return_counts=True
-    )
+def factor(
+    name: str,
+    values: Sequence[str],
+    *,
+    spread: float,
+    centred: bool = True,
+    only: Sequence[str] = (),
+    weights: Floats | None = None,
+) -> Factor:
+    """A factor out of its values; rare levels have no effect. only: the levels that may have one (empty: all). weights: for
+    how much of a row each counts (None: a whole one)."""
+    distinct, inverse = np.unique(np.array(values, dtype=object).astype(str), return_inverse=True)
+    counts = np.bincount(inverse, weights, len(distinct))
     kept = [place for place in np.argsort(-counts, kind="stable")[:LEVELS_MOST].tolist() if counts[place] >= RARE]
     kept = sorted(place for place in kept if not only or distinct[place] in only)
     code_of = np.zeros(len(distinct), np.int64)
@@ -75,9 +83,13 @@ class _Design:
         found[0], found[:, 0] = first, first
         for place, (one, begin) in enumerate(zip(self._factors, self._begins, strict=True)):
             count = len(one.levels)
+            if not count:
+                continue
             np.fill_diagonal(found[begin : begin + count, begin : begin + count], first[begin : begin + count])
             for other, other_begin in zip(self._factors[:place], self._begins[:place], strict=True):
                 width = len(other.levels)
+                if not width:
+                    continue
                 both = np.bincount(one.codes * (width + 1) + other.codes, weights, (count + 1) * (width + 1))
                 block = both.reshape(count + 1, width + 1)[1:, 1:]
                 found[begin : begin + count, other_begin : other_begin + width] = block
@@ -98,15 +110,15 @@ class _Design:
             found[begin : begin + len(one.levels)] = 1.0 / one.spread**2
         return found
 
-    def centred(self, slopes: Floats) -> Fitted:
+    def centred(self, slopes: Floats, weights: Floats) -> Fitted:
         """The same predictions with effects that are counted from the mean of all rows."""
         intercept = float(slopes[0])
         effects: dict[str, dict[str, float]] = {}
         for one, begin in zip(self._factors, self._begins, strict=True):
             own = slopes[begin : begin + len(one.levels)]
             if one.centred and len(own):
-                counts = np.bincount(one.codes, minlength=len(own) + 1)[1:]
-                mean = float(counts @ own) / float(counts.sum())
+                counts = np.bincount(one.codes, weights, len(own) + 1)[1:]
+                mean = float(counts @ own) / max(float(counts.sum()), 1e-12)
                 own = own - mean
                 intercept += mean
             effects[one.name] = {level: float(effect) for level, effect in zip(one.levels, own, strict=True)}
@@ -116,35 +128,49 @@ class _Design:
         return Fitted(intercept, effects, predictor)
 
 
-def linear(factors: Sequence[Factor], values: Floats, offset: Floats, noise: float) -> Fitted:
-    """Least squares of values - offset. noise: the variance of a row."""
+def linear(factors: Sequence[Factor], values: Floats, offset: Floats, noise: float, weights: Floats | None = None) -> Fitted:
+    """Least squares of values - offset. noise: the variance of a row; weights: for how much of a row each counts."""
     design = _Design(factors, len(values))
-    gram = design.gram(np.full(len(values), 1.0 / noise))
-    right = design.times((values - offset) / noise)
-    return design.centred(np.linalg.solve(gram + np.diag(design.penalty()), right).astype(np.float64))
+    counted = np.ones(len(values)) if weights is None else weights
+    gram = design.gram(counted / noise)
+    right = design.times(counted * (values - offset) / noise)
+    return design.centred(np.linalg.solve(gram + np.diag(design.penalty()), right).astype(np.float64), counted)
 
 
-def logistic(factors: Sequence[Factor], worked: Floats, offset: Floats) -> Fitted:
-    """Log odds of `worked` (0 or 1) beyond the offset, by Newton's method.
+def logistic(
+    factors: Sequence[Factor],
+    worked: Floats,
+    offset: Floats,
+    weights: Floats | None = None,
+    *,
+    start: Fitted | None = None,
+    steps: int = STEPS,
+) -> Fitted:
+    """Log odds of `worked` (0 or 1) beyond the offset, by Newton's method. weights: for how much of a row each
+    counts. start: what was fitted to almost the same, from which so many `steps` go on.
 
     One row is added that worked by half, of the mean of all (Jeffreys' prior of a share): fifty successes and no failure do
     not make a thing certain.
     """
-    worked = (worked * len(worked) + 0.5) / (len(worked) + 1.0)
+    counted = np.ones(len(worked)) if weights is None else weights
+    total = max(float(counted.sum()), 1e-12)
+    worked = (worked * total + 0.5) / (total + 1.0)
     design = _Design(factors, len(worked))
     penalty = design.penalty()
     slopes = np.zeros(design.columns)
-    rate = float(np.clip(worked.mean(), 1e-4, 1.0 - 1e-4))
-    slopes[0] = math.log(rate / (1.0 - rate)) - float(offset.mean())
-    for _ in range(STEPS):
+    rate = float(np.clip(counted @ worked / total, 1e-4, 1.0 - 1e-4))
+    slopes[0] = math.log(rate / (1.0 - rate)) - float(counted @ offset / total)
+    if start is not None:
+        slopes = np.array([start.intercept, *(effect for one in factors for effect in start.effects[one.name].values())])
+    for _ in range(steps):
         chances = odds(design.predictor(slopes) + offset)
-        gradient = design.times(worked - chances) - penalty * slopes
-        weights = np.maximum(chances * (1.0 - chances), 1e-9)
-        step = np.linalg.solve(design.gram(weights) + np.diag(penalty), gradient)
+        gradient = design.times(counted * (worked - chances)) - penalty * slopes
+        information = counted * np.maximum(chances * (1.0 - chances), 1e-9)
+        step = np.linalg.solve(design.gram(information) + np.diag(penalty), gradient)
         slopes = slopes + step
         if float(np.abs(step).max()) < 1e-6:
             break
-    return design.centred(slopes)
+    return design.centred(slopes, counted)
 
 
 def odds(predictor: Floats) -> Floats:

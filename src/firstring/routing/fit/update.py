@@ -1,7 +1,8 @@
 """What newer outcomes change of a trained model, between two trainings.
 
 A leaf's posterior is normal, so an outcome adds its information to it and shifts its mean: exactly for handle times, by one
-step of Newton's from what was predicted for odds. What contacts have in common, and the variances, stay as trained.
+step of Newton's from what was predicted for odds. A contact of which it is uncertain whom it was with counts as all of its
+cases, by the share of each (fit/cases.py). What contacts have in common, and the variances, stay as trained.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ import msgspec
 import numpy as np
 
 from firstring.contact import Value
-from firstring.routing.fit.asked import segment_of
+from firstring.routing.fit.cases import claimed
 from firstring.routing.fit.model import FIELD, PARTS, Content, FitModel, Part, Part3, rounded
-from firstring.routing.fit.train import HANDLE_LEAST_S, HANDLE_MOST_S, Outcome
+from firstring.routing.fit.regression import odds
+from firstring.routing.fit.train import HANDLE_LEAST_S, HANDLE_MOST_S, INFORMS_LEAST, Outcome
 
 
 class Added(Value, frozen=True):
@@ -48,11 +50,13 @@ def update_of(model: FitModel, outcomes: Sequence[Outcome], *, until: str = "") 
     account."""
     found: dict[tuple[int, str, str], dict[Part3, list[tuple[float, float]]]] = {}
     for one in outcomes:
-        leaf = (one.agent_id, one.intent, segment_of(one.tier, one.band))
         for name in PARTS:
             answer = _answer(name, one)
-            if answer is not None:
-                found.setdefault(leaf, {}).setdefault(name, []).append(_said(model, name, one, answer))
+            if answer is None:
+                continue
+            for case, said in zip(one.possible, _said(model, name, one, answer), strict=True):
+                leaf = (one.agent_id, case.intent, case.segment)
+                found.setdefault(leaf, {}).setdefault(name, []).append(said)
     added = []
     for leaf, parts in sorted(found.items()):
         sums: dict[Part3, tuple[float, float]] = {
@@ -146,23 +150,41 @@ def _answer(name: Part3, one: Outcome) -> float | None:
     return None if flag is None else float(flag)
 
 
-def _said(model: FitModel, name: Part3, one: Outcome, answer: float) -> tuple[float, float]:
-    """What one outcome says of its leaf's effect: information, and information x mean."""
+def _said(model: FitModel, name: Part3, one: Outcome, answer: float) -> list[tuple[float, float]]:
+    """What one outcome says of the effect of the leaf of each of its cases: information, and information x mean. A case
+    counts for the share that it may claim by what came of it."""
     part = model.part(name)
-    common = part.intercept + sum(
+    known = part.intercept + sum(
         part.effect(factor, level)
         for factor, level in (
-            ("channel", one.channel), ("intent", one.intent), ("language", one.language), ("tier", one.tier),
-            ("band", one.band), ("last_agent", "yes" if one.last_agent else "no"), ("met", "yes" if one.met else "no"),
+            ("channel", one.channel), ("language", one.language),
             ("language_level", "" if one.language_level is None else str(one.language_level)),
-            *((FIELD + name, level) for name, level in one.facts.items()),
         )
     )  # fmt: skip
-    if name == "handle":
-        information = 1.0 / part.noise
-        return information, information * (answer - common)
     place = int(model.places_of(np.array([one.agent_id], np.int64))[0])
-    effect = float(model.of_agents(name, one.intent, segment_of(one.tier, one.band))[place])
-    chance = 1.0 / (1.0 + math.exp(-min(max(common + effect, -30.0), 30.0)))
-    information = max(chance * (1.0 - chance), 1e-6)
-    return information, information * effect + (answer - chance)
+    commons, effects = [], []
+    for case in one.possible:
+        commons.append(
+            known
+            + sum(
+                part.effect(factor, level)
+                for factor, level in (
+                    ("intent", case.intent), ("tier", case.tier), ("band", case.band),
+                    ("last_agent", "yes" if case.last_agent else "no"), ("met", "yes" if case.met else "no"),
+                    *((FIELD + name, level) for name, level in case.facts.items()),
+                )
+            )
+        )  # fmt: skip
+        effects.append(float(model.of_agents(name, case.intent, case.segment)[place]))
+    common, effect = np.array(commons), np.array(effects)
+    if name == "handle":
+        likelihood = np.exp(-0.5 * (answer - common - effect) ** 2 / part.noise)
+        each, slope = np.full(len(common), 1.0 / part.noise), (answer - common - effect) / part.noise
+    else:
+        chances = odds(common + effect)
+        likelihood = chances if answer > 0.5 else 1.0 - chances
+        each, slope = np.maximum(chances * (1.0 - chances), 1e-6), answer - chances
+    prior = np.array([case.weight for case in one.possible])
+    share = claimed(prior, likelihood, np.zeros(len(prior), np.int64), 1)
+    information = np.maximum(share * each - share * (1.0 - share) * slope**2, INFORMS_LEAST * share * each)
+    return list(zip(information.tolist(), (information * effect + share * slope).tolist(), strict=True))

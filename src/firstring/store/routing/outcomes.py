@@ -1,7 +1,8 @@
 """What came of contacts by agent: written once a contact is over, past its wrap-up; completed as time goes by.
 
-Whoever it was counts where they were known well enough (KNOWN, impostors taken out); whether they came again is known after
-a week, for those alone.
+Whoever it was counts as the contact's person where they were known well enough (KNOWN, impostors taken out); whether they
+came again is known after a week, for those alone. What is learned of a contact is learned by expectation over all whom it
+may have been with, and why (`cases`).
 """
 
 from __future__ import annotations
@@ -15,14 +16,16 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import structlog
 
-from firstring.contact import Assurance, Contact, Evidence, Journey, Resolution, Value
+from firstring.contact import Assurance, Contact, Evidence, Journey, Resolution, TouchRead, Value
 from firstring.errors import FirstringError
 from firstring.identity.caller.resolver import standing
 from firstring.nextbest.situation import IDENTIFY_THRESHOLD
 from firstring.routing.fields import language_of
-from firstring.routing.fit.asked import BANDS, band_of, code_of
+from firstring.routing.fit.asked import BANDS, Asked, asked_of, band_of, code_of
+from firstring.routing.fit.cases import Possible, possibilities
 from firstring.routing.fit.model import FitModel
 from firstring.routing.fit.train import Outcome
+from firstring.routing.history import served_by as served_in
 from firstring.routing.policy import RoutingPolicy
 from firstring.store.database import Connection, Tenant
 from firstring.store.queries import sql
@@ -60,16 +63,21 @@ class _First(Value, frozen=True):
     derived: _FirstDerived
 
 
+class _SeenRead(Value, frozen=True):
+    touches: tuple[TouchRead, ...] = ()
+
+
 class _Seen(Value, frozen=True):
     """Of a decision what tells who it was and why."""
 
     contact: Contact
     evidence: Evidence
     derived: _Derived
+    read: _SeenRead = _SeenRead()
 
 
 class _Who(NamedTuple):
-    """Of a decision: the likeliest person, with what is learned of them."""
+    """Of a decision: the likeliest person, with what is learned of them; and all whom it may have been, with why."""
 
     person_id: int | None
     known: float
@@ -79,6 +87,7 @@ class _Who(NamedTuple):
     tier: str
     experience: float | None
     facts: dict[str, str]
+    asked: Asked | None = None
 
 
 class Settled(NamedTuple):
@@ -195,9 +204,11 @@ async def outcomes_since(connection: Connection, tenant: Tenant, since: datetime
 
 def outcome_of(row: Mapping[str, Any]) -> Outcome:
     """An outcome out of its row."""
-    facts = row["facts"]
+    facts, cases = row["facts"], row["cases"]
     if isinstance(facts, str):
         facts = msgspec.json.decode(facts)
+    if isinstance(cases, str):
+        cases = msgspec.json.decode(cases, type=tuple[Possible, ...])
     return Outcome(
         agent_id=row["agent_id"],
         channel=row["channel"],
@@ -212,6 +223,7 @@ def outcome_of(row: Mapping[str, Any]) -> Outcome:
         handle_s=row["handle_s"],
         success=row["success"],
         repeated=row.get("repeated"),
+        cases=cases or (),
     )
 
 
@@ -245,10 +257,11 @@ def _who(tenant: Tenant, row: Any, policy: RoutingPolicy, threshold: float) -> _
     known = best.probability * (1.0 - impostor.get(best.person_id, 0.0))
     if seen.evidence.confirmed_person == best.person_id:
         known = 1.0
+    asked = _asked(seen, policy)
     resolution = seen.derived.resolution
     recognised = seen.derived.recognition != "withheld" and standing(resolution, threshold) == "identified"
     if known < KNOWN:
-        return _NOBODY._replace(known=known, recognised=recognised, intent=stated, language=language)
+        return _NOBODY._replace(known=known, recognised=recognised, intent=stated, language=language, asked=asked)
     journey = next((one for one in seen.derived.journeys if one.person_id == best.person_id), None)
     if not stated and journey is not None and journey.likely_reasons:
         first = max(journey.likely_reasons, key=lambda one: one.probability)
@@ -262,7 +275,39 @@ def _who(tenant: Tenant, row: Any, policy: RoutingPolicy, threshold: float) -> _
         code_of(best.profile.get("tier")),
         None if journey is None else journey.experience,
         {name: code_of(best.profile.get(name)) for name in policy.fit_fields},
+        asked,
     )
+
+
+def _asked(seen: _Seen, policy: RoutingPolicy) -> Asked:
+    """Whom it may have been and why, as it was matched by. Whom an agent confirmed it was."""
+    resolution, assurances = seen.derived.resolution, seen.derived.assurances
+    best = resolution.best
+    if best is not None and seen.evidence.confirmed_person == best.person_id:
+        resolution = msgspec.structs.replace(resolution, candidates=(msgspec.structs.replace(best, probability=1.0),))
+        assurances = ()
+    return asked_of(
+        seen.contact,
+        resolution,
+        assurances,
+        seen.derived.journeys,
+        intent=seen.evidence.intent,
+        served=served_in(seen.read.touches),
+        fields=policy.fit_fields,
+    )
+
+
+def _cases(known: _Who, served: Sequence[int] | None, agent_id: int) -> tuple[Possible, ...]:
+    """The cases of a contact that this agent had; none where it is certain. served: by whom the likeliest person was served
+    before, where it is known who that is."""
+    if known.asked is None:
+        return ()
+    asked = known.asked
+    if served is not None and asked.persons:
+        own = msgspec.structs.replace(asked.persons[0], last_agent=served[0] if served else None, met=tuple(served))
+        asked = msgspec.structs.replace(asked, persons=(own, *asked.persons[1:]))
+    found = possibilities(asked, agent_id)
+    return found if len(found) > 1 else ()
 
 
 def _recognition(tenant: Tenant, row: Any) -> dict[str, bool]:
@@ -307,13 +352,15 @@ def _outcomes_of(
         nobody = dict.fromkeys(("agent_id", "agent_version", "language_level", "answered_at", "handle_s", "success"))
         return [
             {
-                **common, **nobody, "assignment_id": row["contact_id"], "last": True, "last_agent": False, "met": False,
+                **common, **nobody, "cases": (), "assignment_id": row["contact_id"], "last": True, "last_agent": False,
+                "met": False,
                 "waited_s": waited_s, "ended_at": row["ended_at"], "outcome": row["end_reason"],
                 "policy": row["policy"] or "", "propensity": row["propensity"] or 1.0,
             }
         ]  # fmt: skip
     made = []
     served = list(before)
+    is_somebody = person is not None
     first = assignments[0]["answered_at"] or assignments[0]["offered_at"]
     for place, one in enumerate(assignments):
         is_last = place == len(assignments) - 1
@@ -340,6 +387,7 @@ def _outcomes_of(
                 "answered_at": answered,
                 "ended_at": one["ended_at"],
                 "handle_s": max(0.0, (one["ended_at"] - answered).total_seconds()),
+                "cases": _cases(known, served if is_somebody else None, one["agent_id"]),
                 "outcome": code,
                 "success": judged(code, policy),
                 "policy": one["policy"] or "",

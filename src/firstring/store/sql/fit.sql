@@ -54,15 +54,16 @@ where p.tenant_id = $1 and p.person_id = any ($2::bigint[])
 -- name: add_outcomes
 insert into routing_outcome (tenant_id, contact_id, assignment_id, agent_id, agent_version, last, person_id, known, recognised,
   channel, intent, language, tier, experience, facts, language_level, last_agent, met, offered_at, waited_s, answered_at,
-  ended_at, handle_s, outcome, success, policy, propensity, withholdable, withheld)
+  ended_at, handle_s, outcome, success, policy, propensity, withholdable, withheld, cases)
 select $1, x.contact_id, x.assignment_id, x.agent_id, x.agent_version, x.last, x.person_id, x.known, x.recognised,
   x.channel, x.intent, x.language, x.tier, x.experience, x.facts, x.language_level, x.last_agent, x.met, x.offered_at,
-  x.waited_s, x.answered_at, x.ended_at, x.handle_s, x.outcome, x.success, x.policy, x.propensity, x.withholdable, x.withheld
+  x.waited_s, x.answered_at, x.ended_at, x.handle_s, x.outcome, x.success, x.policy, x.propensity, x.withholdable, x.withheld,
+  coalesce(x.cases, '[]')
 from jsonb_to_recordset($2::jsonb) as x(contact_id uuid, assignment_id uuid, agent_id bigint, agent_version int, last boolean,
   person_id bigint, known real, recognised boolean, channel text, intent text, language text, tier text, experience real,
   facts jsonb, language_level smallint, last_agent boolean, met boolean, offered_at timestamptz, waited_s real,
   answered_at timestamptz, ended_at timestamptz, handle_s real, outcome text, success boolean, policy text, propensity real,
-  withholdable boolean, withheld boolean)
+  withholdable boolean, withheld boolean, cases jsonb)
 on conflict do nothing
 
 -- name: learned
@@ -83,7 +84,7 @@ from (
   ) x
 ) found
 where o.tenant_id = $1 and o.contact_id = found.contact_id and o.assignment_id = found.assignment_id
-returning o.agent_id, o.channel, o.intent, o.language, o.tier, o.experience, o.facts, o.language_level, o.last_agent, o.met,
+returning o.agent_id, o.channel, o.intent, o.language, o.tier, o.experience, o.facts, o.cases, o.language_level, o.last_agent, o.met,
           o.handle_s, o.success, o.repeated
 
 -- name: not_repeated
@@ -92,7 +93,7 @@ where (o.tenant_id, o.contact_id, o.assignment_id) in (
   select x.tenant_id, x.contact_id, x.assignment_id from routing_outcome x
   where x.tenant_id = $1 and x.person_id is not null and x.repeated is null and x.ended_at < $2
   order by x.ended_at limit $3)
-returning o.agent_id, o.channel, o.intent, o.language, o.tier, o.experience, o.facts, o.language_level, o.last_agent, o.met,
+returning o.agent_id, o.channel, o.intent, o.language, o.tier, o.experience, o.facts, o.cases, o.language_level, o.last_agent, o.met,
           o.handle_s, o.success, o.repeated
 
 -- name: newest_event
@@ -119,8 +120,8 @@ where o.tenant_id = $1 and o.contact_id = found.contact_id and o.assignment_id =
 
 -- name: outcomes
 -- The newest $3 since $2.
-select agent_id, channel, intent, language, tier, experience, facts, language_level, last_agent, met, handle_s, success,
-       repeated, ended_at
+select agent_id, channel, intent, language, tier, experience, facts, cases, language_level, last_agent, met, handle_s,
+       success, repeated, ended_at
 from (
   select * from routing_outcome o
   where o.tenant_id = $1 and o.agent_id is not null and o.ended_at > $2 order by o.ended_at desc, o.assignment_id limit $3
