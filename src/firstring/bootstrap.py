@@ -298,7 +298,10 @@ def _chores(services: Services, callbacks: CallBacks, delivery_log: DeliveryLog)
         SettleWatch(database, clock).look,
         Learning(database, notices, clock).look,
         PricesWork(database, notices, clock, models.routing).look,
-        FitWork(database, notices, clock, models.routing, threshold=models.identify_threshold).look,
+        FitWork(
+            database, notices, clock, lambda tenant: services.decider.models_of(tenant).routing,
+            threshold=models.identify_threshold, settings=settings,
+        ).look,  # fmt: skip
         TrialWork(database, notices, clock).look,
         Forgetting(database, clock, settings.journey_kept_days).look,
         partial(restitch, database),

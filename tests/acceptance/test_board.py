@@ -217,7 +217,7 @@ async def test_what_the_matching_is_worth_stands_on_the_board(world: World, brow
     await log(services.database, world.tenant, rows)
     base = services.models.routing
     now = services.clock.now()
-    await train_now(services.database, world.tenant, base, now=now, by="test", origin="test", at_most=10_000)
+    await train_now(services.database, world.tenant, policy=base, now=now, by="test", origin="test", at_most=10_000)
     await refresh(services.database, world.tenant)
     page, _ = await supervisor(world, browser)
     await page.wait_for_selector("text=Of what was possible")

@@ -19,6 +19,7 @@ from firstring.routing.fit.asked import Asked, Person
 from firstring.routing.fit.model import PRIOR, model_from_json
 from firstring.routing.fit.predict import fits
 from firstring.routing.policy import RoutingPolicy
+from firstring.settings import Settings
 from firstring.store.contacts import Contacts
 from firstring.store.database import Database, Tenant
 from firstring.store.identity.records import SourceRecord, apply_records
@@ -26,6 +27,7 @@ from firstring.store.notices import Notices
 from firstring.store.ring import RingStore
 from firstring.store.routing.models import FitWork, back_to, fit_in_force, fit_named, models, refresh, train_now
 from firstring.store.routing.outcomes import judged, outcome_of, outcomes_since, served_by
+from firstring.store.server import embedded
 
 POLICY = RoutingPolicy()
 
@@ -50,7 +52,7 @@ class Centre:
         self.database, self.tenant, self.ring, self.notices = database, tenant, ring, notices
         self.clock = Shifted(datetime.now(UTC) - timedelta(days=20))
         self.contacts = Contacts(database, notices, self.clock, wrap_up_s=30.0)
-        self.work = FitWork(database, notices, self.clock, POLICY)
+        self.work = FitWork(database, notices, self.clock, lambda _: POLICY)
 
     async def agent(self, **languages: int) -> int:
         profile = msgspec.structs.replace(agent_profile(), languages=languages)
@@ -180,7 +182,7 @@ async def test_an_uncertain_caller_is_learned_of_by_expectation(centre: Centre) 
 
 @pytest.mark.parametrize(("threshold", "recognised"), [(0.7, True), (0.85, False)])
 async def test_who_is_recognised_is_said_by_the_setting(centre: Centre, threshold: float, recognised: bool) -> None:
-    centre.work = FitWork(centre.database, centre.notices, centre.clock, POLICY, threshold=threshold)
+    centre.work = FitWork(centre.database, centre.notices, centre.clock, lambda _: POLICY, threshold=threshold)
     await centre.call([await centre.agent()], person=await centre.person(), sure=0.8)
     await centre.settled()
     [row] = await centre.rows()
@@ -268,14 +270,19 @@ async def test_a_damaged_decision_holds_up_nobody(centre: Centre) -> None:
     assert first["handle_s"] == 120.0
 
 
-async def test_a_model_is_trained_updated_and_found_again(centre: Centre) -> None:
-    """60 calls of two agents: one quick, one slow. Then the slow one becomes quick: updates show it, each found again."""
+async def test_a_model_is_trained_updated_and_found_again(
+    centre: Centre, server: embedded.EmbeddedServer, master_key: bytes
+) -> None:
+    """60 calls of two agents: one quick, one slow. Then the slow one becomes quick: updates show it, each found again. It is
+    trained as a server does it, in a process of its own."""
+    settings = Settings(home=server.home, master_key=master_key.hex())
+    centre.work = FitWork(centre.database, centre.notices, centre.clock, lambda _: POLICY, settings=settings)
     random.seed(3)
     quick, slow = await centre.agent(), await centre.agent()
     assert fit_in_force(centre.tenant) is PRIOR
     with pytest.raises(BadInput) as few:
         await train_now(
-            centre.database, centre.tenant, POLICY, now=centre.clock.now(), by="test", origin="test", at_most=1_000
+            centre.database, centre.tenant, policy=POLICY, now=centre.clock.now(), by="test", origin="test", at_most=1_000
         )
     assert few.value.code == "outcomes_too_few"
     for _ in range(30):
@@ -323,7 +330,7 @@ async def test_two_processes_write_an_outcome_once(centre: Centre) -> None:
     agent = await centre.agent()
     for _ in range(5):
         await centre.call([agent], person=await centre.person())
-    other = FitWork(centre.database, centre.notices, SystemClock(), POLICY)
+    other = FitWork(centre.database, centre.notices, SystemClock(), lambda _: POLICY)
     await asyncio.gather(centre.work.settle(centre.tenant), other.settle(centre.tenant))
     await centre.settled()
     assert len(await centre.rows()) == 5

@@ -146,7 +146,7 @@ async def test_the_time_it_saves_is_measured(world: World) -> None:
         await world.contacts.event(world.tenant, identity, "answered")
         world.clock.ahead += timedelta(seconds=chance.uniform(50, 110) + asks_s)
         await world.contacts.event(world.tenant, identity, "finished", outcome="resolved")
-    work = FitWork(world.database, world.ring._notices, world.clock, world.models.routing)
+    work = FitWork(world.database, world.ring._notices, world.clock, lambda _: world.models.routing)
     while not await work.settle(world.tenant):
         pass
     async with world.database.transaction(world.tenant.tenant_id) as connection:

@@ -123,14 +123,14 @@ async def centre(database: Database, tenant: Tenant, ring: RingStore, notices: N
     random.shuffle(learned)
     await log(database, tenant, learned)
     models = Models(Weights(), DEFAULT_PRIORS, BUILT_IN, BASE)
-    await train_now(database, tenant, BASE, now=clock.now(), by="test", origin="test", at_most=10_000)
+    await train_now(database, tenant, policy=BASE, now=clock.now(), by="test", origin="test", at_most=10_000)
     await refresh(database, tenant)
     decider = Decider(
         ring, models, clock, SystemIds(), Metrics(),
         actions_of=lambda tenant, models: msgspec.structs.replace(models, fit=fit_in_force(tenant)),
         arm_of=lambda tenant, one, base: policy_in_force(tenant, base, one.contact_id, one.offered_at),
     )  # fmt: skip
-    return Centre(database, tenant, ring, contacts, FitWork(database, notices, clock, BASE), decider, models, agents)
+    return Centre(database, tenant, ring, contacts, FitWork(database, notices, clock, lambda _: BASE), decider, models, agents)
 
 
 async def test_what_another_policy_would_have_brought(centre: Centre) -> None:

@@ -106,7 +106,7 @@ def train(
                     outcomes, until = await outcomes_since(connection, opened.tenant, now - REMEMBERED, at_most)
                 return trained(outcomes, fields=policy.fit_fields, since=now - REMEMBERED, until=until)
             return await train_now(
-                opened.database, opened.tenant, policy, now=now, by=getpass.getuser(), origin=_BY, at_most=at_most
+                opened.database, opened.tenant, policy=policy, now=now, by=getpass.getuser(), origin=_BY, at_most=at_most
             )
 
     model = run(work())

@@ -23,6 +23,7 @@ from firstring.store.database import Connection, Database, Tenant
 from firstring.store.freeagents import agent_profile_of
 from firstring.store.queries import sql
 from firstring.store.routing.models import fit_in_force
+from firstring.store.routing.outcomes import PIECE
 
 KINDS: Final = 300
 """Kinds of contact that regret tells apart, the most frequent."""
@@ -86,7 +87,7 @@ def _regret(
 async def saved_between(database: Database, tenant: Tenant, since: datetime, until: datetime) -> Saved:
     """Handle time that recognising callers saved."""
     async with database.transaction(tenant.tenant_id) as connection:
-        rows = await connection.fetch(sql("meters", "handled"), tenant.tenant_id, since, until, CONTACTS, timeout=60.0)
+        rows = await _in_pieces(connection, "handled", tenant.tenant_id, since, until, CONTACTS)
     return await asyncio.to_thread(saved, [Handled(*row.values()) for row in rows])
 
 
@@ -95,7 +96,7 @@ async def audited_between(
 ) -> list[Audited]:
     """The contacts of a time with the groups they are of. protected: with those attributes that never enter the matching."""
     async with database.transaction(tenant.tenant_id) as connection:
-        rows = await connection.fetch(sql("meters", "audited"), tenant.tenant_id, since, until, CONTACTS, timeout=60.0)
+        rows = await _in_pieces(connection, "audited", tenant.tenant_id, since, until, CONTACTS)
         known: dict[int, dict[str, str]] = {}
         if protected:
             persons = sorted({row["person_id"] for row in rows if row["person_id"] is not None})
@@ -121,6 +122,15 @@ async def audited_between(
         )
         for row in rows
     ]
+
+
+async def _in_pieces(connection: Connection, name: str, *values: Any) -> list[Any]:
+    """Many rows, a piece at a time: whoever reads them has calls to answer too."""
+    found: list[Any] = []
+    cursor = await connection.cursor(sql("meters", name), *values, timeout=60.0)
+    while rows := await cursor.fetch(PIECE, timeout=60.0):
+        found += rows
+    return found
 
 
 async def _attributes(

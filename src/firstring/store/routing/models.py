@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -22,6 +23,8 @@ from firstring.routing.fit.model import PARTS, PRIOR, FitModel, model_from_json,
 from firstring.routing.fit.train import ENOUGH, Outcome, train
 from firstring.routing.fit.update import Update, update_of, updated
 from firstring.routing.policy import RoutingPolicy
+from firstring.settings import Settings
+from firstring.store.aside import aside
 from firstring.store.database import Connection, Database, Tenant
 from firstring.store.notices import Notices
 from firstring.store.queries import sql
@@ -53,6 +56,8 @@ TRAINED_ON_MOST: Final = 1_000_000
 UPDATES_MOST: Final = 5_000
 """Updates of one trained model; then it is trained anew."""
 _WITHIN_S: Final = 5.0
+ASIDE: Final = "training"
+"""Who tells that another model is in force: not the server itself, which then hears it too."""
 
 
 class ModelLine(msgspec.Struct, frozen=True):
@@ -144,7 +149,7 @@ def _linked(model: FitModel, updates: Sequence[Any]) -> FitModel:
 
 
 async def train_now(
-    database: Database, tenant: Tenant, policy: RoutingPolicy, *, now: datetime, by: str, origin: str, at_most: int
+    database: Database, tenant: Tenant, *, policy: RoutingPolicy, now: datetime, by: str, origin: str, at_most: int
 ) -> FitModel:
     """Trains on what is in the store, and puts it in force. Raises BadInput outcomes_too_few, feature_protected."""
     async with database.transaction(tenant.tenant_id) as connection:
@@ -213,16 +218,19 @@ class FitWork:
         database: Database,
         notices: Notices,
         clock: Clock,
-        policy: RoutingPolicy,
+        policy_of: Callable[[Tenant], RoutingPolicy],
         *,
         threshold: float = IDENTIFY_THRESHOLD,
+        settings: Settings | None = None,
     ) -> None:
-        """threshold: from this probability on a caller counts as recognised."""
+        """threshold: from this probability on a caller counts as recognised. settings: of the server, beside which it is
+        trained in a process of its own; None: here."""
         self._database = database
         self._notices = notices
         self._clock = clock
-        self._policy = policy
+        self._policy_of = policy_of
         self._threshold = threshold
+        self._settings = settings
         self._settle_s: dict[str, float] = {}
         self._follow_s: dict[str, float] = {}
         self._tried: dict[str, datetime] = {}
@@ -246,7 +254,7 @@ class FitWork:
                 if not await connection.fetchval(sql("fit", "lock"), tenant.tenant_id):
                     return True
                 now = self._clock.now()
-                found = await settle(connection, tenant, self._policy, now, threshold=self._threshold)
+                found = await settle(connection, tenant, self._policy_of(tenant), now, threshold=self._threshold)
                 outcomes = found.outcomes
                 updated_to = None
                 if follows:
@@ -310,9 +318,11 @@ class FitWork:
         newest = trained[0] if trained else None
         if enough < ENOUGH or (newest is not None and newest.made_at >= due and newest.updates < UPDATES_MOST):
             return None
-        model = await train_now(
-            self._database, tenant, self._policy, now=now, by="night", origin=self._notices.origin, at_most=TRAINED_ON
-        )
+        training = partial(train_now, policy=self._policy_of(tenant), now=now, by="night", origin=ASIDE, at_most=TRAINED_ON)
+        if self._settings is None:
+            model = await training(self._database, tenant)
+        else:
+            model = await aside(self._settings, tenant.name, training)
         async with self._database.transaction(tenant.tenant_id) as connection:
             await connection.execute(sql("fit", "forget"), tenant.tenant_id, now - KEPT)
             await connection.execute(sql("fit", "forget_outcomes"), tenant.tenant_id, now - KEPT, timeout=60.0)

@@ -39,6 +39,7 @@ REMEMBERED: Final = timedelta(days=180)
 HARD_TIMES: Final = 3.0
 """A contact that takes so many times what is usual was a hard one."""
 AT_ONCE: Final = 100
+PIECE: Final = 500
 _FOLLOWED: Final = 1_000
 _SYSTEM: Final = frozenset(
     {"ended", "cancelled", "defaulted", "finished", "busy", "no_answer", "rejected", "expired", "transferred", "moved"}
@@ -197,9 +198,14 @@ async def hard_contacts(connection: Connection, tenant: Tenant, model: FitModel,
 
 
 async def outcomes_since(connection: Connection, tenant: Tenant, since: datetime, at_most: int) -> tuple[list[Outcome], Any]:
-    """The newest outcomes, the oldest of them first, and when the newest ended."""
-    rows = await connection.fetch(sql("fit", "outcomes"), tenant.tenant_id, since, at_most, timeout=60.0)
-    return [outcome_of(row) for row in rows], rows[-1]["ended_at"] if rows else None
+    """The newest outcomes, the oldest of them first, and when the newest ended. In pieces, for whoever else is served."""
+    found: list[Outcome] = []
+    until = None
+    cursor = await connection.cursor(sql("fit", "outcomes"), tenant.tenant_id, since, at_most, timeout=60.0)
+    while rows := await cursor.fetch(PIECE, timeout=60.0):
+        found += [outcome_of(row) for row in rows]
+        until = rows[-1]["ended_at"]
+    return found, until
 
 
 def outcome_of(row: Mapping[str, Any]) -> Outcome:
