@@ -28,6 +28,7 @@ from firstring.api.ingest.flow import EventFlow
 from firstring.api.services import Services
 from firstring.bulk.versions.driftwatch import DriftWatch, look_aside
 from firstring.bulk.versions.settlewatch import SettleWatch
+from firstring.channels.announcing import Announcer
 from firstring.channels.callbacks.calling import CallBacks
 from firstring.channels.callbacks.opening import FILE as CALLBACKS_FILE
 from firstring.channels.callbacks.opening import opening_from_file
@@ -143,12 +144,17 @@ async def running(
         notices = Notices(database.arguments, origin)
         ring = RingStore(database, notices)
         contacts = Contacts(database, notices, clock, wrap_up_s=settings.wrap_up_s)
-        decider = Decider(ring, models, clock, ids, metrics, weights_of, _with_own, _arm_of)
+        decider = Decider(ring, models, clock, ids, metrics, weights_of, _with_own, _arm_of, around_now)
+
+        def policy_of(tenant: Tenant) -> RoutingPolicy:
+            return decider.models_of(tenant).routing
+
         signatures = _signatures(stack, settings, clock)
         server: Server
 
         async def routed(tenant: Tenant, decision: Decision) -> None:
             await server.pops.show(tenant, decision)
+            await callbacks.rings(tenant, decision)
             if decision.outcome in ("route", "elsewhere"):
                 await push(server, server.services.calls_of(tenant), decision)
 
@@ -192,8 +198,11 @@ async def running(
             adapters=lambda: _connected(server),
         )
         server = Server(services, Pops(services))
-        chores = _chores(services, callbacks, journey.log)
+        chores = [*_chores(services, callbacks, journey.log), PlacesWork(database, contacts, clock, policy_of).look]
         waits = WaitsWork(database, contacts, notices, clock, decider, routed)
+        around = AroundWatch(database, clock, policy_of)
+        await around.start()
+        stack.push_async_callback(around.stop)
         dispatcher = Dispatcher(
             contacts, ring, decider, clock, database.tenants, routed, chores, (waits.look,), _restart_embedded(opened)
         )
@@ -326,6 +335,8 @@ async def _start(
     feed_sender = FeedSender(database, clock, poster, rules)
     redirected = RedirectWaits(server)
     stack.push_async_callback(redirected.stop)
+    announcer = Announcer(database, services.ring)
+    stack.push_async_callback(announcer.stop)
     watchers = [made(database) for made in (weights_watcher, policy_watcher, fit_watcher, trial_watcher, prices_watcher)]
 
     listening: list[Callable[[Notice], None]] = [
@@ -333,6 +344,7 @@ async def _start(
         services.web.pages.heard,
         carrier.heard,
         redirected.heard,
+        announcer.heard,
         *(watcher.heard for watcher in watchers),
         services.timers.heard,
     ]
@@ -351,7 +363,8 @@ async def _start(
     await services.notices.start()
     stack.push_async_callback(services.notices.stop)
     stack.push_async_callback(lines.finish)
-    await _start_adapters(stack, server, settings)
+    announcer.tenant = await _start_adapters(stack, server, settings)
+    announcer.redirect, announcer.kamailio = server.redirect, server.kamailio
     await services.timers.start()
     stack.push_async_callback(services.timers.stop)
     for rounds in (carrier.rounds, feed_sender.rounds):
@@ -487,10 +500,10 @@ def _connected(server: Server) -> dict[str, bool]:
     return adapters
 
 
-async def _start_adapters(stack: AsyncExitStack, server: Server, settings: Settings) -> None:
-    """The adapters serve the default tenant, which `firstring init` makes."""
+async def _start_adapters(stack: AsyncExitStack, server: Server, settings: Settings) -> Tenant | None:
+    """The adapters serve the default tenant, which `firstring init` makes; None where there are none."""
     if not (settings.kamailio_evapi or settings.redirect_listen):
-        return
+        return None
     tenants = {tenant.name: tenant for tenant in await server.services.database.tenants()}
     tenant = tenants.get(settings.tenant)
     if tenant is None:
@@ -511,6 +524,7 @@ async def _start_adapters(stack: AsyncExitStack, server: Server, settings: Setti
         server.redirect = RedirectServer(calls, host=host, port=port, default_uri=settings.default_queue_uri)
         await server.redirect.start()
         stack.push_async_callback(server.redirect.stop)
+    return tenant
 
 
 def host_and_port(text: str) -> tuple[str, int]:

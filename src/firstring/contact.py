@@ -224,6 +224,11 @@ class Read(Value, frozen=True):
     fan_out: tuple[FanOut, ...] = ()
     agents: tuple[AgentFree, ...] | bytes = ()
     """Every decision holds all free agents: packed (routing.packed), one by one where they do not fit into that."""
+    busy: bytes = b""
+    """The agents who are there and have no place free, packed, with how many contacts each has for since when they are idle;
+    where it is asked who fits."""
+    waiting: int = 0
+    """How many contacts waited on the channel then (200: so many or more)."""
     candidates_cut: int = 0
     issues_cut: tuple[int, ...] = ()
     """Persons with more issue events than were read: they count as having an open issue."""
@@ -494,6 +499,15 @@ class Beyond(Value, frozen=True):
     for_s: float = 0.0
 
 
+class Hold(Value, frozen=True):
+    """A contact is held for a better agent although somebody idle may serve it. reserve: what waiting was to bring; an agent
+    who becomes free before `until` and brings so much takes it."""
+
+    since: datetime
+    until: datetime
+    reserve: float
+
+
 class RoutingNeed(Value, frozen=True):
     """What the contact needs: a priority (higher first) and requirements that relax as it waits (first step at 0 s).
 
@@ -521,6 +535,8 @@ class RoutingNeed(Value, frozen=True):
     """What happens when the wait gets long."""
     elsewhere: str = ""
     """The place in the policy to which the contact goes instead of to an agent."""
+    hold: Hold | None = None
+    """It waits for somebody better, who is expected soon."""
 
 
 class WorkingHours(Value, frozen=True):
@@ -565,6 +581,8 @@ class AgentVerdict(Value, frozen=True):
     eligible: bool
     score: float = 0.0
     reasons: tuple[Reason, ...] = ()
+    expected: tuple[float, float] | None = None
+    """What the model says of the pair: success, and seconds of handle time; None: it was not asked."""
 
 
 class PlaceVerdict(Value, frozen=True):
@@ -598,6 +616,9 @@ class Routing(Value, frozen=True):
     reasons: tuple[Reason, ...] = ()
     places: tuple[PlaceVerdict, ...] = ()
     """Self-service and overflow that came into question; the contact goes to the one that `need.elsewhere` names."""
+
+    means: tuple[float, float] | None = None
+    """Success and seconds of handle time on average over the agents who were there and may serve the contact."""
 
     @property
     def elsewhere(self) -> PlaceVerdict | None:
@@ -689,7 +710,8 @@ class Committed(Value, frozen=True):
 
 class ContactState(Value, frozen=True):
     """A contact as the store knows it. state: offered, waiting, assigned, answered, elsewhere (at the place `elsewhere`) or
-    ended; `agent_id` holds it now, by `assignment_id`. `excluded` did not take it, and are left out until `excluded_until`."""
+    ended; `agent_id` has it now, by `assignment_id`. `excluded` did not take it, and are left out until `excluded_until`.
+    hold: of the newest decision."""
 
     contact: Contact
     evidence: Evidence
@@ -702,3 +724,4 @@ class ContactState(Value, frozen=True):
     assignment_id: uuid.UUID | None = None
     person_id: int | None = None
     elsewhere: str | None = None
+    hold: Hold | None = None

@@ -29,6 +29,7 @@ from firstring.contact import (
     Decision,
     Derived,
     Evidence,
+    Hold,
     Identifier,
     InTrial,
     Journey,
@@ -55,6 +56,7 @@ from firstring.nextbest.learning.thompson import draws_of
 from firstring.nextbest.moment import Moment
 from firstring.ports import Clock, Ids
 from firstring.routing.assign import rank
+from firstring.routing.beside import Beside, hold_until
 from firstring.routing.elsewhere import came_back, placed
 from firstring.routing.fit.model import PRIOR as PRIOR_FIT
 from firstring.routing.fit.model import FitModel
@@ -111,10 +113,13 @@ class Models(msgspec.Struct, frozen=True):
             routing=JOINED.join((self.routing.version, *self._of_pick())),
         )
 
+    @property
+    def asks_who_fits(self) -> bool:
+        """Whether the pick goes by a trained model; else it is first come, longest idle."""
+        return self.routing.pick == "best" and self.fit.basis == "fitted"
+
     def _of_pick(self) -> tuple[str, ...]:
-        """Nothing where it is not asked: first come, longest idle."""
-        asked = self.routing.pick == "best" and self.fit.basis == "fitted"
-        return (self.fit.version, self.live.version) if asked else ()
+        return (self.fit.version, self.live.version) if self.asks_who_fits else ()
 
 
 def derive(
@@ -128,12 +133,13 @@ def derive(
     waited_s: float = 0.0,
     excluded: Sequence[int] = (),
     preferred: Sequence[int] = (),
+    hold_until: datetime | None = None,
     memo: EligibilityMemo | None = None,
 ) -> Derived:
     """Who, why, sure, what now, whom. Pure and deterministic.
 
     profiles: the agents of `read.agents` by (agent_id, version). excluded: agents who did not take this contact. preferred:
-    to whom a batch over all that wait gave it.
+    to whom a batch over all that wait gave it. hold_until: until when the contact may be held for somebody better.
     memo: makes whom quicker and changes nothing.
     """
     # who: probability of each person, of another in the household, of someone new
@@ -232,6 +238,7 @@ def derive(
         reasons=(WITHHELD, *need.reasons) if recognition == "withheld" else need.reasons,
         memo=memo,
         matching=matching,
+        beside=Beside(read.busy, read.waiting, hold_until),
     )
     # or no agent: self-service that is worth more, a place for what nobody may serve or waits too long for
     routing = placed(
@@ -343,6 +350,7 @@ class Ring(Protocol):
         *,
         persons: Sequence[int] = (),
         asks: Asks | None = None,
+        busy: bool = False,
     ) -> Read: ...
 
     async def profiles(self, tenant: Any, agents: Sequence[AgentFree] | bytes) -> Profiles: ...
@@ -482,9 +490,15 @@ class Decider:
             waited_s=max(0.0, (now - since).total_seconds()),
             excluded=_left_out(state, now),
             preferred=preferred,
+            before=state.hold,
             keep=state.agent_id is not None or stays,
             epoch=epoch,
         )
+
+    async def _profiles_of(self, tenant: Any, read: Read) -> Profiles:
+        """The profiles of those who are free, and of those who are busy."""
+        profiles = await self._ring.profiles(tenant, read.agents)
+        return await self._ring.profiles(tenant, read.busy) if read.busy else profiles
 
     async def _decide(
         self,
@@ -497,6 +511,7 @@ class Decider:
         waited_s: float = 0.0,
         excluded: Sequence[int] = (),
         preferred: Sequence[int] = (),
+        before: Hold | None = None,
         keep: bool = False,
         epoch: int = 0,
     ) -> tuple[Decision, Committed]:
@@ -514,10 +529,11 @@ class Decider:
             None if keep else contact.channel,
             persons=persons,
             asks=asks_of(models.actions, now),
+            busy=models.asks_who_fits and not keep,
         )
         if self._around_of is not None and models.routing.asks_around:
             read = msgspec.structs.replace(read, around=self._around_of(tenant))
-        profiles = await self._ring.profiles(tenant, read.agents)
+        profiles = await self._profiles_of(tenant, read)
         read_at = self._clock.monotonic_s()
         derived = derive(
             contact,
@@ -529,6 +545,7 @@ class Decider:
             waited_s=waited_s,
             excluded=excluded,
             preferred=preferred,
+            hold_until=None if keep else hold_until(cause, models.routing.hold_s, now, before),
             memo=self._memo,
         )
         derived_at = self._clock.monotonic_s()
@@ -592,7 +609,16 @@ def rederive(decision: Decision, profiles: Profiles, models: Models) -> Derived:
         waited_s=decision.waited_s,
         excluded=decision.derived.routing.need.excluded,
         preferred=decision.derived.routing.need.preferred,
+        hold_until=_may_have_been_held(decision, models.routing),
     )
+
+
+def _may_have_been_held(decision: Decision, policy: RoutingPolicy) -> datetime | None:
+    """Until when a stored decision might hold its contact. Of one that came later in a hold, it stands where it did."""
+    hold = decision.derived.routing.need.hold
+    if hold is not None or decision.outcome == "keep":
+        return None if hold is None else hold.until
+    return hold_until(decision.cause, policy.hold_s, decision.decided_at, None)
 
 
 def differences(stored: Any, again: Any, *, tolerance: float = 1e-9, place: str = "") -> list[str]:

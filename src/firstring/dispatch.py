@@ -8,7 +8,6 @@ slow tick covers lost notices, relaxing requirements and expiry. Ringing contact
 from __future__ import annotations
 
 import asyncio
-import math
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
@@ -20,11 +19,12 @@ from firstring.contact import AgentFree, AgentProfile, Channel, Decision
 from firstring.decide import Decider, Models
 from firstring.errors import FirstringError, Retryable
 from firstring.ports import Clock
-from firstring.routing.line import FREE_EVERY_S, ROWS, Guard, may_serve, pairs
-from firstring.routing.live import Matching, matching_of
+from firstring.routing.guard import Assigned, Guard
+from firstring.routing.line import ROWS, Known, There, free_every, known_of, may_now, may_serve, pairs
+from firstring.routing.live import Matching, matching_in, settings_of
 from firstring.routing.memo import EligibilityMemo
 from firstring.routing.queues import Match, Waiting, next_due_in_s, reevaluate
-from firstring.routing.recognise import shown
+from firstring.routing.step import line_size
 
 _log = structlog.get_logger("firstring.dispatch")
 
@@ -61,6 +61,10 @@ class Queue(Protocol):
 
     async def free_agents(self, tenant: Any) -> tuple[dict[Channel, list[AgentFree]], dict[tuple[int, str], int]]: ...
 
+    async def there(self, tenant: Any) -> dict[Channel, There]: ...
+
+    async def assigned(self, tenant: Any, channel: Channel, since: datetime) -> list[Assigned]: ...
+
     async def event(self, tenant: Any, contact_id: uuid.UUID, what: Any) -> Any: ...
 
 
@@ -78,25 +82,12 @@ class _Line:
     def __init__(self) -> None:
         self.guard = Guard()
         self.behind: datetime | None = None
-        self.free_every_s = FREE_EVERY_S
-        self.matchings: dict[tuple[uuid.UUID, int], Matching] = {}
+        self.known: dict[tuple[uuid.UUID, int, str, str], Known] = {}
 
 
 def matching_from(decision: Decision, models: Models) -> Matching | None:
     """What the pick needs of a contact, out of its newest decision."""
-    derived = shown(decision).derived
-    return matching_of(
-        decision.contact,
-        derived.resolution,
-        derived.assurances,
-        derived.journeys,
-        () if derived.recognition == "withheld" else decision.read.touches,
-        intent=decision.evidence.intent,
-        policy=models.routing,
-        fit=models.fit,
-        live=models.live,
-        key=models.holdout_key,
-    )
+    return matching_in(decision, policy=models.routing, fit=models.fit, live=models.live, key=models.holdout_key)
 
 
 class Dispatcher:
@@ -234,19 +225,20 @@ class Dispatcher:
         waiting = [(contact, channel) for contact, channel in found if contact.contact_id not in self._left_out]
         now = self._clock.now()
         models = self._decider.models_of(tenant)
+        by_fit = models.asks_who_fits
+        there = await self._queue.there(tenant) if by_fit and waiting else {}
         for channel, agents in free.items():
             here = [contact for contact, its_channel in waiting if its_channel == channel]
             if not here:
                 continue
             profiles = await self._profiles.profiles(tenant, agents)
             line = self._lines.setdefault((tenant.name, channel), _Line())
-            by_fit = models.routing.pick == "best" and models.fit.basis == "fitted"
-            if by_fit:
-                matches = await self._by_fit(tenant, line, here, agents, profiles, models, now)
+            if by_fit and channel in there:
+                matches = await self._by_fit(tenant, line, channel, here, agents, there[channel], models, now)
             else:
                 matches = self._by_turn(here, agents, profiles, places, models, now)
             if len(here) == PER_SWEEP:
-                taken = {match.agents[0] for match in matches}
+                taken = {agent for match in matches for agent in match.agents[:1]}
                 left = [agent for agent in agents if agent.agent_id not in taken]
                 matches += await self._further_back(tenant, line, channel, here, left, profiles, places, models, now)
             for match in matches:
@@ -295,34 +287,71 @@ class Dispatcher:
         self,
         tenant: Any,
         line: _Line,
+        channel: Channel,
         here: Sequence[Waiting],
         agents: Sequence[AgentFree],
-        profiles: Mapping[tuple[int, int], AgentProfile],
+        there: There,
         models: Models,
         now: datetime,
     ) -> list[Match]:
         """Who takes whom by what is expected of each pair (routing.line); all is known of contacts near the head only."""
+        profiles = await self._profiles.profiles(tenant, [*agents, *there.agents])
         classes = may_serve(here, agents, profiles, now=now, memo=self._memo)
-        servable = [contact for contact, row in zip(here, classes, strict=True) if (row >= 0).any()][:ROWS]
-        unknown = [one.contact_id for one in servable if (one.contact_id, one.revision) not in line.matchings]
-        decisions = await self._profiles.decisions_of(tenant, unknown) if unknown else {}
-        found: dict[uuid.UUID, Matching] = {}
-        kept: dict[tuple[uuid.UUID, int], Matching] = {}
-        for contact in servable:
-            key = (contact.contact_id, contact.revision)
-            decision = decisions.get(contact.contact_id)
-            known = line.matchings.get(key) if decision is None else matching_from(decision, models)
-            if known is not None:
-                kept[key] = known
-                found[contact.contact_id] = known._replace(fit=models.fit, live=models.live)
-        line.matchings = kept
+        may = may_now(here, agents, classes, now)
+        servable = [contact for contact, row in zip(here, may, strict=True) if row.any()][:ROWS]
+        if not servable:
+            return []
+        everybody = may_serve(here, there.agents, profiles, now=now, memo=self._memo) >= 0
+        may_of = {contact.contact_id: row for contact, row in zip(here, everybody, strict=True)}
+        found = await self._known(tenant, line, servable, may_of, there, profiles, models, now)
         if not found:
-            return self._by_turn(here, agents, profiles, {(agent.agent_id, here[0].need.channel): 1 for agent in agents},
-                                 models, now)  # fmt: skip
-        if models.live.prices.agents:
-            handle = models.fit.part("handle")
-            line.free_every_s = math.exp(handle.intercept) * handle.smear / len(models.live.prices.agents)
-        return pairs(line.guard, here, agents, classes, found, now=now, free_every_s=line.free_every_s)
+            return self._by_turn(here, agents, profiles, {(agent.agent_id, channel): 1 for agent in agents}, models, now)
+        every_s = free_every(everybody, there, models.live)
+        log = await self._queue.assigned(tenant, channel, line.guard.since(here))
+        profiles = await self._profiles.profiles(tenant, [AgentFree(one.agent_id, one.version, one.at) for one in log])
+        line.guard.follow(
+            log,
+            here,
+            profiles,
+            size=line_size(float(every_s.min()), settings_of(models.routing)),
+            patience_s=models.live.patience_s(channel),
+            memo=self._memo,
+            now=now,
+        )
+        return pairs(line.guard, here, agents, classes, found, profiles, free_every_s=every_s, now=now, memo=self._memo)
+
+    async def _known(
+        self,
+        tenant: Any,
+        line: _Line,
+        contacts: Sequence[Waiting],
+        may_of: Mapping[uuid.UUID, Any],
+        there: There,
+        profiles: Mapping[tuple[int, int], AgentProfile],
+        models: Models,
+        now: datetime,
+    ) -> dict[uuid.UUID, Known]:
+        """What is known of contacts, worked out once for each revision, model and list of prices."""
+        versions = (models.fit.version, models.live.version)
+        matchings = {key[:2]: known.matching for key, known in line.known.items()}
+        unknown = [one.contact_id for one in contacts if (one.contact_id, one.revision) not in matchings]
+        decisions = await self._profiles.decisions_of(tenant, unknown) if unknown else {}
+        found: dict[uuid.UUID, Known] = {}
+        kept: dict[tuple[uuid.UUID, int, str, str], Known] = {}
+        for contact in contacts:
+            key = (contact.contact_id, contact.revision, *versions)
+            known = line.known.get(key)
+            if known is None:
+                decision = decisions.get(contact.contact_id)
+                matching = matchings.get(key[:2]) if decision is None else matching_from(decision, models)
+                if matching is None:
+                    continue
+                matching = matching._replace(fit=models.fit, live=models.live)
+                may = may_of[contact.contact_id]
+                known = known_of(contact, matching, may, there, profiles, self._memo, now)
+            kept[key] = found[contact.contact_id] = known
+        line.known = kept
+        return found
 
     async def _serve(self, tenant: Any, match: Match, epoch: int, *, is_given: bool) -> None:
         """Decides one contact anew. One that cannot be decided on is left out for a while: the others are served.
@@ -331,7 +360,9 @@ class Dispatcher:
         """
         contact_id = match.contact_id
         try:
-            preferred = match.agents[:1] if is_given else ()
+            preferred = (
+                match.agents[:1] if is_given else ()
+            )  # without one, the contact's own pick goes over all who are free
             decision = await self._decider.again(tenant, contact_id, "capacity", preferred=preferred, epoch=epoch)
             if decision is not None and decision.outcome == "route":
                 await self._routed(tenant, decision)

@@ -233,6 +233,29 @@ async def test_a_wait_rings_on_until_a_route_is_pushed(rig: Rig) -> None:
     assert rig.core.kinds(result.call_id) == ["call.ringing", "call.answered", "call.ended"]
 
 
+async def test_who_waits_is_told_how_it_stands(rig: Rig) -> None:
+    async def answering(_: CallOffer | CallEvent) -> RouteAnswer | None:
+        return RouteAnswer(wait=Wait(max_ms=10_000))
+
+    rig.core.answering = answering
+    calling = asyncio.create_task(rig.caller.call(rig.kamailio.uri))
+    await rig.core.until(lambda: rig.core.offers)
+    await asyncio.sleep(0.3)
+    offer = rig.core.offers[0]
+    await rig.adapter.say(offer.adapter_ref, offer.call_id, 'Queued; place 2; "wait" 3 min')
+    await asyncio.sleep(0.2)
+    await rig.adapter.say(offer.adapter_ref, offer.call_id, "Queued; place 1; wait 1 min\r\nX-Evil: 1")
+    await rig.adapter.say("1:2:3", offer.call_id, "Queued; of a question that is not open")
+    await asyncio.sleep(0.2)
+    await rig.adapter.push(offer.adapter_ref, RouteAnswer(routes=(route(rig.second.uri, HEADERS),)))
+    await asyncio.sleep(0.1)
+    await rig.adapter.say(offer.adapter_ref, offer.call_id, "Queued; no more")
+    result = await calling
+    assert result.status == 200
+    assert result.queued == ["Queued; place 2; 'wait' 3 min", "Queued; place 1; wait 1 min X-Evil: 1"]
+    assert result.call_id in rig.second.calls
+
+
 async def test_a_pushed_agent_who_is_busy_leads_to_another_wait_and_another_push(rig: Rig) -> None:
     rig.first.behaviour = "busy"
 

@@ -14,6 +14,7 @@ from msgspec import Meta
 from firstring.api.access import Caller, allow
 from firstring.api.contacts import DecisionView, Revision, decision_view
 from firstring.api.services import Services, contact_uuid
+from firstring.channels.announcing import Said, said_of
 from firstring.channels.house import BECAUSE_CHARS, NOTE_CHARS, POINTS_MAX
 from firstring.errors import BadInput
 from firstring.store.interventions import Intervention, listed
@@ -56,7 +57,11 @@ class CallBackWanted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class PlaceView(msgspec.Struct, frozen=True):
     """Where a contact stands in its line: place (1 is next), and the wait that was told when it came (seconds; four of five
-    waits lie between low and high). Nothing was told where nobody who is signed in may serve it, and in the first moment."""
+    waits lie between low and high). Nothing was told where nobody who is signed in may serve it, and in the first moment.
+
+    said: what is to be announced now, and since when; it changes where the estimate or the place does. elsewhere: the place
+    (self-service, another site) where the contact is.
+    """
 
     contact_id: uuid.UUID
     state: str
@@ -64,6 +69,8 @@ class PlaceView(msgspec.Struct, frozen=True):
     told_wait_s: float | None = None
     told_low_s: float | None = None
     told_high_s: float | None = None
+    said: Said | None = None
+    elsewhere: str | None = None
 
 
 class InterventionList(msgspec.Struct, frozen=True):
@@ -94,6 +101,8 @@ class HouseController(Controller):
             row["told_wait_s"],
             row["told_low_s"],
             row["told_high_s"],
+            said_of(row),
+            row["elsewhere"],
         )
 
     @get(
@@ -165,6 +174,18 @@ class HouseController(Controller):
         identity = contact_uuid(contact_id)
         decision = await services.house.call_back(caller.tenant, identity, by=_by(caller), phone=data.phone)
         return decision_view(decision)
+
+    @post(
+        "/contacts/{contact_id:str}/person",
+        status_code=200,
+        guards=[allow("adapter")],
+        summary="A customer leaves self-service for a person",
+    )
+    async def person(
+        self, contact_id: FromPath[str], services: NamedDependency[Services], caller: NamedDependency[Caller]
+    ) -> DecisionView:
+        """To an agent, or into the line as of their arrival. Of a call the telephone system carries it out."""
+        return decision_view(await services.house.person(caller.tenant, contact_uuid(contact_id), by=_by(caller)))
 
     @get("/interventions", guards=[allow("read")], summary="What people of the house did about contacts and agents")
     async def interventions(

@@ -12,6 +12,7 @@ from litestar.params import FromPath, Parameter
 
 from firstring.api.access import Caller, Ringing, allow, allow_ringing
 from firstring.api.services import Services, contact_uuid
+from firstring.channels.announcing import said_to, with_said
 from firstring.channels.deadline import by_deadline
 from firstring.channels.voice.contract import (
     ASKS_AGAIN,
@@ -101,8 +102,12 @@ class VoiceController(Controller):
         services: NamedDependency[Services],
         caller: NamedDependency[Caller],
         wait_ms: Annotated[int, Parameter(ge=0, le=ROUTE_WAIT_MAX_MS, description="How long to wait.")] = 10_000,
+        said: Annotated[
+            int | None, Parameter(ge=0, description="Of the last answer's wait: answers news of the wait at once too.")
+        ] = None,
     ) -> Response[bytes]:
-        """Answers as soon as an agent was claimed, or after wait_ms (at most 30,000) with what holds then."""
+        """Answers as soon as an agent was claimed (or it goes to another place), or after wait_ms (at most 30,000) with what
+        holds then: what is to be announced of the wait among it. With `said` it answers as soon as that is another."""
         identity = contact_uuid(contact_id)
         changed = asyncio.Event()
 
@@ -119,9 +124,12 @@ class VoiceController(Controller):
                 if decision is None:
                     raise BadInput("unknown_contact", "There is no such contact.", http_status=404)
                 left_s = deadline - services.clock.monotonic_s()
-                if decision.outcome != "wait" or left_s <= 0 or services.stopping:
+                waits = decision.outcome == "wait"
+                news = await said_to(services.database, caller.tenant, identity) if waits else None
+                is_news = said is not None and news is not None and news.at_ms > said
+                if not waits or is_news or left_s <= 0 or services.stopping:
                     answer = services.calls_of(caller.tenant).answer(decision, decision.contact.adapter_ref)
-                    return _encoded(answer, form=False)
+                    return _encoded(with_said(answer, news), form=False)
                 try:
                     async with asyncio.timeout(left_s):
                         await changed.wait()

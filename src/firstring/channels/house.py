@@ -136,14 +136,17 @@ class House:
     async def call_back(self, tenant: Tenant, contact_id: uuid.UUID, *, by: str, phone: str = "") -> Decision:
         """A caller who waits hangs up and keeps the place: at their turn an agent calls them.
 
-        phone: where; without it the number that called. Raises BadInput unknown_contact, contact_over, contact_taken,
-        not_a_call (409), phone_invalid, phone_refused.
+        phone: where; without it the number that called. It is a promise like others: where nobody reached them it is tried
+        again, and told as missed. Raises BadInput unknown_contact, contact_over, contact_taken, not_a_call (409),
+        callback_booked (409), phone_invalid, phone_refused.
         """
         state = await self._open(tenant, contact_id)
         if state.contact.channel != "voice":
             raise BadInput("not_a_call", "Only callers are called back.", http_status=409)
-        if state.agent_id is not None:
+        if state.agent_id is not None or state.state == "elsewhere":
             raise BadInput("contact_taken", "Somebody has this contact.", http_status=409)
+        if state.contact.adapter.partition(":")[0] == CALL_BACK:
+            raise BadInput("callback_booked", "They are to be called back already.", http_status=409)
         shown = next((one.value for one in state.evidence.identifiers if one.kind == "phone"), "")
         promise = self._callbacks.promise(phone or shown, None, state.contact.language, None, None)
 
@@ -152,8 +155,35 @@ class House:
                 contact, adapter=CALL_BACK, adapter_ref="", called=promise.number, call_key=f"kept:{contact.contact_id}"
             )
 
+        decision = await self._ring.decision(tenant, contact_id)
+        best = None if decision is None else decision.derived.resolution.best
+        callback_id = await self._callbacks.keep(
+            tenant, contact_id, promise, record_id=best.records[0] if best is not None and best.records else 0
+        )
         done = await self._noted(tenant, "call_back", by, "asked for by the caller", contact_id, None, "", "")
-        return await self._again(tenant, contact_id, "callback", done, lambda known: known, kept)
+        try:
+            return await self._again(tenant, contact_id, "callback", done, lambda known: known, kept)
+        except FirstringError:
+            await self._callbacks.drop(tenant, callback_id)
+            raise
+
+    async def person(self, tenant: Tenant, contact_id: uuid.UUID, *, by: str) -> Decision:
+        """A customer leaves self-service for a person: they come to an agent, or into the line, as of their arrival.
+
+        Raises BadInput unknown_contact, contact_over, not_in_self_service (409).
+        """
+        state = await self._open(tenant, contact_id)
+        if state.state != "elsewhere":
+            raise BadInput(
+                "not_in_self_service",
+                "The contact is neither in self-service nor at another place.",
+                hint="It is in the line, or somebody has it.",
+                http_status=409,
+            )
+        done = await self._noted(
+            tenant, "person", by, "asked for by the customer", contact_id, None, state.elsewhere or "", ""
+        )
+        return await self._again(tenant, contact_id, "left", done, lambda known: known)
 
     async def presence(self, tenant: Tenant, agent_id: int, presence: Presence, *, by: str, because: str) -> None:
         """A supervisor puts an agent on a break, or signs one off. Raises BadInput unknown_agent (404), because_missing."""

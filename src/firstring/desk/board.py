@@ -34,6 +34,7 @@ WORDS: Final = {
     "note": "left a note",
     "transfer": "handed it on",
     "call_back": "promised to call back",
+    "person": "left self-service for a person",
     "presence": "set the presence",
 }
 

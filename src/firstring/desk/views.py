@@ -70,6 +70,7 @@ _STATES: Final = {
     "assigned": "about to ring",
     "ended": "over",
     "waiting": "waiting",
+    "elsewhere": "in self-service or elsewhere",
 }
 
 

@@ -12,11 +12,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from firstring import limits
 from firstring.contact import AgentFree, AgentProfile, AgentVerdict, Reason, Requirement, Routing, RoutingNeed
+from firstring.routing.beside import NOTHING, Beside, around_of, hold_of, reason_of, seconds_to_hold, tags
 from firstring.routing.eligibility import Obstacle, eligible, requirement_at, team_of
 from firstring.routing.live import Matched, Matching, matched
 from firstring.routing.memo import (
@@ -28,7 +30,6 @@ from firstring.routing.memo import (
     UNKNOWN,
     EligibilityMemo,
     Profiles,
-    Tag,
     codes,
     column_of,
     team_class,
@@ -74,6 +75,7 @@ def rank(
     reasons: Sequence[Reason] = (),
     memo: EligibilityMemo | None = None,
     matching: Matching | None = None,
+    beside: Beside = NOTHING,
 ) -> Routing:
     """The first `limit` eligible agents in the order in which the claim tries them.
 
@@ -85,13 +87,15 @@ def rank(
     of `agents`. `memo` makes it quicker and changes nothing.
 
     matching: within a class the pick orders (routing.live), and idle time decides between equals; score is the index then.
+    beside: who is busy, and whether the contact may be held for one of them. It is where the need says so (`hold`); the
+    order is then that in which the others would have been tried.
     """
     requirement = requirement_at(need, waited_s)
     all_reasons = list(reasons)
     if isinstance(agents, bytes):
-        line = _line_of_packed(need, requirement, columns(agents), profiles, memo, limit, now, matching, waited_s)
+        line = _line_of_packed(need, requirement, columns(agents), profiles, memo, limit, now, matching, waited_s, beside)
     else:
-        line = _line(need, requirement, agents, profiles, memo, limit, now, matching, waited_s)
+        line = _line(need, requirement, agents, profiles, memo, limit, now, matching, waited_s, beside)
     cut = line.free - line.considered
     if cut:
         all_reasons.append(Reason("agents_cut", f"{cut} agents with the shortest idle time were not considered"))
@@ -100,6 +104,10 @@ def rank(
         for place, (idle_since, agent_id, version) in enumerate(line.first)
     )
     all_reasons.extend(_summary(line.fit, line.free, line.obstacles))
+    hold = hold_of(line.matched, beside, now)
+    if hold is not None and line.matched is not None:
+        all_reasons.append(reason_of(hold, line.matched))
+        need = msgspec.structs.replace(need, hold=hold)
     return Routing(
         need=need,
         ranked=ranked,
@@ -108,6 +116,7 @@ def rank(
         policy=policy,
         propensity=1.0 if line.matched is None else line.matched.made.propensity,
         reasons=tuple(all_reasons),
+        means=None if line.matched is None else line.matched.means,
     )
 
 
@@ -154,6 +163,7 @@ def _line(
     now: datetime,
     matching: Matching | None,
     waited_s: float,
+    beside: Beside,
 ) -> _Line:
     considered = agents
     if len(agents) > limits.AGENTS_CONSIDERED:
@@ -173,7 +183,11 @@ def _line(
         idle_s = np.array([(now - entry[1]).total_seconds() for entry in fit])
         in_class = np.array([entry[0] for entry in fit], np.int64)
         level, wish = _columns_of([(entry[2], entry[3]) for entry in fit], need, requirement, profiles, matching)
-        made = matched(matching, ids, idle_s=idle_s, in_class=in_class, level=level, wish=wish, keep=limit)
+        made = matched(
+            matching, ids, idle_s=idle_s, in_class=in_class, level=level, wish=wish, keep=limit,
+            around=around_of(need, requirement, beside, profiles, memo, matching, now),
+            hold_s=seconds_to_hold(need, requirement, beside, now),
+        )  # fmt: skip
         first = [fit[place][1:] for place in made.order]
         return _Line(first, len(fit), len(agents), len(considered), obstacles, made)
     if need.last_agent is not None and need.continuity_s:
@@ -195,6 +209,7 @@ def _line_of_packed(
     now: datetime,
     matching: Matching | None,
     waited_s: float,
+    beside: Beside,
 ) -> _Line:
     """The same, column by column."""
     keys, idle_us = agents
@@ -239,9 +254,13 @@ def _line_of_packed(
         fit = fit[np.argsort(keys[fit])]  # of equals the first agent goes first, as everywhere
         in_class = classes[fit].astype(np.int64) + (4 * _places_of(preference, agents.agent_ids[fit]) if preference else 0)
         idle_s = (_microseconds(now) - idle_us[fit]) / 1e6
-        tags = _tags(need, requirement, matching)
-        level, wish = (None if tag is None else column_of(tag, keys[fit], profiles, memo) for tag in tags)
-        made = matched(matching, agents.agent_ids[fit], idle_s=idle_s, in_class=in_class, level=level, wish=wish, keep=limit)
+        wanted = tags(need, requirement, matching)
+        level, wish = (None if tag is None else column_of(tag, keys[fit], profiles, memo) for tag in wanted)
+        made = matched(
+            matching, agents.agent_ids[fit], idle_s=idle_s, in_class=in_class, level=level, wish=wish, keep=limit,
+            around=around_of(need, requirement, beside, profiles, memo, matching, now),
+            hold_s=seconds_to_hold(need, requirement, beside, now),
+        )  # fmt: skip
         tried = fit[made.order]
         first = [
             (moment(since), *pair(key)) for key, since in zip(keys[tried].tolist(), idle_us[tried].tolist(), strict=True)
@@ -271,14 +290,6 @@ def _microseconds(now: datetime) -> int:
     return (now - EPOCH) // timedelta(microseconds=1)
 
 
-def _tags(need: RoutingNeed, requirement: Requirement, matching: Matching) -> tuple[Tag | None, Tag | None]:
-    """What of the profiles enters the match: the level in the contact's language, and whether they want or learn what the
-    contact needs."""
-    language = matching.asked.language
-    wanted = tuple(sorted({*requirement.skills, *(() if need.intent is None else (need.intent,))}))
-    return ("level", language) if language else None, ("wish", *wanted) if wanted else None
-
-
 def _columns_of(
     pairs: Sequence[tuple[int, int]],
     need: RoutingNeed,
@@ -288,7 +299,7 @@ def _columns_of(
 ) -> list[npt.NDArray[np.int8] | None]:
     return [
         None if tag is None else np.array([value_of(tag, profiles[one]) for one in pairs], np.int8)
-        for tag in _tags(need, requirement, matching)
+        for tag in tags(need, requirement, matching)
     ]
 
 
@@ -361,8 +372,10 @@ def _verdict(
     for rule in requirement.rules if team is None else ():
         reasons.append(Reason("rule", f"Meets {rule}", field=rule))
     score = idle_s
+    expected = None
     if match is not None and place is not None:
         position = match.order[place]
+        expected = (float(match.fits.success[position]), float(match.fits.handle_s[position]))
         score = float(match.made.scores[position])
         reasons.extend(match.reasons(position, match.order[0]))
     elif profile.agent_id == need.last_agent and need.continuity_s:
@@ -373,7 +386,9 @@ def _verdict(
     if place is not None:
         idle_text += f", number {place + 1} in order"
     reasons.append(Reason("idle", idle_text, weight=idle_s))
-    return AgentVerdict(profile.agent_id, profile.version, eligible=True, score=score, reasons=tuple(reasons))
+    return AgentVerdict(
+        profile.agent_id, profile.version, eligible=True, score=score, reasons=tuple(reasons), expected=expected
+    )
 
 
 def _summary(fit: int, free: int, obstacles: Mapping[Obstacle, int]) -> list[Reason]:

@@ -54,8 +54,10 @@ def placed(
     live: Live,
     weight: float = 1.0,
     around: Around | None = None,
+    keep: bool = False,
 ) -> Routing:
-    """The routing with the places that came into question. weight: what success with this customer is worth.
+    """The routing with the places that came into question. weight: what success with this customer is worth. keep: somebody
+    has the contact, or it is at a place.
 
     A contact that is at a place stays there. Self-service is chosen where its index beats the best agent's, or what waiting
     is worth; overflow where no agent is free and the policy's steps have been reached. The bounds on the wait past which
@@ -65,6 +67,8 @@ def placed(
         return routing
     if evidence.at_place:
         return _at(routing, evidence.at_place, policy)
+    if keep:
+        return routing
     need = routing.need
     language = next((step.requirement.language for step in need.steps if step.requirement.language), None)
     values = contact_values(contact, called_key(contact.called), language, need.intent)
@@ -233,7 +237,8 @@ def _lock(resolution: Resolution, assurances: Sequence[Assurance], journeys: Seq
             return Reason("open_complaint", "Someone this could be has an open complaint: a person for them")
     if not could_be <= known:
         return Reason("journey_missing", "What they have been through was not read, so a complaint may be open")
-    if assurances and assurances[0].ask.method != NO_CHECK:
+    likeliest = assurances[0] if assurances else None
+    if likeliest is not None and likeliest.person_id is not None and likeliest.ask.method != NO_CHECK:
         return Reason("step_up_pending", "A verification is asked for first, which a person makes")
     return None
 
@@ -257,7 +262,7 @@ def _overflow(
 
 
 def _why_overflow(past: Overflowed) -> Reason:
-    code = "nobody_may_serve" if past.wait_s is None else "wait_long"
+    code = "nobody_may_serve" if past.wait_s is None or past.why else "wait_long"
     return Reason(code, told(past), weight=past.wait_s)
 
 

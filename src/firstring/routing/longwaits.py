@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 from firstring.contact import AgentProfile, Beyond, RoutingNeed
-from firstring.routing.eligibility import day_of, obstacle_check
+from firstring.routing.eligibility import day_of, obstacle_check, requirement_at
 from firstring.routing.hours import at_work
 from firstring.routing.queues import Waiting
 from firstring.routing.waits import Estimate
@@ -58,7 +58,8 @@ class LongWaits:
     def passed(self, line: Sequence[Waiting], found: Estimates, now_s: float) -> list[tuple[Waiting, list[Beyond]]]:
         """Contacts whose wait has passed bounds for as long as the policy says, with these bounds.
 
-        Where nobody may serve a contact (its estimate is None) every bound is passed, without waiting for `for_s`.
+        Where nobody may serve a contact (its estimate is None) every bound is passed, without waiting for `for_s`; and so is
+        one that is shorter than the time until its requirements let anybody in.
         """
         before, self._since = self._since, {}
         passed: list[tuple[Waiting, list[Beyond]]] = []
@@ -68,14 +69,14 @@ class LongWaits:
             estimate = found[contact.contact_id]
             over: list[Beyond] = []
             for bound in contact.need.beyond:
-                is_over = estimate is None or (bound.wait_s is not None and estimate.wait_s > bound.wait_s)
-                if not is_over:
+                nobody = estimate is None or (bound.wait_s is not None and estimate.relaxes_s > bound.wait_s)
+                if not nobody and (bound.wait_s is None or estimate is None or estimate.wait_s <= bound.wait_s):
                     continue
                 key = (contact.contact_id, bound.name, bound.step)
                 since_s, looks = before.get(key, (now_s, 0))
-                looks = looks + 1 if estimate is None else 0
+                looks = looks + 1 if nobody else 0
                 self._since[key] = (since_s, looks)
-                if looks >= NOBODY_LOOKS or (estimate is not None and now_s - since_s >= bound.for_s):
+                if looks >= NOBODY_LOOKS or (not nobody and now_s - since_s >= bound.for_s):
                     over.append(bound)
             if over:
                 passed.append((contact, over))
@@ -107,11 +108,11 @@ def _is_news(said: Said, place: int, wait_s: float, now_s: float, every_s: float
     return moved or abs(wait_s - expected_s) >= change * max(said.wait_s, LEAST_S)
 
 
-def in_the_way(need: RoutingNeed, agents: Sequence[AgentProfile], now: datetime) -> str:
-    """Why nobody of those who are signed in may serve a contact however long it waits, the most frequent first."""
+def in_the_way(need: RoutingNeed, agents: Sequence[AgentProfile], now: datetime, waited_s: float) -> str:
+    """Why nobody of those who are signed in may serve a contact that has waited so long, the most frequent first."""
     if not agents:
         return "nobody is signed in"
-    requirement = need.steps[-1].requirement
+    requirement = requirement_at(need, waited_s)
     check = obstacle_check(requirement, need.channel, intent=need.intent, day=day_of(now))
     counts: Counter[str] = Counter()
     for agent in agents:

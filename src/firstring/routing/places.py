@@ -82,4 +82,6 @@ def told(past: Overflowed) -> str:
     """Why a bound was passed, in words."""
     if past.wait_s is None:
         return "Nobody who is signed in may serve it" + (f" ({past.why})" if past.why else "")
+    if past.why:
+        return f"Nobody who is signed in may serve it for the next {past.wait_s:.0f} s ({past.why})"
     return f"A wait of {past.wait_s:.0f} s was expected"

@@ -71,7 +71,8 @@ def next_step_in_s(need: RoutingNeed, waited_s: float) -> float | None:
 
 def next_due_in_s(waiting: Sequence[Waiting], now: datetime) -> float | None:
     """Seconds until a requirement of any waiting contact relaxes: when to re-evaluate although nobody became free."""
-    due = (next_step_in_s(contact.need, waited_s(contact, now)) for contact in waiting)
+    due = [next_step_in_s(contact.need, waited_s(contact, now)) for contact in waiting]
+    due += [(one.need.hold.until - now).total_seconds() for one in waiting if one.need.hold and one.need.hold.until > now]
     return min((seconds for seconds in due if seconds is not None), default=None)
 
 

@@ -34,12 +34,14 @@ HANDLE_S: Final = 300.0
 
 
 class Estimate(NamedTuple):
-    """From now on, in seconds. place: 1 is next; parts, where those ahead may be served by others too."""
+    """From now on, in seconds. place: 1 is next; parts, where those ahead may be served by others too. relaxes_s: until then
+    nobody who is signed in may serve it; 0: somebody may now."""
 
     place: float
     wait_s: float
     low_s: float
     high_s: float
+    relaxes_s: float = 0.0
 
 
 def estimates(
@@ -90,7 +92,8 @@ def estimates(
             )
         else:
             bounds = (wait_s * low, wait_s * high)
-        found[contact.contact_id] = Estimate(place, wait_s, min(bounds[0], wait_s), max(bounds[1], wait_s))
+        relaxes_s = max(0.0, from_s - waited) if from_s else 0.0
+        found[contact.contact_id] = Estimate(place, wait_s, min(bounds[0], wait_s), max(bounds[1], wait_s), relaxes_s)
         ahead[may] += 1.0 / int(may.sum())
     return found
 

@@ -12,12 +12,15 @@ import msgspec
 from firstring import limits
 from firstring.contact import AgentFree, AgentProfile, Channel, RelaxingStep, Requirement, RoutingNeed, Value
 from firstring.ports import Clock
+from firstring.routing.guard import Assigned
+from firstring.routing.line import There
 from firstring.routing.queues import Waiting
 from firstring.store.database import Database, Tenant
 from firstring.store.freeagents import agent_profile_of
 from firstring.store.notices import Notice, Notices
 from firstring.store.queries import sql
 from firstring.store.ring import call_key
+from firstring.store.routing.guarding import read_assigned, read_there
 
 Happening = Literal[
     "ringing", "answered", "busy", "no_answer", "rejected", "expired", "ended", "cancelled", "defaulted", "finished",
@@ -228,6 +231,16 @@ class Contacts:
             free.setdefault(row["channel"], []).append(AgentFree(row["agent_id"], row["version"], row["free_since"]))
             places[(row["agent_id"], row["channel"])] = row["places"]
         return free, places
+
+    async def there(self, tenant: Tenant) -> dict[Channel, There]:
+        """Everybody who is ready for a channel, free or not, with how many contacts they have."""
+        async with self._database.transaction(tenant.tenant_id) as connection:
+            return await read_there(connection, tenant)
+
+    async def assigned(self, tenant: Tenant, channel: Channel, since: datetime) -> list[Assigned]:
+        """What was assigned on a channel since a moment, as far as the guard of its line looks back."""
+        async with self._database.transaction(tenant.tenant_id) as connection:
+            return await read_assigned(connection, tenant, channel, since)
 
     async def due(self, tenant: Tenant) -> bool:
         """Whether anything waits or has expired: one round trip, for the queue task to ask before it looks closer."""

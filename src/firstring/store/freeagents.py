@@ -42,6 +42,13 @@ def agents_read(ids: bytes | None, versions: bytes | None, since: bytes | None) 
     return tuple(AgentFree(agent_id, version, EPOCH + timedelta(microseconds=us)) for agent_id, version, us in rows)
 
 
+def busy_read(ids: bytes | None, versions: bytes | None, taken: bytes | None) -> bytes:
+    """As `agents_read`, with the number of contacts of each in place of since when; nothing where that does not fit."""
+    if ids is None or versions is None or taken is None:
+        return b""
+    return packed(_column(ids, _OF_8), _column(versions, _OF_4), _column(taken, _OF_8)) or b""
+
+
 def _column(array: bytes, row: np.dtype[np.void]) -> Integers:
     return np.frombuffer(array, row, offset=_HEAD_BYTES)["value"].astype(np.int64)
 

@@ -22,6 +22,7 @@ from firstring.contact import (
     Derived,
     Evidence,
     FanOut,
+    Hold,
     Identifier,
     InTrial,
     Read,
@@ -33,7 +34,7 @@ from firstring.contact import (
 from firstring.errors import FirstringError
 from firstring.nextbest.incontact import Asks
 from firstring.store.database import Database, Tenant, translated
-from firstring.store.freeagents import ProfileCache, agents_read
+from firstring.store.freeagents import ProfileCache, agents_read, busy_read
 from firstring.store.notices import Notice, Notices
 from firstring.store.queries import sql
 from firstring.store.ringmoment import READ_ASKED, asked, with_moment
@@ -100,7 +101,7 @@ async def warm(connection: asyncpg.Connection) -> None:
     nobody: tuple[Any, ...] = (0, [bytes(16)], [], "voice", 1, 1, 1, 1, 1, 1)
     await connection.fetchrow(_READ, *nobody)
     now = datetime(2000, 1, 1, tzinfo=UTC)
-    await connection.fetchrow(READ_ASKED, *nobody, now, now, [], now, 0)
+    await connection.fetchrow(READ_ASKED, *nobody, now, now, [], now, 0, "voice")
     await connection.prepare(_COMMIT)
 
 
@@ -120,12 +121,13 @@ class RingStore:
         *,
         persons: Sequence[int] = (),
         asks: Asks | None = None,
+        busy: bool = False,
         timeout_s: float = 1.0,
     ) -> Read:
         """One round trip. Opens what it found; `channel` None reads no agents.
 
         `persons` are read whether or not an identifier leads to them (somebody confirmed them). asks: what else is read, for
-        a decision.
+        a decision. busy: it is read too who is busy on the channel, and how many wait (with asks).
         """
         keys = tenant.keys
         by_key = {keys.blind(identifier.kind, identifier.value): identifier for identifier in identifiers}
@@ -142,7 +144,7 @@ class RingStore:
                 limits.TOUCHES_PER_RECORD,
                 limits.ISSUE_EVENTS_PER_PERSON,
                 limits.AGENTS_CONSIDERED,
-                *(() if asks is None else asked(asks)),
+                *(() if asks is None else asked(asks, channel if busy else None)),
                 timeout=timeout_s,
             )
         assert row is not None
@@ -162,7 +164,15 @@ class RingStore:
             candidates_cut=row["candidates_cut"] or 0,
             issues_cut=issues_cut,
         )
-        return read if asks is None else with_moment(keys, read, row)
+        if asks is None:
+            return read
+        if row["waiting"] is not None:
+            read = msgspec.structs.replace(
+                read,
+                busy=busy_read(row["busy_ids"], row["busy_versions"], row["busy_taken"]),
+                waiting=row["waiting"],
+            )
+        return with_moment(keys, read, row)
 
     async def profiles(self, tenant: Tenant, agents: Sequence[AgentFree] | bytes) -> Mapping[tuple[int, int], AgentProfile]:
         """The profiles of these versions, and of others that were asked for before: they never change, and are kept."""
@@ -205,7 +215,8 @@ class RingStore:
             derived.routing.need.priority,
             msgspec.json.encode(derived.routing.need).decode(),
             best.person_id if best else None,
-            [agent.agent_id for agent in derived.routing.ranked if agent.eligible],
+            # Of one that is held the order is kept, and nobody claimed.
+            [agent.agent_id for agent in derived.routing.ranked if agent.eligible and derived.routing.need.hold is None],
             decision.outcome == "keep",
             assignment_id,
             epoch,
@@ -370,6 +381,7 @@ def _contact_state(tenant: Tenant, row: asyncpg.Record) -> ContactState:
         assignment_id=row["assignment_id"],
         person_id=row["person_id"],
         elsewhere=row["elsewhere"],
+        hold=None if row["hold"] is None else msgspec.json.decode(row["hold"], type=Hold),
     )
 
 

@@ -18,19 +18,22 @@ from firstring.store.touches import touches_of
 READ_ASKED: Final = f"""
 select r.hits, r.records, r.touches, r.issues, r.candidates_cut, r.typed_keys, r.typed,
        array_send(r.agent_ids) as agent_ids, array_send(r.agent_versions) as agent_versions,
-       array_send(r.agent_free) as agent_free, m.*
+       array_send(r.agent_free) as agent_free, m.*,
+       array_send(b.busy_ids) as busy_ids, array_send(b.busy_versions) as busy_versions,
+       array_send(b.busy_taken) as busy_taken, b.waiting
 from ring_read($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) r
 cross join lateral ring_moment(
   $1, r.records, {limits.PROFILE_FACETS}, $11, $12, {limits.ACTIONS_REMEMBERED}, $13, $14, $15
 ) m
+cross join lateral ring_busy($1, $16, {limits.BUSY_CONSIDERED}) b
 """  # noqa: S608 - numbers of our own
 """As the ring's read alone, with its arguments first; then those of `asked`."""
 
 
-def asked(asks: Asks) -> tuple[Any, ...]:
-    """The arguments of READ_ASKED that come after those of the read."""
+def asked(asks: Asks, busy_on: str | None) -> tuple[Any, ...]:
+    """The arguments of READ_ASKED that come after those of the read. busy_on: the channel of which it is asked who is busy."""
     since = asks.now - timedelta(days=limits.ACTION_PATTERNS_DAYS)
-    return since, asks.since, list(asks.everyone), asks.now, limits.PROFILE_EVENTS if asks.history else 0
+    return since, asks.since, list(asks.everyone), asks.now, limits.PROFILE_EVENTS if asks.history else 0, busy_on
 
 
 def with_moment(keys: TenantKeys, read: Read, row: asyncpg.Record) -> Read:

@@ -30,6 +30,7 @@ from firstring.store.contacts import Contacts
 from firstring.store.database import Connection, Database, Tenant
 from firstring.store.delivery import happened
 from firstring.store.notices import Notice, Notices
+from firstring.store.timers import cancel_timer
 
 _log = structlog.get_logger("firstring.callbacks")
 
@@ -129,6 +130,30 @@ class CallBacks:
         )  # fmt: skip
         return callback_id
 
+    async def keep(self, tenant: Tenant, contact_id: uuid.UUID, promise: Promise, *, record_id: int) -> uuid.UUID:
+        """Promises a call to a caller who waits as this contact: it is under way with the contact's place in the line.
+
+        record_id: whom it is for, 0 where nobody is known. Raises BadInput callback_booked (409).
+        """
+        callback_id, now = self._ids.new(), self._clock.now()
+        async with self._database.transaction(tenant.tenant_id) as connection:
+            await store.book(
+                connection, tenant, callback_id, promise, record_id=record_id, delivery_id=None, due_at=now, now=now
+            )
+            await store.offered(connection, tenant, callback_id, contact_id, now)
+            await cancel_timer(connection, tenant, store.TIMER, str(callback_id))
+        return callback_id
+
+    async def drop(self, tenant: Tenant, callback_id: uuid.UUID) -> None:
+        """The caller could not be promised it."""
+        async with self._database.transaction(tenant.tenant_id) as connection:
+            await store.become(connection, tenant, callback_id, "cancelled", self._clock.now())
+
+    async def rings(self, tenant: Tenant, decision: Decision) -> None:
+        """An agent got a call to make: it stands on their desk, and is theirs for as long as a phone rings."""
+        if decision.contact.adapter == ADAPTER and decision.outcome == "route":
+            await self._contacts.event(tenant, decision.contact.contact_id, "ringing", assignment_id=decision.assignment_id)
+
     def wake(self, tenant: Tenant) -> None:
         """A call may be due now."""
         self._notices.tell(Notice(tenant.tenant_id, "timer"))
@@ -182,7 +207,6 @@ class CallBacks:
         decision = await self._decider.offered(tenant, contact, evidence, cause="callback")
         if decision.outcome == "route":
             await self._routed(tenant, decision)
-            await self._contacts.event(tenant, decision.contact.contact_id, "ringing", assignment_id=decision.assignment_id)
 
     async def settle(self, tenant: Tenant) -> int:
         """A chore: calls whose contact is over are done, tried again, or missed; returns how many."""

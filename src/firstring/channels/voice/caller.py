@@ -19,6 +19,7 @@ from firstring.channels.voice.endpoint import Address, Endpoint
 from firstring.channels.voice.phone import Phone
 from firstring.errors import BadInput
 
+QUEUED: Final = 182
 REDIRECTS_MAX: Final = 5
 """302 answers followed for one call."""
 _DIALOG_WAIT_S: Final = 4.0
@@ -29,7 +30,8 @@ class CallResult:
     """One call as the caller heard it. `status` is the last final status, 0 when none came in time.
 
     Times are `time.perf_counter()` seconds. `uris` are the addresses called, one after the other; `responses` every
-    status heard, in order; `answer` the last final response. `hung_up_by` is "" for a call never answered.
+    status heard, in order; `queued` what was said of the wait (182);
+    `answer` the last final response. `hung_up_by` is "" for a call never answered.
     """
 
     call_id: str
@@ -41,6 +43,7 @@ class CallResult:
     hung_up_by: str = ""
     uris: list[str] = field(default_factory=list)
     responses: list[int] = field(default_factory=list)
+    queued: list[str] = field(default_factory=list)
     answer: sip.Message = field(default_factory=lambda: sip.Message(()))
 
 
@@ -186,6 +189,8 @@ class Caller(Endpoint):
         """Note a response to the INVITE; True when it is final."""
         result = leg.result
         result.responses.append(response.status)
+        if response.status == QUEUED:
+            result.queued.append(response.reason)
         if response.status < 200:
             if response.status >= 180 and result.rang_s is None:
                 result.rang_s = time.perf_counter()

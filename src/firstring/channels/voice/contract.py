@@ -178,10 +178,20 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Wait(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Nobody is free. Keep the caller ringing for `max_ms`, then send the call to `uri` (empty: the switch's own)."""
+    """Nobody is free. Keep the caller ringing for `max_ms`, then send the call to `uri` (empty: the switch's own).
+
+    What is to be announced, where that is known: place (1 is next), the estimated wait with an interval (seconds; four of
+    five lie in it), since when (said, milliseconds since 1970: what to ask for news by), whether to offer a call-back.
+    """
 
     max_ms: int
     uri: str = ""
+    place: int = 0
+    wait_s: float = 0.0
+    low_s: float = 0.0
+    high_s: float = 0.0
+    said: int = 0
+    callback_offered: bool = False
 
 
 class RouteAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -288,7 +298,8 @@ def encode_answer(answer: RouteAnswer) -> bytes:
 def encode_answer_form(answer: RouteAnswer) -> bytes:
     """The answer as one flat form (application/x-www-form-urlencoded), for switches that read no JSON.
 
-    Fields: action (route, wait, default), uri, ring_ms, response_ms, headers (lines ended by CRLF), wait_ms, decision,
+    Fields: action (route, wait, default), uri, ring_ms, response_ms, headers (lines ended by CRLF), wait_ms, place, wait_s, said,
+    callback_offered, decision,
     treatment, reasons (joined by commas), pop_url, adapter_ref. Fields that do not apply are empty.
     """
     first = answer.routes[0] if answer.routes else None
@@ -301,6 +312,10 @@ def encode_answer_form(answer: RouteAnswer) -> bytes:
             "response_ms": first.fr_timer if first else "",
             "headers": first.headers.extra if first else "",
             "wait_ms": wait.max_ms if wait else "",
+            "place": (wait.place or "") if wait else "",
+            "wait_s": (wait.wait_s if wait.said else "") if wait else "",
+            "said": (wait.said or "") if wait else "",
+            "callback_offered": ("true" if wait.callback_offered else "") if wait else "",
             "decision": answer.decision,
             "treatment": answer.treatment,
             "reasons": ",".join(answer.reasons[:REASONS_MAX]),

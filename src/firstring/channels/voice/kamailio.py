@@ -23,6 +23,7 @@ from firstring.channels.voice.contract import (
     CallOffer,
     RouteAnswer,
     Switchboard,
+    clean_text,
     encode_answer,
     event_from_fields,
     offer_from_fields,
@@ -158,6 +159,12 @@ class KamailioAdapter:
         if not self.connected:
             raise Retryable("adapter_not_connected", "Kamailio is not connected.", where={"adapter": self.name})
         await self._send(encode_answer(msgspec.structs.replace(answer, adapter_ref=adapter_ref)))
+
+    async def say(self, adapter_ref: str, call_id: str, text: str) -> None:
+        """Tells the caller of a call that waits how it stands: 182 Queued, with `text` as the reason phrase."""
+        if self.connected:
+            text = clean_text(text, 128).replace('"', "'").replace("$", " ")
+            await self._send(msgspec.json.encode({"say": text, "adapter_ref": adapter_ref, "call_id": call_id}))
 
     def reconcile_soon(self) -> None:
         """Ask for the live calls within `PING_S`: what Kamailio told may not have been kept."""

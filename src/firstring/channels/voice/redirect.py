@@ -24,6 +24,7 @@ from firstring.channels.voice.contract import (
     RouteAnswer,
     Switchboard,
     check_uri,
+    clean_text,
     event_from_fields,
     offer_from_fields,
     route_headers,
@@ -128,6 +129,16 @@ class RedirectServer(Endpoint):
     def waiting(self) -> Collection[str]:
         """The contacts of the calls that wait here, by the id in their decision. Another process may find an agent."""
         return self._waiting.keys()
+
+    def holds(self, contact_id: str) -> bool:
+        """Whether the call of this contact waits here."""
+        return contact_id in self._waiting
+
+    def say(self, contact_id: str, text: str) -> None:
+        """Tells the caller of a call that waits how it stands: 182 Queued, with `text` as the reason phrase."""
+        transaction = self._transactions.get(self._waiting.get(contact_id, ""))
+        if transaction is not None and not transaction.final and not transaction.pushed.done():
+            self._reply(transaction, 182, reason=clean_text(text, 128))
 
     async def push(self, adapter_ref: str, answer: RouteAnswer) -> None:
         """A route for a call that waits. One that is gone, or already went elsewhere, ignores it."""
@@ -332,9 +343,9 @@ class RedirectServer(Endpoint):
             contact = uri
         return sip.reply(invite, 302, to_tag=_tag(invite), headers=(("Contact", f"<{contact}>"), *headers))
 
-    def _reply(self, transaction: _Transaction, status: int) -> None:
+    def _reply(self, transaction: _Transaction, status: int, *, reason: str = "") -> None:
         tag = "" if status == 100 else _tag(transaction.invite)
-        transaction.last = sip.reply(transaction.invite, status, to_tag=tag)
+        transaction.last = sip.reply(transaction.invite, status, to_tag=tag, reason=reason)
         self.send(transaction.last, transaction.source)
 
     def _remember(self, transaction: _Transaction, uri: str) -> None:

@@ -16,9 +16,11 @@ create table place_visit (               -- a contact at a place
   name          text not null,           -- in the policy
   at            timestamptz not null,
   left_at       timestamptz,             -- when it came back into the line, or to an agent
+  done          boolean,                 -- whether it was done there; null: not known yet
   primary key (tenant_id, contact_id, revision)
 );
 create index place_visit_at on place_visit (tenant_id, at);
+create index place_visit_unjudged on place_visit (tenant_id, at) where done is null;
 alter table place_visit enable row level security;
 alter table place_visit force row level security;
 create policy of_tenant on place_visit using (tenant_id = nullif(current_setting('app.tenant', true), '')::int);
@@ -156,4 +158,90 @@ begin
           p_at, p_decide_ms, p_propensity, p_versions, p_wrapped, p_sealed);
   perform tell(p_tenant, outcome, p_contact, agent_id, p_origin);
   status := 'committed';
+end $$;
+
+-- As before, and a call that we make goes back into the line where its agent did not take it in time: it keeps its place.
+create or replace function contact_event(p_tenant int, p_contact uuid, p_what text, p_at timestamptz, p_expires timestamptz,
+                              p_outcome text, p_exclude_s real, p_origin text, p_assignment uuid default null,
+                              out before text, out after text, out agent_id bigint, out assignment_id uuid,
+                              out changed boolean)
+language plpgsql as $$
+#variable_conflict use_column
+declare
+  c contact%rowtype;
+  a assignment%rowtype;
+  live boolean;
+  what text := p_what;
+begin
+  perform set_config('app.tenant', p_tenant::text, true);
+  changed := false;
+  select * into c from contact x where x.tenant_id = p_tenant and x.contact_id = p_contact for update;
+  if not found then return; end if;
+  select * into a from assignment x
+  where x.tenant_id = p_tenant and x.contact_id = p_contact and x.ended_at is null for update;
+  live := found;
+  before := c.state; after := c.state; agent_id := a.agent_id; assignment_id := a.assignment_id;
+  if p_assignment is not null and a.assignment_id is distinct from p_assignment then return; end if;
+  if what = 'expired' then
+    if not live or a.expires_at > p_at then return; end if;
+    if a.state in ('answered', 'wrap_up') then what := 'finished';
+    elsif c.channel = 'voice' and split_part(c.adapter, ':', 1) not in ('kamailio', 'callback') then what := 'ended';
+    end if;
+  end if;
+
+  if what = 'ringing' and live and a.state = 'offered' then
+    -- Nothing hangs on it but a longer time until the claim expires: not worth waiting for the disk.
+    perform set_config('synchronous_commit', 'off', true);
+    update assignment x set state = 'ringing', ringing_at = p_at, expires_at = p_expires
+    where x.tenant_id = p_tenant and x.assignment_id = a.assignment_id;
+    changed := true;
+  elsif what = 'answered' and live and a.state in ('offered', 'ringing') then
+    update assignment x set state = 'answered', answered_at = p_at, expires_at = p_expires
+    where x.tenant_id = p_tenant and x.assignment_id = a.assignment_id;
+    after := 'answered';
+  elsif what in ('busy', 'no_answer', 'rejected', 'expired') and live and a.state in ('offered', 'ringing') then
+    update assignment x set state = 'ended', ended_at = p_at, outcome = p_what
+    where x.tenant_id = p_tenant and x.assignment_id = a.assignment_id;
+    if what = 'no_answer' or (what = 'expired' and (a.state = 'ringing' or c.channel <> 'voice')) then
+      update agent x set presence = 'away', presence_at = p_at where x.tenant_id = p_tenant and x.agent_id = a.agent_id;
+      update agent_place g set free_since = null where g.tenant_id = p_tenant and g.agent_id = a.agent_id;
+    end if;
+    perform free_place(p_tenant, a.assignment_id, a.agent_id, a.channel, a.place, p_at);
+    update contact x set excluded = case when x.excluded_until > p_at then x.excluded else '{}' end || a.agent_id,
+                         excluded_until = p_at + make_interval(secs => p_exclude_s)
+    where x.tenant_id = p_tenant and x.contact_id = p_contact;
+    after := 'offered'; changed := true;
+  elsif what = 'transferred' then
+    -- Whoever had it hands it on, without a wrap-up; it does not come back to them at once.
+    if not live or a.state = 'wrap_up' then return; end if;
+    update assignment x set state = 'ended', ended_at = p_at, outcome = 'transferred'
+    where x.tenant_id = p_tenant and x.assignment_id = a.assignment_id;
+    perform free_place(p_tenant, a.assignment_id, a.agent_id, a.channel, a.place, p_at);
+    update contact x set excluded = case when x.excluded_until > p_at then x.excluded else '{}' end || a.agent_id,
+                         excluded_until = p_at + make_interval(secs => p_exclude_s)
+    where x.tenant_id = p_tenant and x.contact_id = p_contact;
+    after := 'offered'; changed := true;
+  elsif what = 'ended' and live and a.state = 'answered' and p_expires > p_at then
+    update assignment x set state = 'wrap_up', expires_at = p_expires
+    where x.tenant_id = p_tenant and x.assignment_id = a.assignment_id;
+    after := 'ended';
+  elsif what in ('ended', 'cancelled', 'defaulted', 'finished') then
+    if live and (a.state <> 'wrap_up' or what = 'finished') then
+      update assignment x set state = 'ended', ended_at = p_at, outcome = coalesce(p_outcome, p_what)
+      where x.tenant_id = p_tenant and x.assignment_id = a.assignment_id;
+      perform free_place(p_tenant, a.assignment_id, a.agent_id, a.channel, a.place, p_at);
+      changed := true;
+    end if;
+    after := 'ended';
+  end if;
+
+  changed := changed or after <> before or (what = 'finished' and p_outcome is distinct from c.outcome and p_outcome is not null);
+  if not changed then return; end if;
+  update contact x set state = after,
+         answered_at = case when after = 'answered' then coalesce(x.answered_at, p_at) else x.answered_at end,
+         ended_at = case when after = 'ended' then coalesce(x.ended_at, p_at) end,
+         end_reason = case when after = 'ended' then coalesce(x.end_reason, p_what) end,
+         outcome = coalesce(p_outcome, x.outcome)
+  where x.tenant_id = p_tenant and x.contact_id = p_contact;
+  perform tell(p_tenant, p_what, p_contact, a.agent_id, p_origin);
 end $$;

@@ -19,7 +19,7 @@ from firstring.ports import Clock
 from firstring.routing.elsewhere import passed
 from firstring.routing.longwaits import LongWaits, in_the_way
 from firstring.routing.policy import RoutingPolicy
-from firstring.routing.queues import Waiting
+from firstring.routing.queues import Waiting, waited_s
 from firstring.routing.waits import Estimate, estimates
 from firstring.store.contacts import CHANNELS, Contacts
 from firstring.store.database import Connection, Database, Tenant
@@ -75,8 +75,10 @@ def _overflowed(
     contact: Waiting, bound: Beyond, estimate: Estimate | None, agents: Sequence[AgentProfile], now: datetime
 ) -> Overflowed:
     if estimate is None:
-        return Overflowed(bound.name, bound.step, now, None, in_the_way(contact.need, agents, now))
-    return Overflowed(bound.name, bound.step, now, round(estimate.wait_s, 1))
+        last_s = contact.need.steps[-1].after_s if contact.need.steps else 0.0
+        return Overflowed(bound.name, bound.step, now, None, in_the_way(contact.need, agents, now, last_s))
+    why = in_the_way(contact.need, agents, now, waited_s(contact, now)) if estimate.relaxes_s else ""
+    return Overflowed(bound.name, bound.step, now, round(estimate.wait_s, 1), why)
 
 
 class WaitsWork:
@@ -154,7 +156,7 @@ class WaitsWork:
                 news += long.news(line, by_id, now_s, every_s=policy.announce_s, change=policy.announce_change)
             await self._keep(connection, tenant, told, news, policy, now)
         for one, _, _ in news:
-            self._notices.tell(Notice(tenant.tenant_id, "told", one.contact_id))
+            self._notices.tell(Notice(tenant.tenant_id, "told", one.contact_id, carried=True))
         if past:
             await self._decide(tenant, past)
         return len(told)

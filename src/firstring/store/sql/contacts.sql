@@ -2,7 +2,7 @@
 
 -- name: contact
 select c.state, c.revision, c.wrapped_key, c.sealed, c.waiting_since, c.person_id, c.excluded, c.excluded_until,
-       c.elsewhere, a.agent_id, a.assignment_id
+       c.elsewhere, a.agent_id, a.assignment_id, (c.need -> 'hold')::text as hold
 from contact c
 left join assignment a on a.tenant_id = c.tenant_id and a.contact_id = c.contact_id and a.ended_at is null
 where c.tenant_id = $1 and c.contact_id = $2
@@ -73,12 +73,13 @@ select contact_id, state from assignment where tenant_id = $1 and ended_at is nu
 order by expires_at limit 100
 
 -- name: overdue
--- Calls only: nobody holds a line for an e-mail, nor does a caller who hung up, keeps the place and is to be called back. (Calls
--- that were booked are tried again at another time.)
+-- Calls only: nobody holds a line for an e-mail, nor does a caller who hung up, keeps the place and is to be called back: that was
+-- promised after the contact came. (Calls that were promised before are tried again at another time.)
 select contact_id from contact c
 where tenant_id = $1 and channel = 'voice' and state in ('offered', 'waiting') and coalesce(waiting_since, offered_at) < $2
   and not (adapter = 'callback' and not exists (
-    select from callback b where b.tenant_id = c.tenant_id and b.contact_id = c.contact_id and b.state = 'offered'))
+    select from callback b where b.tenant_id = c.tenant_id and b.contact_id = c.contact_id and b.state = 'offered'
+      and b.booked_at < c.offered_at))
 limit 100
 
 -- name: of_agent

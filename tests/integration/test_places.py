@@ -1,0 +1,303 @@
+"""Places that are no agent's: self-service beside the agents, overflow, agents kept free, waits that are announced."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+import pytest
+from tests.integration.test_decide import World, world
+from tests.integration.test_house import house, newest, offered, who_has
+
+from firstring.channels.house import House
+from firstring.contact import Decision, Evidence, OpenIssue, StepUp
+from firstring.decide import differences, rederive
+from firstring.errors import BadInput
+from firstring.identity.caller.evidence import gather
+from firstring.routing.elsewhere import placed
+from firstring.routing.policy import policy_from_toml
+from firstring.store.notices import Notice, Notices
+from firstring.store.queries import sql
+from firstring.store.routing.around import AroundWatch, PlacesWork, around_now
+from firstring.store.routing.waits import WaitsWork
+
+__all__ = ["house", "world"]
+
+BOT = 'name = "bot"\naddress = "sip:bot@pbx.test"\nchannels = ["voice", "chat"]'
+
+
+def with_policy(world: World, text: str) -> None:
+    world.models = msgspec.structs.replace(world.models, routing=policy_from_toml(text))
+    world.decider.models = world.models
+    world.decider._around_of = around_now
+
+
+def waits_of(world: World, notices: Notices) -> WaitsWork:
+    return WaitsWork(world.database, world.contacts, notices, world.clock, world.decider, world.routed)
+
+
+async def line_of(world: World, contact_id: uuid.UUID) -> Any:
+    async with world.database.transaction(world.tenant.tenant_id) as connection:
+        return await connection.fetchrow(sql("board", "line_of"), world.tenant.tenant_id, contact_id)
+
+
+async def replays(world: World, decision: Decision) -> None:
+    profiles = await world.ring.profiles(world.tenant, decision.read.agents)
+    assert differences(decision.derived, rederive(decision, profiles, world.models)) == []
+
+
+async def state_of(world: World, contact_id: uuid.UUID) -> str:
+    found = await world.ring.contact(world.tenant, contact_id)
+    assert found is not None
+    return found.state
+
+
+async def test_self_service_that_is_worth_more_than_the_best_agent_gets_the_contact(world: World) -> None:
+    ann = await world.agent("Ann")
+    with_policy(world, f"[[routing.self_service]]\n{BOT}\nsuccess = [9, 1]\nintents = ['order']")
+    mean = world.models.fit.mean_success
+    offer = world.offer(intent="order.status")
+    answer = await world.calls.offered(offer)
+    assert answer.routes[0].uri == "sip:bot@pbx.test"
+    assert "X-Firstring-Place: bot\r\n" in answer.routes[0].headers.extra
+    contact_id = uuid.UUID(answer.decision.partition("/")[0])
+    assert await state_of(world, contact_id) == "elsewhere"
+    assert await who_has(world, contact_id) is None
+    decision = await newest(world, contact_id)
+    assert decision.outcome == "elsewhere"
+    [place] = decision.derived.routing.places
+    assert (place.name, place.kind, place.success, place.score) == ("bot", "self_service", 0.9, pytest.approx(0.9))
+    assert place.reasons[-1].code == "beats_agents"
+    assert place.reasons[-1].weight == pytest.approx(0.9 - mean)
+    assert [one.agent_id for one in decision.derived.routing.ranked] == [ann], "the agent stands beside it in the decision"
+    await replays(world, decision)
+    await world.dispatcher.sweep(world.tenant)
+    assert await state_of(world, contact_id) == "elsewhere", "nobody is claimed for it meanwhile"
+    # another reason, and no reason: not what the bot is for
+    other = await world.calls.offered(world.offer(intent="legal"))
+    assert other.routes[0].uri == "sip:ann@agents.test"
+
+
+async def test_self_service_that_is_worth_less_waits_until_no_agent_is_near(world: World, notices: Notices) -> None:
+    with_policy(world, f"[routing]\nimpatience_s = 100\n[[routing.self_service]]\n{BOT}\nsuccess = [3, 7]")
+    await world.agent("Ann")
+    first = await offered(world)
+    assert await who_has(world, first) is not None, "a free agent is worth more"
+    waits = waits_of(world, notices)
+    second = await offered(world)
+    decision = await newest(world, second)
+    assert decision.outcome == "wait"
+    [bound] = decision.derived.routing.need.beyond
+    assert bound.wait_s is not None
+    assert 20 < bound.wait_s < 300, "after that wait as many have given up as self-service fails"
+    await waits.tell(world.tenant)  # one agent, 300 s a contact: the estimate is longer
+    assert await state_of(world, second) == "elsewhere"
+    decision = await newest(world, second)
+    assert decision.cause == "overflow"
+    assert world.pushed[-1].contact.contact_id == second
+    await replays(world, decision)
+
+
+async def test_a_customer_leaves_self_service_for_a_person_with_the_place_of_their_arrival(
+    world: World, house: House
+) -> None:
+    with_policy(world, f"[[routing.self_service]]\n{BOT}\nsuccess = [99, 1]")
+    first = await offered(world, "chat")
+    assert await state_of(world, first) == "elsewhere"
+    with_policy(world, "[routing]")
+    world.clock.ahead = timedelta(seconds=40)
+    later = await offered(world, "chat")
+    with_policy(world, f"[[routing.self_service]]\n{BOT}\nsuccess = [99, 1]")
+    # what is said to the bot is evidence, and claims nobody
+    more = await world.decider.again(
+        world.tenant, first, "said", change=lambda known: msgspec.structs.replace(known, words="hm")
+    )
+    assert more is not None
+    assert more.outcome == "keep"
+    assert more.derived.routing.elsewhere is not None
+    await replays(world, more)
+    left = await house.person(world.tenant, first, by="bot")
+    assert (left.outcome, left.cause) == ("wait", "left")
+    assert left.evidence.wants_person
+    [place] = left.derived.routing.places
+    assert not place.eligible
+    assert place.reasons[0].code == "wants_person"
+    await replays(world, left)
+    agent = await world.agent("Eve", channels=("chat",), capacity={"chat": 1})
+    await world.dispatcher.sweep(world.tenant)
+    assert await who_has(world, first) == agent, "ahead of who came while they were there"
+    assert await who_has(world, later) is None
+    with pytest.raises(BadInput, match="neither in self-service"):
+        await house.person(world.tenant, first, by="bot")
+
+
+async def test_a_bot_that_does_not_answer_and_a_caller_who_presses_zero_get_an_agent(world: World) -> None:
+    with_policy(world, f"[[routing.self_service]]\n{BOT}\nsuccess = [99, 1]")
+    await world.agent("Ann")
+    await world.agent("Bob")
+    for kind, wants in (("call.unreachable", False), ("call.wants_person", True)):
+        offer = world.offer()
+        answer = await world.calls.offered(offer)
+        assert answer.routes[0].uri == "sip:bot@pbx.test"
+        answer = await world.calls.no_agent(world.event(kind, offer, uri="sip:bot@pbx.test"))
+        assert answer.routes[0].uri in ("sip:ann@agents.test", "sip:bob@agents.test")
+        decision = await newest(world, uuid.UUID(answer.decision.partition("/")[0]))
+        assert decision.evidence.tried == ("bot",)
+        assert decision.evidence.wants_person == wants
+        await replays(world, decision)
+
+
+async def test_nobody_with_an_open_complaint_or_under_suspicion_is_sent_to_self_service(world: World) -> None:
+    with_policy(world, f"[[routing.self_service]]\n{BOT}\nsuccess = [99, 1]")
+    await world.agent("Ann")
+    await world.person("1", given_name="Eve", family_name="Dahl", phone=["+12025550111"])
+    offer = world.offer("+12025550111")
+    answer = await world.calls.offered(offer)
+    assert answer.routes[0].uri == "sip:bot@pbx.test"
+    await world.calls.event(world.event("call.ended", offer))
+    decision = await newest(world, uuid.UUID(answer.decision.partition("/")[0]))
+    derived = decision.derived
+    journeys = [
+        msgspec.structs.replace(one, open_issues=(OpenIssue("complaint", "7", decision.decided_at, 1, one.person_id),))
+        for one in derived.journeys
+    ]
+    asked = [msgspec.structs.replace(one, ask=StepUp("one_time_code", "Send it")) for one in derived.assurances]
+    for its_journeys, its_assurances, code in (
+        (journeys, derived.assurances, "open_complaint"),
+        (derived.journeys, asked, "step_up_pending"),
+        ((), derived.assurances, "journey_missing"),
+    ):
+        routing = placed(
+            msgspec.structs.replace(derived.routing, places=(), need=msgspec.structs.replace(derived.routing.need, elsewhere="")),
+            decision.contact, decision.evidence, derived.resolution, its_assurances, its_journeys,
+            policy=world.models.routing, fit=world.models.fit, live=world.models.live,
+        )  # fmt: skip
+        assert routing.need.elsewhere == ""
+        [place] = routing.places
+        assert not place.eligible
+        assert place.reasons[0].code == code
+
+
+async def test_what_nobody_may_serve_goes_on_at_once_and_says_why(world: World, notices: Notices) -> None:
+    with_policy(
+        world,
+        """
+        [routing]
+        skill_dropped_after_s = 3600
+        [routing.intents.claim]
+        claims = 3
+        [[routing.overflow]]
+        name = "claims"
+        when = "contact.intent == 'claim'"
+        steps = [
+          { wait_over_s = 60, for_s = 30, team = "reserve" },
+          { wait_over_s = 600, to = "sip:claims@site2.test" },
+        ]
+        """,
+    )
+    await world.agent("Ann", skills={"billing": 4})
+    waits = waits_of(world, notices)
+    claim = await offered(world, evidence=Evidence(intent="claim"))
+    other = await offered(world, evidence=Evidence(intent="sales"))
+    assert await who_has(world, other) is not None
+    for _ in range(4):
+        await waits.tell(world.tenant)
+    decision = await newest(world, claim)
+    assert decision.outcome == "elsewhere"
+    place = decision.derived.routing.elsewhere
+    assert place is not None
+    assert (place.name, place.address) == ("claims/2", "sip:claims@site2.test")
+    assert place.reasons[0].code == "nobody_may_serve"
+    assert "1 lacking claims" in place.reasons[0].text
+    assert [one.step for one in decision.evidence.overflowed] == [0, 1]
+    assert "overflow_team" in [reason.code for reason in decision.derived.routing.reasons]
+    await replays(world, decision)
+
+
+async def test_a_long_wait_opens_another_team_after_so_long(world: World, notices: Notices) -> None:
+    with_policy(
+        world,
+        """
+        [routing]
+        skill_dropped_after_s = 3600
+        [routing.intents.claim]
+        claims = 3
+        [[routing.overflow]]
+        name = "claims"
+        steps = [{ wait_over_s = 60, for_s = 30, team = "reserve" }]
+        """,
+    )
+    ann = await world.agent("Ann", skills={"claims": 4})
+    bob = await world.agent("Bob", tiers=("reserve",))
+    waits = waits_of(world, notices)
+    first, second = [await offered(world, evidence=Evidence(intent="claim")) for _ in range(2)]
+    assert await who_has(world, first) == ann
+    began_s = world.clock.monotonic_s()
+    await waits.tell(world.tenant)
+    await world.dispatcher.sweep(world.tenant)
+    assert await who_has(world, second) is None
+    world.clock.monotonic_s = lambda: began_s + 31.0  # type: ignore[method-assign]
+    await waits.tell(world.tenant)
+    await world.dispatcher.sweep(world.tenant)
+    assert await who_has(world, second) == bob
+    decision = await newest(world, second)
+    [verdict] = decision.derived.routing.ranked
+    assert "overflow_team" in [reason.code for reason in verdict.reasons]
+    await replays(world, decision)
+
+
+async def test_waits_are_announced_when_they_change_and_a_call_back_is_offered(
+    world: World, notices: Notices, house: House
+) -> None:
+    with_policy(world, "[routing]\ncallback_over_s = 400\nannounce_s = 5")
+    await world.agent("Ann")
+    told: list[Notice] = []
+    notices.subscribe(lambda notice: told.append(notice) if notice.what == "told" else None)
+    contacts = [await offered(world, evidence=gather({"phone": f"+1202555014{n}"}, country="US")) for n in range(4)]
+    waits = waits_of(world, notices)
+    await waits.tell(world.tenant)
+    rows = [await line_of(world, one) for one in contacts[1:]]
+    assert [row["said_place"] for row in rows] == [1, 2, 3]
+    assert [row["said_wait_s"] for row in rows] == pytest.approx([300, 600, 900])
+    assert [row["callback_at"] is not None for row in rows] == [False, True, True]
+    assert len(told) == 3
+    base = world.clock.monotonic_s()
+    at = [base]
+    world.clock.monotonic_s = lambda: at[0]  # type: ignore[method-assign]
+    await waits.tell(world.tenant)
+    assert len(told) == 3, "nothing changed"
+    await house.call_back(world.tenant, contacts[2], by="them")
+    await world.contacts.event(world.tenant, contacts[1], "cancelled")
+    at[0] = base + 6.0
+    await waits.tell(world.tenant)
+    row = await line_of(world, contacts[3])
+    assert (row["said_place"], row["said_wait_s"]) == (2, pytest.approx(600))
+    kept = await line_of(world, contacts[2])
+    assert kept["said_place"] == 1, "who is to be called back keeps the place"
+
+
+async def test_what_self_service_comes_to_is_learned(world: World, house: House) -> None:
+    with_policy(world, f"[routing]\nback_within_s = 600\n[[routing.self_service]]\n{BOT}\nsuccess = [99, 1]")
+    done, left, told = [await offered(world, "chat") for _ in range(3)]
+    await house.person(world.tenant, left, by="bot")
+    for one in (done, told):
+        await world.contacts.event(world.tenant, one, "finished", outcome="resolved" if one == told else None)
+    policy = world.models.routing
+    work = PlacesWork(world.database, world.contacts, world.clock, lambda _: policy)
+    watch = AroundWatch(world.database, world.clock, lambda _: policy)
+    await work.judge(world.tenant)
+    around = await watch.refresh(world.tenant)
+    assert around is not None
+    assert around.contained == {"bot": (1, 0)}, "what was told counts at once"
+    world.clock.ahead = timedelta(seconds=700)
+    await work.judge(world.tenant)
+    watch = AroundWatch(world.database, world.clock, lambda _: policy)
+    around = await watch.refresh(world.tenant)
+    assert around is not None
+    assert around.contained == {"bot": (1, 1)}, "who left came back; of nobody known it is not known"
+    decision = await newest(world, await offered(world, "chat"))
+    [place] = decision.derived.routing.places
+    assert place.success == pytest.approx(100 / 102)
+    await replays(world, decision)
