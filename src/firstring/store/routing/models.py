@@ -29,6 +29,7 @@ from firstring.store.database import Connection, Database, Tenant
 from firstring.store.notices import Notices
 from firstring.store.queries import sql
 from firstring.store.routing.outcomes import REMEMBERED, complaints, follow, outcomes_since, settle
+from firstring.store.routing.relying import rely
 from firstring.store.watching import Watcher
 
 _log = structlog.get_logger("firstring.fit")
@@ -255,6 +256,7 @@ class FitWork:
                     return True
                 now = self._clock.now()
                 found = await settle(connection, tenant, self._policy_of(tenant), now, threshold=self._threshold)
+                await rely(connection, tenant, found.ids, now)
                 outcomes = found.outcomes
                 updated_to = None
                 if follows:

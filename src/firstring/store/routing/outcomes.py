@@ -97,6 +97,7 @@ class Settled(NamedTuple):
     contacts: int
     outcomes: list[Outcome]
     until: datetime | None
+    ids: list[uuid.UUID]
 
 
 _decoder: Final = msgspec.msgpack.Decoder(_Seen)
@@ -148,7 +149,7 @@ async def settle(
     )  # fmt: skip
     outcomes = [outcome_of(one) for one in made if one["agent_id"] is not None]
     outcomes += [_only_repeat(row) for row in repeated]
-    return Settled(len(rows), outcomes, rows[-1]["ended_at"] if rows else None)
+    return Settled(len(rows), outcomes, rows[-1]["ended_at"] if rows else None, ids)
 
 
 async def follow(connection: Connection, tenant: Tenant, now: datetime) -> list[Outcome]:
