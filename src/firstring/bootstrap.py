@@ -83,6 +83,7 @@ from firstring.store.nextbest.segmentwork import SegmentWork
 from firstring.store.notices import Notice, Notices
 from firstring.store.opening import OpenStore, open_database
 from firstring.store.ring import RingStore, warm
+from firstring.store.routing.around import AroundWatch, PlacesWork, around_now
 from firstring.store.routing.models import FitWork, fit_in_force, fit_watcher
 from firstring.store.routing.prices import PricesWork, live_in_force, prices_watcher
 from firstring.store.routing.trials import TrialWork, policy_in_force, trial_watcher

@@ -134,12 +134,14 @@ def derive(
     excluded: Sequence[int] = (),
     preferred: Sequence[int] = (),
     hold_until: datetime | None = None,
+    keep: bool = False,
     memo: EligibilityMemo | None = None,
 ) -> Derived:
     """Who, why, sure, what now, whom. Pure and deterministic.
 
     profiles: the agents of `read.agents` by (agent_id, version). excluded: agents who did not take this contact. preferred:
     to whom a batch over all that wait gave it. hold_until: until when the contact may be held for somebody better.
+    keep: somebody has the contact, or it is at a place, and stays there.
     memo: makes whom quicker and changes nothing.
     """
     # who: probability of each person, of another in the household, of someone new
@@ -253,6 +255,7 @@ def derive(
         live=models.live,
         weight=1.0 if matching is None else matching.weight,
         around=read.around,
+        keep=keep,
     )
     return Derived(resolution, assurances, journeys, action, routing, models.versions(), recognition)
 
@@ -546,6 +549,7 @@ class Decider:
             excluded=excluded,
             preferred=preferred,
             hold_until=None if keep else hold_until(cause, models.routing.hold_s, now, before),
+            keep=keep,
             memo=self._memo,
         )
         derived_at = self._clock.monotonic_s()
@@ -610,6 +614,7 @@ def rederive(decision: Decision, profiles: Profiles, models: Models) -> Derived:
         excluded=decision.derived.routing.need.excluded,
         preferred=decision.derived.routing.need.preferred,
         hold_until=_may_have_been_held(decision, models.routing),
+        keep=decision.outcome == "keep",
     )
 
 

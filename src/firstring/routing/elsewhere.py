@@ -75,6 +75,8 @@ def placed(
     people = people_of(resolution)
     best = next((one for one in routing.ranked if one.eligible), None)
     agent_index = _index_of(best, weight * fit.mean_success)
+    if need.hold is not None and agent_index is not None:
+        agent_index = max(agent_index, need.hold.reserve)  # it is held for somebody better, who is expected soon
     waiting_index = _worth_waiting(fit, live, weight)
     lock = _lock(resolution, assurances, journeys)
     past = {(one.name, one.step): one for one in evidence.overflowed}
