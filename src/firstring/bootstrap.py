@@ -85,6 +85,8 @@ from firstring.store.opening import OpenStore, open_database
 from firstring.store.ring import RingStore, warm
 from firstring.store.routing.around import AroundWatch, PlacesWork, around_now
 from firstring.store.routing.models import FitWork, fit_in_force, fit_watcher
+from firstring.store.routing.policies import FILE as POLICY_FILE
+from firstring.store.routing.policies import PolicyFile, policy_of_tenant
 from firstring.store.routing.prices import PricesWork, live_in_force, prices_watcher
 from firstring.store.routing.trials import TrialWork, policy_in_force, trial_watcher
 from firstring.store.routing.waits import WaitsWork
@@ -112,7 +114,7 @@ def models_of(settings: Settings) -> Models:
 
     The routing policy is routing.toml in the home directory, where there is one.
     """
-    policy = policy_from_file(settings.home / "routing.toml")
+    policy = policy_from_file(settings.home / POLICY_FILE)
     return Models(
         weights=Weights(),
         trust=DEFAULT_PRIORS,
@@ -307,7 +309,7 @@ def _chores(services: Services, callbacks: CallBacks, delivery_log: DeliveryLog)
         DriftWatch(database, clock, services.metrics.drift, partial(look_aside, settings)).look,
         SettleWatch(database, clock).look,
         Learning(database, notices, clock).look,
-        PricesWork(database, notices, clock, models.routing).look,
+        PricesWork(database, notices, clock, lambda tenant: services.decider.models_of(tenant).routing).look,
         FitWork(
             database, notices, clock, lambda tenant: services.decider.models_of(tenant).routing,
             threshold=models.identify_threshold, settings=settings,
@@ -339,6 +341,8 @@ async def _start(
     announcer = Announcer(database, services.ring)
     stack.push_async_callback(announcer.stop)
     watchers = [made(database) for made in (weights_watcher, policy_watcher, fit_watcher, trial_watcher, prices_watcher)]
+    refused = services.metrics.routing_policy_refused
+    watchers.append(PolicyFile(database, settings.home / POLICY_FILE, services.models.routing, clock, refused).watcher())
 
     listening: list[Callable[[Notice], None]] = [
         server.pops.heard,
@@ -377,9 +381,11 @@ async def _start(
 
 
 def _with_own(tenant: Tenant, models: Models) -> Models:
-    """The models with what a tenant has of its own: actions, a text model, who fits and what agents' time is worth."""
+    """The models with what a tenant has of its own: actions, a text model, who fits and what agents' time is worth; and with
+    the routing policy as its file is now."""
     models = with_reasons(tenant, with_actions(tenant, models))
-    return msgspec.structs.replace(models, fit=fit_in_force(tenant), live=live_in_force(tenant))
+    routing = policy_of_tenant(tenant, models.routing)
+    return msgspec.structs.replace(models, routing=routing, fit=fit_in_force(tenant), live=live_in_force(tenant))
 
 
 def _arm_of(tenant: Tenant, contact: Contact, base: RoutingPolicy) -> tuple[RoutingPolicy, InTrial | None]:

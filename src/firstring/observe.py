@@ -80,6 +80,11 @@ class Metrics:
             ["tenant"],
             registry=self.registry,
         )
+        self._routing_policy_refused = Gauge(
+            "firstring_routing_policy_refused",
+            "1 while routing.toml has a mistake, and the policy that was read before is in force.",
+            registry=self.registry,
+        )
         self._segment_errors = Counter(
             "firstring_segment_errors_total",
             "Persons for whom the condition of a segment came to an error, which counts as not being in it, by segment.",
@@ -123,6 +128,9 @@ class Metrics:
 
     def patterns_behind(self, tenant: str, *, behind: bool) -> None:
         self._patterns_behind.labels(tenant).set(1 if behind else 0)
+
+    def routing_policy_refused(self, refused: bool) -> None:
+        self._routing_policy_refused.set(1 if refused else 0)
 
     def segment_failed(self, segment: str) -> None:
         self._segment_errors.labels(segment).inc()

@@ -110,7 +110,7 @@ async def test_prices_are_of_the_elected_task_and_come_into_the_decision(world: 
         made = await offered(world)
         await world.contacts.event(world.tenant, made.contact.contact_id, "answered")
         await world.contacts.event(world.tenant, made.contact.contact_id, "finished")
-    work = PricesWork(world.database, notices, world.clock, world.models.routing)
+    work = PricesWork(world.database, notices, world.clock, lambda _: world.models.routing)
     assert await work.find(world.tenant, fit) is None, "nobody was elected"
     assert await world.contacts.take_lease(world.tenant, "queue") is not None
     found = await work.find(world.tenant, fit)
@@ -122,7 +122,9 @@ async def test_prices_are_of_the_elected_task_and_come_into_the_decision(world: 
     stored = await same_again(world, (await offered(world)).contact.contact_id)
     assert stored.derived.versions.routing.endswith(found.version)
     # Another task that was elected meanwhile: what this one found is not put in force.
-    other = PricesWork(world.database, Notices(world.database.arguments, "other"), world.clock, world.models.routing)
+    other = PricesWork(
+        world.database, Notices(world.database.arguments, "other"), world.clock, lambda _: world.models.routing
+    )
     world.clock.ahead = timedelta(minutes=40)
     assert await other.find(world.tenant, fit) is None
 

@@ -86,7 +86,7 @@ async def read_worth(services: Services, tenant: Tenant) -> tuple[Worth, ...]:
     """What the matching brought in the last 24 hours by the model in force, and the trial that runs. Nothing of it where
     nothing was learned yet."""
     now = services.clock.now()
-    found = await regret_between(services.database, tenant, services.models.routing, now - DAY, now)
+    found = await regret_between(services.database, tenant, services.decider.models_of(tenant).routing, now - DAY, now)
     worth = []
     if found.share is not None and found.first_come > 0.0:
         uplift = found.chosen / found.first_come - 1.0
@@ -115,7 +115,7 @@ async def read_board(services: Services, tenant: Tenant, day: Day) -> Board:
         agents=agents,
         occupancy=read.occupancy,
         occupancy_mean=mean,
-        alarms=tuple(alarms(rows, read.lengths, day, mean, len(there), services.models.routing)),
+        alarms=tuple(alarms(rows, read.lengths, day, mean, len(there), services.decider.models_of(tenant).routing)),
         done=tuple((one, said(one, names), refused(one)) for one in done),
     )
 

@@ -467,7 +467,7 @@ class Pops:
         board.is_stale = False
         contacts = self._services.contacts
         now = self._services.clock.now()
-        promise_s = self._services.models.routing.promise_s
+        promise_s = self._services.decider.models_of(board.tenant).routing.promise_s
         if board.day_at is None or (now - board.day_at).total_seconds() > DAY_KEPT_S:
             board.day, board.day_at = await read_day(self._services.database, board.tenant, now, promise_s), now
         if board.weighing is None and (board.worth_at is None or (now - board.worth_at).total_seconds() > WORTH_KEPT_S):

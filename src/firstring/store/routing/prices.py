@@ -94,15 +94,15 @@ class _Read(msgspec.Struct, frozen=True):
 
 
 class PricesWork:
-    """A chore of the queue task: keeps the price list where a fitted model is in force. policy: the one in force."""
+    """A chore of the queue task: keeps the price list where a fitted model is in force."""
 
     def __init__(
-        self, database: Database, notices: Notices, clock: Clock, policy: RoutingPolicy | Callable[[], RoutingPolicy]
+        self, database: Database, notices: Notices, clock: Clock, policy_of: Callable[[Tenant], RoutingPolicy]
     ) -> None:
         self._database = database
         self._notices = notices
         self._clock = clock
-        self._policy = policy if callable(policy) else lambda: policy
+        self._policy_of = policy_of
         self._next_s: dict[str, float] = {}
         self._reprice_s: dict[str, float] = {}
         self._forget_s: dict[str, float] = {}
@@ -112,7 +112,11 @@ class PricesWork:
         """Goes on where it is time."""
         model = fit_in_force(tenant)
         now_s = self._clock.monotonic_s()
-        if model.basis == "fitted" and self._policy().pick == "best" and now_s >= self._next_s.get(tenant.name, 0.0):
+        if (
+            model.basis == "fitted"
+            and self._policy_of(tenant).pick == "best"
+            and now_s >= self._next_s.get(tenant.name, 0.0)
+        ):
             self._next_s[tenant.name] = now_s + EVERY_S
             await self.find(tenant, model)
 
@@ -176,7 +180,7 @@ class PricesWork:
 
     def _opened(self, tenant: Tenant, rows: Sequence[Any], model: FitModel) -> dict[uuid.UUID, Recent]:
         found: dict[uuid.UUID, Recent] = {}
-        policy = self._policy()
+        policy = self._policy_of(tenant)
         for row in rows:
             try:
                 decision: Decision = opened_decision(tenant, row)

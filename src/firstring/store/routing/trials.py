@@ -28,6 +28,7 @@ from firstring.routing.trial.result import Result, Row, basis_of, counted, resul
 from firstring.store.database import Connection, Database, Tenant
 from firstring.store.notices import Notices
 from firstring.store.queries import sql
+from firstring.store.routing.policies import stored
 from firstring.store.watching import Watcher
 
 _log = structlog.get_logger("firstring.trials")
@@ -99,12 +100,22 @@ def policy_in_force(
 
 
 async def policy_named(connection: Connection, tenant: Tenant, base: RoutingPolicy, version: str) -> RoutingPolicy | None:
-    """The policy of a version: the base, or that of an arm of any trial; None where it is gone."""
+    """The policy of a version: the base, one that was in force before, or that of an arm of any trial; None where it is
+    gone."""
     if version == base.version:
         return base
-    for line in await trials(connection, tenant):
-        for overrides in (line.trial.draft.control, line.trial.draft.treatment):
-            found = policy_of(base, overrides)
+    bases = [base, *await stored(connection, tenant)]
+    arms = [
+        {},
+        *(
+            arm
+            for line in await trials(connection, tenant)
+            for arm in (line.trial.draft.control, line.trial.draft.treatment)
+        ),
+    ]
+    for one in bases:
+        for overrides in arms:
+            found = policy_of(one, overrides)
             if found.version == version:
                 return found
     return None
