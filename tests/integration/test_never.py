@@ -4,6 +4,7 @@ nobody with the skill, a clock that goes back, a long queue after an outage, an 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import uuid
 from datetime import timedelta
 
@@ -126,6 +127,36 @@ async def test_several_servers_decide_on_one_contact_at_once(world: World, super
     assert live == 1
 
 
+async def test_who_has_just_come_does_not_take_the_agent_whom_others_wait_for(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the moment between an agent who becomes free and the task that looks at the line, on a channel and with a mix."""
+    looks = itertools.count()
+    begun = world.clock.now()
+    monkeypatch.setattr(world.clock, "now", lambda: begun + world.clock.ahead + timedelta(milliseconds=next(looks)))
+    chat = {"channels": ("chat",), "capacity": {"chat": 1}}
+    for channel, kind in (("voice", {}), ("chat", chat), ("chat", {**chat, "at_once": 1})):
+        agent_id = await world.agent(ready=False, **kind)
+        waits = (await offered(world, channel=channel)).contact.contact_id
+        await world.contacts.set_presence(world.tenant, agent_id, "ready")
+        new = (await offered(world, channel=channel)).contact.contact_id
+        assert await who_has(world, new) is None
+        await world.dispatcher.sweep(world.tenant)
+        assert [await who_has(world, one) for one in (waits, new)] == [agent_id, None]
+        await world.contacts.event(world.tenant, waits, "answered")
+        await world.contacts.event(world.tenant, waits, "finished")
+        late = (await offered(world, channel=channel)).contact.contact_id
+        assert await who_has(world, late) is None
+        await world.dispatcher.sweep(world.tenant)
+        assert [await who_has(world, one) for one in (new, late)] == [agent_id, None]
+        await world.contacts.event(world.tenant, new, "finished")
+        # No task looks at the line: a moment later whoever rings takes the agent.
+        world.clock.ahead += timedelta(seconds=0.3)
+        assert (await offered(world, channel=channel)).agent_id == agent_id
+        await world.contacts.set_presence(world.tenant, agent_id, "offline")
+        await world.contacts.event(world.tenant, late, "cancelled")
+
+
 async def test_all_sign_out_with_callers_waiting(world: World) -> None:
     ann = await world.agent("Ann")
     talking = await offered(world)
@@ -154,8 +185,9 @@ async def test_no_agent_has_the_skill(world: World) -> None:
     codes = {reason.code: reason for reason in hard.derived.routing.reasons}
     assert codes["no_agent_eligible"]
     assert codes["rule_unmet"].field == "agent.skills['kyc'] >= 3"
-    easy = await offered(world)
-    assert easy.agent_id == ann, "whoever waits for a skill holds nobody up"
+    easy = (await offered(world)).contact.contact_id
+    await world.dispatcher.sweep(world.tenant)
+    assert await who_has(world, easy) == ann, "whoever waits for a skill holds nobody up"
     revision = hard.revision
     for _ in range(5):
         await world.dispatcher.sweep(world.tenant)
