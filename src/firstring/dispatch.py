@@ -33,6 +33,8 @@ GAP_S = 0.02
 """Between two rounds at least; what wakes the task meanwhile is one round."""
 PER_SWEEP = 500
 """Waiting contacts of one channel looked at in one round."""
+AT_ONCE = 8
+"""Matches decided on at a time."""
 LEFT_OUT_S = 30.0
 """A contact that cannot be decided on (its row is damaged) is tried again after this."""
 WAKES = frozenset(
@@ -241,8 +243,9 @@ class Dispatcher:
                 taken = {agent for match in matches for agent in match.agents[:1]}
                 left = [agent for agent in agents if agent.agent_id not in taken]
                 matches += await self._further_back(tenant, line, channel, here, left, profiles, places, models, now)
-            for match in matches:
-                await self._serve(tenant, match, epoch, is_given=by_fit)
+            served = await self._serve_all(tenant, matches, epoch, is_given=by_fit)
+            if served and len(here) > served:
+                self._wake.set()  # who had several places free may have one left
         due_s = next_due_in_s([contact for contact, _ in waiting], now)
         return TICK_S if due_s is None else max(0.01, min(TICK_S, due_s))
 
@@ -353,8 +356,22 @@ class Dispatcher:
         line.known = kept
         return found
 
-    async def _serve(self, tenant: Any, match: Match, epoch: int, *, is_given: bool) -> None:
-        """Decides one contact anew. One that cannot be decided on is left out for a while: the others are served.
+    async def _serve_all(self, tenant: Any, matches: Sequence[Match], epoch: int, *, is_given: bool) -> int:
+        """Decides on contacts, some at a time; returns how many got an agent."""
+        served = 0
+        for begin in range(0, len(matches), AT_ONCE):
+            some = matches[begin : begin + AT_ONCE]
+            tries = (self._serve(tenant, match, epoch, is_given=is_given) for match in some)
+            done = await asyncio.gather(*tries, return_exceptions=True)
+            for one in done:
+                if isinstance(one, BaseException):
+                    raise one
+            served += sum(one is True for one in done)
+        return served
+
+    async def _serve(self, tenant: Any, match: Match, epoch: int, *, is_given: bool) -> bool:
+        """Decides one contact anew; whether it got an agent. One that cannot be decided on is left out for a while: the
+        others are served.
 
         is_given: the agent of the match goes first, as all who wait were looked at together.
         """
@@ -366,8 +383,10 @@ class Dispatcher:
             decision = await self._decider.again(tenant, contact_id, "capacity", preferred=preferred, epoch=epoch)
             if decision is not None and decision.outcome == "route":
                 await self._routed(tenant, decision)
+                return True
         except Retryable:
             raise
         except Exception as error:  # noqa: BLE001 - as in _run
             self._left_out[contact_id] = self._clock.monotonic_s() + LEFT_OUT_S
             _log.exception("contact_not_served", error=type(error).__name__, contact=str(contact_id))
+        return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import uuid
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -10,6 +11,7 @@ from typing import Final, NamedTuple
 from firstring.api.services import Services
 from firstring.contact import Channel, RoutingNeed
 from firstring.desk.views import channel_name, language_name
+from firstring.routing.beside import is_held
 from firstring.routing.eligibility import requirement_at
 from firstring.routing.policy import RoutingPolicy
 from firstring.store.board import DAY, BoardRead, Day, InLine, Length, read_line
@@ -128,6 +130,9 @@ def row_of(one: InLine, now: datetime, names: Mapping[int, str]) -> Row:
         _, low, high = one.told_s
         told, late = f"{_minutes(low)} to {_minutes(high)}", (now - one.told_at).total_seconds() > high
     needs, tier = needs_of(one.need, waits_s, names)
+    hold = one.need.hold
+    if hold is not None and is_held(hold, now):
+        needs = (*needs, f"held for {math.ceil((hold.until - now).total_seconds())} s, for somebody who suits better")
     return Row(one.contact_id, one.channel, one.place, one.since, one.priority, told, late, needs, tier)
 
 
