@@ -1,7 +1,8 @@
 """A server's core that is killed with SIGKILL at one step of a call's life. Run by test_killed.py.
 
-Arguments: JSON {"connect": {...}, "master_key": hex, "tenant": id, "step": name, "nth": which time, "delay_ms": number}.
-Steps are "before:METHOD", "after:METHOD" and "during:METHOD" (delay_ms into it). Exits 0 if the step never came.
+Arguments: JSON {"connect": {...}, "master_key": hex, "tenant": id, "life": "call" or "transfer", "step": name, "nth": which
+time, "delay_ms": number}. Steps are "before:METHOD", "after:METHOD" and "during:METHOD" (delay_ms into it). Exits 0 if the
+step never came.
 """
 
 from __future__ import annotations
@@ -16,8 +17,11 @@ from collections.abc import Iterator
 from itertools import count
 from typing import Any
 
+from firstring.channels.callbacks.calling import CallBacks
+from firstring.channels.callbacks.opening import Opening
 from firstring.channels.calls import Calls, CallSettings
 from firstring.channels.certificates import CertificateCache
+from firstring.channels.house import House
 from firstring.channels.signatures import SignatureVerifier
 from firstring.channels.voice.contract import CallEvent, CallOffer
 from firstring.decide import Decider, Models
@@ -90,6 +94,20 @@ async def life(plan: dict[str, Any]) -> None:
     def event(kind: Any, offer: CallOffer) -> CallEvent:
         return CallEvent(type=kind, call_id=offer.call_id, adapter="kamailio")
 
+    if plan["life"] == "transfer":
+        callbacks = CallBacks(database, decider, contacts, notices, clock, SystemIds(), Opening(), show, country="US")
+        house = House(database, ring, decider, contacts, callbacks, clock, show)
+        await calls.offered(first)
+        contact_id = await ring.contact_by_call(tenant, "kamailio", first.call_id)
+        assert contact_id is not None
+        for nth in (1, 2):  # to the other one, and on to nobody who is free: it waits
+            await calls.event(event("call.ringing", first))
+            await calls.event(event("call.answered", first))
+            await house.transfer(tenant, contact_id, by="ann", because=f"hand over {nth}", intent="legal", note="patient")
+        await dispatcher.sweep(tenant)
+        await certificates.aclose()
+        await database.close()
+        return
     await calls.offered(first)
     await calls.no_agent(event("call.busy", first))
     await calls.event(event("call.ringing", first))

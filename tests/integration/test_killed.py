@@ -37,6 +37,16 @@ STEPS = [
     ("after:take_lease", 1, None),
     ("after:waiting", 1, None),
 ]
+TRANSFERS = [
+    ("before:event", 3, None),
+    ("during:event", 3, 0.5),
+    ("after:event", 3, None),
+    ("during:commit", 2, 0.5),
+    ("after:commit", 2, None),
+    ("after:event", 6, None),
+    ("after:commit", 3, None),
+]
+"""Events of this life: ringing, answered, transferred, and once more. Decisions: offered, transferred, transferred."""
 
 BROKEN = """
 select 'two live assignments of one contact' where exists (
@@ -88,24 +98,93 @@ async def test_killed_at(
         profile = AgentProfile(0, 0, name, f"sip:{name.lower()}@agents.test", languages={"en": 5})
         agent_id, _ = await contacts.put_agent(tenant, profile)
         await contacts.set_presence(tenant, agent_id, "ready")
-    plan: dict[str, Any] = {
-        "connect": dict(database.arguments),
-        "master_key": master_key.hex(),
-        "tenant": tenant.tenant_id,
-        "step": step,
-        "nth": nth,
-        "delay_ms": delay_ms,
-    }
-    worker = await asyncio.create_subprocess_exec(
-        sys.executable, str(WORKER), json.dumps(plan), stderr=asyncio.subprocess.PIPE
-    )
-    _, stderr = await asyncio.wait_for(worker.communicate(), 60)
-    assert worker.returncode == -9, stderr.decode()[-2000:]
+    plan = a_plan(database, tenant, master_key, "call", step, nth, delay_ms)
+    await killed(plan)
     await settled(superuser, tenant)
     assert await superuser.fetch(BROKEN, tenant.tenant_id) == []
 
     # Another server takes over within the lease, and once offers have expired everybody is free or in a contact.
     clock = LaterClock(timedelta(hours=5))
+    dispatcher, after = await taken_over(database, tenant, clock)
+    for _ in range(8):
+        clock.ahead += timedelta(minutes=2)
+        await dispatcher.sweep(tenant)
+        assert await superuser.fetch(BROKEN, tenant.tenant_id) == []
+    for state in await after.agents(tenant):
+        await after.set_presence(tenant, state.profile.agent_id, "ready")
+    free, _ = await after.free_agents(tenant)
+    live = sum(state.live for state in await after.agents(tenant))
+    assert len(free.get("voice", ())) + live == 2
+    assert live == 0, "what was offered, ringing, answered or in wrap-up is over by now"
+
+
+@pytest.mark.parametrize(("step", "nth", "delay_ms"), TRANSFERS)
+async def test_killed_while_a_contact_is_handed_on(
+    database: Database,
+    tenant: Tenant,
+    contacts: Contacts,
+    superuser: asyncpg.Connection,
+    master_key: bytes,
+    step: str,
+    nth: int,
+    delay_ms: float | None,
+) -> None:
+    for name in ("Ann", "Bob"):
+        agent_id, _ = await contacts.put_agent(tenant, AgentProfile(0, 0, name, f"sip:{name.lower()}@agents.test"))
+        await contacts.set_presence(tenant, agent_id, "ready")
+    await killed(a_plan(database, tenant, master_key, "transfer", step, nth, delay_ms))
+    await settled(superuser, tenant)
+    assert await superuser.fetch(BROKEN, tenant.tenant_id) == []
+
+    # Another server takes over: whoever was talked to is still there, with an agent as soon as there is one.
+    clock = LaterClock(timedelta(seconds=3))
+    dispatcher, after = await taken_over(database, tenant, clock)
+    await dispatcher.sweep(tenant)
+    assert await superuser.fetch(BROKEN, tenant.tenant_id) == []
+    [line] = await after.recent(tenant)
+    if (step, nth) in (("after:event", 6), ("after:commit", 3)):  # both have had it just now: it waits
+        assert line.state == "waiting"
+    else:
+        assert line.state in ("assigned", "answered")
+    clock.ahead += timedelta(minutes=2)  # nobody is left out any more
+    for state in await after.agents(tenant):
+        await after.set_presence(tenant, state.profile.agent_id, "ready")
+    await dispatcher.sweep(tenant)
+    [line] = await after.recent(tenant)
+    assert line.state in ("assigned", "answered")
+    assert await superuser.fetch(BROKEN, tenant.tenant_id) == []
+    told = [
+        row["what"] for row in await superuser.fetch("select what from intervention where tenant_id = $1", tenant.tenant_id)
+    ]
+    assert told
+    assert set(told) == {"transfer"}, "what was done is written down before it is done"
+
+
+def a_plan(
+    database: Database, tenant: Tenant, master_key: bytes, life: str, step: str, nth: int, delay_ms: float | None
+) -> dict[str, Any]:
+    return {
+        "connect": dict(database.arguments),
+        "master_key": master_key.hex(),
+        "tenant": tenant.tenant_id,
+        "life": life,
+        "step": step,
+        "nth": nth,
+        "delay_ms": delay_ms,
+    }
+
+
+async def killed(plan: dict[str, Any]) -> None:
+    """Runs a life until it is killed."""
+    worker = await asyncio.create_subprocess_exec(
+        sys.executable, str(WORKER), json.dumps(plan), stderr=asyncio.subprocess.PIPE
+    )
+    _, stderr = await asyncio.wait_for(worker.communicate(), 60)
+    assert worker.returncode == -9, stderr.decode()[-2000:]
+
+
+async def taken_over(database: Database, tenant: Tenant, clock: LaterClock) -> tuple[Dispatcher, Contacts]:
+    """Another server, once it has the lease."""
     notices = Notices(database.arguments, "after")
     ring = RingStore(database, notices)
     after = Contacts(database, notices, clock, wrap_up_s=30.0)
@@ -122,16 +201,7 @@ async def test_killed_at(
     async with asyncio.timeout(20):
         while await after.take_lease(tenant, "queue") is None:
             await asyncio.sleep(0.1)
-    for _ in range(8):
-        clock.ahead += timedelta(minutes=2)
-        await dispatcher.sweep(tenant)
-        assert await superuser.fetch(BROKEN, tenant.tenant_id) == []
-    for state in await after.agents(tenant):
-        await after.set_presence(tenant, state.profile.agent_id, "ready")
-    free, _ = await after.free_agents(tenant)
-    live = sum(state.live for state in await after.agents(tenant))
-    assert len(free.get("voice", ())) + live == 2
-    assert live == 0, "what was offered, ringing, answered or in wrap-up is over by now"
+    return dispatcher, after
 
 
 async def settled(superuser: asyncpg.Connection, tenant: Tenant) -> None:

@@ -201,6 +201,7 @@ async def test_what_nobody_may_serve_goes_on_at_once_and_says_why(world: World, 
     waits = waits_of(world, notices)
     claim = await offered(world, evidence=Evidence(intent="claim"))
     other = await offered(world, evidence=Evidence(intent="sales"))
+    await world.dispatcher.sweep(world.tenant)
     assert await who_has(world, other) is not None
     for _ in range(4):
         await waits.tell(world.tenant)
