@@ -88,6 +88,7 @@ from firstring.store.routing.models import FitWork, fit_in_force, fit_watcher
 from firstring.store.routing.policies import FILE as POLICY_FILE
 from firstring.store.routing.policies import PolicyFile, policy_of_tenant
 from firstring.store.routing.prices import PricesWork, live_in_force, prices_watcher
+from firstring.store.routing.training import Trainings
 from firstring.store.routing.trials import TrialWork, policy_in_force, trial_watcher
 from firstring.store.routing.waits import WaitsWork
 from firstring.store.timers import Timers
@@ -176,6 +177,8 @@ async def running(
             country=settings.country,
         )  # fmt: skip
         journey.timers.handle(CALLBACK_TIMER, callbacks.due)
+        trainings = Trainings(settings, database, clock)
+        stack.push_async_callback(trainings.stop)
         services = Services(
             settings=settings,
             database=database,
@@ -191,6 +194,7 @@ async def running(
             treatments=Treatments(database, clock, journey.log, still_allowed),
             house=House(database, ring, decider, contacts, callbacks, clock, routed),
             web=WebChannel(database, clock, Pages(database, clock), journey.log, still_allowed, callbacks),
+            trainings=trainings,
             decider=decider,
             models=models,
             metrics=metrics,

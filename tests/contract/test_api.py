@@ -42,6 +42,18 @@ ROUTES: dict[tuple[str, str], set[str]] = {
     ("post", "/v1/patterns"): {"steward"},
     ("post", "/v1/patterns/switch"): {"steward"},
     ("get", "/v1/patterns/fired"): {"read", "steward"},
+    ("get", "/v1/routing/models"): {"read"},
+    ("get", "/v1/routing/models/{version}"): {"read"},
+    ("post", "/v1/routing/models/train"): set(),
+    ("post", "/v1/routing/models/{version}/use"): set(),
+    ("get", "/v1/routing/trials"): {"read"},
+    ("post", "/v1/routing/trials"): set(),
+    ("get", "/v1/routing/trials/{name}"): {"read"},
+    ("post", "/v1/routing/trials/{name}/start"): set(),
+    ("post", "/v1/routing/trials/{name}/stop"): set(),
+    ("get", "/v1/routing/regret"): {"read"},
+    ("get", "/v1/routing/saved"): {"read"},
+    ("get", "/v1/routing/audit"): {"steward"},
     ("get", "/v1/segments"): {"read", "steward"},
     ("post", "/v1/segments"): {"steward"},
     ("get", "/v1/segments/{segment}/members"): {"read", "steward"},
@@ -92,7 +104,7 @@ def filled(path: str) -> str:
     numbers: dict[str, Any] = dict.fromkeys(("person_id", "agent_id", "conflict_id", "decision_id"), 10**9)
     if "/actions/decisions/" in path:
         numbers["decision_id"] = NOBODY
-    return path.format(contact_id=NOBODY, revision=1, action="greet", segment="none", **numbers)
+    return path.format(contact_id=NOBODY, revision=1, action="greet", segment="none", version="none", name="none", **numbers)
 
 
 def document(rig: Rig) -> dict[str, Any]:

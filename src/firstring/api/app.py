@@ -30,6 +30,7 @@ from firstring.api.people import PeopleController
 from firstring.api.persons import PersonsController
 from firstring.api.profiles import ProfilesController
 from firstring.api.review import ReviewController
+from firstring.api.routing import RoutingController
 from firstring.api.segments import SegmentsController
 from firstring.api.services import Services
 from firstring.api.voice import ROUTE_WAIT_MAX_MS, VoiceController
@@ -68,6 +69,7 @@ def create_app(
             PatternsController,
             SegmentsController,
             ReviewController,
+            RoutingController,
             AgentsController,
             *pages,
         ],

@@ -51,7 +51,7 @@ _ERRORS: Final = {
 }
 _CONFLICTING: Final = (
     "/evidence", "/revoke", "/unmerge", "/held", "/decisions/links", "/review/next", "/review/answers", "/review/effect",
-    "/actions/{action}",
+    "/actions/{action}", "/routing/trials", "/trials/{name}/start", "/trials/{name}/stop",
 )  # fmt: skip
 """Ends of paths that the present state may forbid."""
 _NAMING: Final = (
@@ -95,6 +95,14 @@ _EXAMPLES: Final[dict[tuple[str, str], Any]] = {
         "dry": True,
     },
     ("/v1/patterns/switch", "post"): {"patterns": ["two_calls"], "on": True, "by": "Eve Fox"},
+    ("/v1/routing/models/train", "post"): {"by": "Eve Fox"},
+    ("/v1/routing/models/{version}/use", "post"): {"by": "Eve Fox"},
+    ("/v1/routing/trials", "post"): {
+        "plan": "name = 'known'\nmetric = 'handle_s'\n[treatment]\nrecognise = false\n",
+        "by": "Eve Fox",
+    },
+    ("/v1/routing/trials/{name}/start", "post"): {"by": "Eve Fox"},
+    ("/v1/routing/trials/{name}/stop", "post"): {"by": "Eve Fox", "because": "it is enough"},
     ("/v1/segments", "post"): {
         "declarations": "{id: leeds, title: In Leeds, where: has(person.city) && person.city == 'Leeds'}",
         "by": "Eve Fox",

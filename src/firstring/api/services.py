@@ -25,6 +25,7 @@ from firstring.store.journey.intake import EventIntake
 from firstring.store.nextbest.acting import Acting
 from firstring.store.notices import Notices
 from firstring.store.ring import RingStore
+from firstring.store.routing.training import Trainings
 from firstring.store.timers import Timers
 
 
@@ -46,6 +47,7 @@ class Services:
     web: WebChannel
     house: House
     treatments: Treatments
+    trainings: Trainings
     decider: Decider
     models: Models
     metrics: Metrics

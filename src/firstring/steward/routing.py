@@ -344,22 +344,12 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """Plans a trial: how many contacts and days it takes to see the effect. Nothing changes until it is started."""
-    from firstring.routing.trial.plan import SHARES, Basis, draft_from_toml
+    from firstring.routing.trial.plan import basis_stated, draft_from_toml
     from firstring.settings import load
     from firstring.store.routing.trials import plan as planned
 
     draft = draft_from_toml(texts_of([file])[0][1], file=str(file), base=policy_of(load()))
-    basis = None
-    if (mean is None) != (per_day is None) or (mean is not None and draft.metric not in SHARES):
-        raise BadInput(
-            "plan_invalid", "--mean and --per-day are given together, for metrics that are shares.", where={"field": "mean"}
-        )
-    if mean is not None and per_day is not None:
-        if not (0.0 < mean < 1.0 and per_day > 0.0):
-            raise BadInput(
-                "plan_invalid", "A mean lies between 0 and 1, and some contacts come a day.", where={"field": "mean"}
-            )
-        basis = Basis(0, mean, mean * (1.0 - mean), per_day)
+    basis = basis_stated(draft, mean, per_day)
 
     async def work() -> Any:
         async with store() as opened, opened.database.transaction(opened.tenant.tenant_id) as connection:

@@ -17,7 +17,7 @@ import numpy as np
 from firstring.contact import Value
 from firstring.routing.fit.cases import claimed
 from firstring.routing.fit.model import FIELD, PARTS, Content, FitModel, Part, Part3, rounded
-from firstring.routing.fit.regression import odds
+from firstring.routing.fit.regression import Floats, odds
 from firstring.routing.fit.train import HANDLE_LEAST_S, HANDLE_MOST_S, INFORMS_LEAST, Outcome
 
 
@@ -150,9 +150,8 @@ def _answer(name: Part3, one: Outcome) -> float | None:
     return None if flag is None else float(flag)
 
 
-def _said(model: FitModel, name: Part3, one: Outcome, answer: float) -> list[tuple[float, float]]:
-    """What one outcome says of the effect of the leaf of each of its cases: information, and information x mean. A case
-    counts for the share that it may claim by what came of it."""
+def predictors(model: FitModel, name: Part3, one: Outcome) -> tuple[Floats, Floats]:
+    """For each case of an outcome: what contacts have in common, and the agent's own effect."""
     part = model.part(name)
     known = part.intercept + sum(
         part.effect(factor, level)
@@ -164,19 +163,21 @@ def _said(model: FitModel, name: Part3, one: Outcome, answer: float) -> list[tup
     place = int(model.places_of(np.array([one.agent_id], np.int64))[0])
     commons, effects = [], []
     for case in one.possible:
-        commons.append(
-            known
-            + sum(
-                part.effect(factor, level)
-                for factor, level in (
-                    ("intent", case.intent), ("tier", case.tier), ("band", case.band),
-                    ("last_agent", "yes" if case.last_agent else "no"), ("met", "yes" if case.met else "no"),
-                    *((FIELD + name, level) for name, level in case.facts.items()),
-                )
-            )
-        )  # fmt: skip
+        levels = [
+            ("intent", case.intent), ("tier", case.tier), ("band", case.band),
+            ("last_agent", "yes" if case.last_agent else "no"), ("met", "yes" if case.met else "no"),
+            *((FIELD + field, level) for field, level in case.facts.items()),
+        ]  # fmt: skip
+        commons.append(known + sum(part.effect(factor, level) for factor, level in levels))
         effects.append(float(model.of_agents(name, case.intent, case.segment)[place]))
-    common, effect = np.array(commons), np.array(effects)
+    return np.array(commons), np.array(effects)
+
+
+def _said(model: FitModel, name: Part3, one: Outcome, answer: float) -> list[tuple[float, float]]:
+    """What one outcome says of the effect of the leaf of each of its cases: information, and information x mean. A case
+    counts for the share that it may claim by what came of it."""
+    part = model.part(name)
+    common, effect = predictors(model, name, one)
     if name == "handle":
         likelihood = np.exp(-0.5 * (answer - common - effect) ** 2 / part.noise)
         each, slope = np.full(len(common), 1.0 / part.noise), (answer - common - effect) / part.noise

@@ -123,10 +123,21 @@ def draft_from_toml(text: str, *, file: str = "", base: RoutingPolicy | None = N
     )
 
 
+def basis_stated(draft: Draft, mean: float | None, per_day: float | None) -> Basis | None:
+    """What a plan rests on where the log does not tell it; None where nothing is stated. Raises BadInput plan_invalid."""
+    if mean is None and per_day is None:
+        return None
+    if mean is None or per_day is None or draft.metric not in SHARES:
+        raise _invalid("mean", "Mean and contacts a day are given together, for metrics that are shares.")
+    if not (0.0 < mean < 1.0 and 0.0 < per_day < math.inf):
+        raise _invalid("mean", "A mean lies between 0 and 1, and some contacts come a day.")
+    return Basis(0, mean, mean * (1.0 - mean), per_day)
+
+
 def of_recognition(draft: Draft) -> bool:
     """Whether what is compared is knowing the caller beforehand. Then those contacts count whose caller is recognised, and
     from whom that may be withheld, in both arms alike: of all others both arms are the same."""
-    return bool(draft.treatment.get("recognise", True)) is not bool(draft.control.get("recognise", True))
+    return "recognise" in draft.treatment or "recognise" in draft.control
 
 
 def _overrides(raw: object, where: str, base: RoutingPolicy | None) -> dict[str, Any]:

@@ -325,6 +325,7 @@ class FitWork:
             model = await training(self._database, tenant)
         else:
             model = await aside(self._settings, tenant.name, training)
+            await refresh(self._database, tenant)
         async with self._database.transaction(tenant.tenant_id) as connection:
             await connection.execute(sql("fit", "forget"), tenant.tenant_id, now - KEPT)
             await connection.execute(sql("fit", "forget_outcomes"), tenant.tenant_id, now - KEPT, timeout=60.0)

@@ -201,3 +201,6 @@ select agent_id, count(*)::int as contacts from routing_outcome
 where tenant_id = $1 and agent_id is not null and ended_at > $2
   and (complained or success is false or experience < $3 or handle_s > $4)
 group by agent_id
+
+-- name: trained_until
+select until from routing_model where tenant_id = $1 and version = $2
