@@ -169,8 +169,9 @@ async def test_nobody_with_an_open_complaint_or_under_suspicion_is_sent_to_self_
         (derived.journeys, asked, "step_up_pending"),
         ((), derived.assurances, "journey_missing"),
     ):
+        need = msgspec.structs.replace(derived.routing.need, elsewhere="")
         routing = placed(
-            msgspec.structs.replace(derived.routing, places=(), need=msgspec.structs.replace(derived.routing.need, elsewhere="")),
+            msgspec.structs.replace(derived.routing, places=(), need=need),
             decision.contact, decision.evidence, derived.resolution, its_assurances, its_journeys,
             policy=world.models.routing, fit=world.models.fit, live=world.models.live,
         )  # fmt: skip
