@@ -22,9 +22,9 @@ from firstring.store.routing.looking import (
     ModelShown,
     SavedShown,
     TrialShown,
-    audit_aside,
+    audit_of,
     model_looked_at,
-    saved_aside,
+    saved_of,
     trial_looked_at,
     trial_shown,
     trials_shown,
@@ -203,7 +203,7 @@ class RoutingController(Controller):
         self, services: NamedDependency[Services], caller: NamedDependency[Caller], days: Days = 28.0
     ) -> SavedShown:
         """A trial that withholds recognition from some measures it; this compares those who were not recognised anyway."""
-        return await saved_aside(services.settings, caller.tenant, services.clock.now(), days)
+        return await saved_of(services.database, caller.tenant, services.clock.now(), days)
 
     @get("/audit", guards=[allow("steward")], summary="Outcomes by group of customers and by agent")
     async def audit(
@@ -214,4 +214,6 @@ class RoutingController(Controller):
         protected: Annotated[bool, Parameter(description="Also by gender, age and country, where known.")] = True,
     ) -> Audit:
         """Groups of fewer than 20 contacts are not shown; marked is what differs beyond chance."""
-        return await audit_aside(services.settings, caller.tenant, services.clock.now(), days, protected=protected)
+        return await audit_of(
+            services.settings, services.database, caller.tenant, services.clock.now(), days, protected=protected
+        )

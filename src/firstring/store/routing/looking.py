@@ -17,7 +17,6 @@ from firstring.routing.fit.calibration import Stated, calibration
 from firstring.routing.fit.model import PARTS, FitModel
 from firstring.routing.trial.audit import Audit, audit
 from firstring.routing.trial.result import Measured, Row, Watched, result_of, watched
-from firstring.routing.trial.saved import Saved
 from firstring.settings import Settings
 from firstring.store.aside import aside
 from firstring.store.database import Database, Tenant
@@ -27,6 +26,8 @@ from firstring.store.routing.models import ModelLine, fit_named, models
 from firstring.store.routing.outcomes import outcomes_since
 from firstring.store.routing.trials import TrialLine, rows_of, trial, trials
 
+FEW: Final = 2_000
+"""Contacts that are looked at here; more beside the server."""
 CALIBRATED_ON: Final = 5_000
 """The newest outcomes that a model's statements are held against."""
 
@@ -223,9 +224,16 @@ def _model(line: ModelLine, model: FitModel, outcomes: Sequence[Any]) -> ModelSh
 # --- what it is worth ----------------------------------------------------------------------------------------------
 
 
-async def audit_aside(settings: Settings, tenant: Tenant, now: datetime, days: float, *, protected: bool = True) -> Audit:
-    """The audit of the last days, in a process beside the server: it opens the records of everybody who called."""
-    return await aside(settings, tenant.name, partial(_audit, now=now, days=days, protected=protected))
+async def audit_of(
+    settings: Settings, database: Database, tenant: Tenant, now: datetime, days: float, *, protected: bool = True
+) -> Audit:
+    """The audit of the last days. Of more than a few contacts in a process beside the server: it opens the records of
+    everybody who called."""
+    work = partial(_audit, now=now, days=days, protected=protected)
+    async with database.transaction(tenant.tenant_id) as connection:
+        values = (tenant.tenant_id, now - timedelta(days=days), now, FEW)
+        contacts = await connection.fetchval(sql("meters", "how_many"), *values)
+    return await (work(database, tenant) if contacts < FEW else aside(settings, tenant.name, work))
 
 
 async def _audit(database: Database, tenant: Tenant, *, now: datetime, days: float, protected: bool) -> Audit:
@@ -245,12 +253,8 @@ class SavedShown(msgspec.Struct, frozen=True):
     warnings: tuple[str, ...]
 
 
-async def saved_aside(settings: Settings, tenant: Tenant, now: datetime, days: float) -> SavedShown:
+async def saved_of(database: Database, tenant: Tenant, now: datetime, days: float) -> SavedShown:
     """Time saved by recognising callers in the last days, adjusted."""
-    found: Saved = await aside(settings, tenant.name, partial(_saved, now=now, days=days))
+    found = await saved_between(database, tenant, now - timedelta(days=days), now)
     plain, adjusted = (None if one is None else _figure(one) for one in (found.crude, found.adjusted))
     return SavedShown(found.recognised, found.others, plain, adjusted, found.left_out, found.warnings)
-
-
-async def _saved(database: Database, tenant: Tenant, *, now: datetime, days: float) -> Saved:
-    return await saved_between(database, tenant, now - timedelta(days=days), now)

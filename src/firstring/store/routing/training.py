@@ -10,11 +10,14 @@ import structlog
 
 from firstring.errors import FirstringError
 from firstring.ports import Clock
+from firstring.routing.fit.train import ENOUGH, train
 from firstring.routing.policy import RoutingPolicy
 from firstring.settings import Settings
 from firstring.store.aside import aside
 from firstring.store.database import Database, Tenant
+from firstring.store.queries import sql
 from firstring.store.routing.models import ASIDE, refresh, train_now
+from firstring.store.routing.outcomes import REMEMBERED
 
 _log = structlog.get_logger("firstring.fit")
 WAIT_S: Final = 8.0
@@ -49,7 +52,12 @@ class Trainings:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _train(self, tenant: Tenant, policy: RoutingPolicy, by: str, at_most: int) -> str:
-        training = partial(train_now, policy=policy, now=self._clock.now(), by=by, origin=ASIDE, at_most=at_most)
+        now = self._clock.now()
+        async with self._database.transaction(tenant.tenant_id) as connection:
+            enough = await connection.fetchval(sql("fit", "enough_since"), tenant.tenant_id, now - REMEMBERED, ENOUGH)
+        if enough < ENOUGH:
+            train([])  # says so
+        training = partial(train_now, policy=policy, now=now, by=by, origin=ASIDE, at_most=at_most)
         model = await aside(self._settings, tenant.name, training)
         await refresh(self._database, tenant)
         return model.version

@@ -51,3 +51,10 @@ cross join lateral (
   where x.tenant_id = $1 and x.person_id = coalesce(p.merged_into, p.person_id) and x.sealed is not null
   order by x.last_seen desc nulls last, x.record_id limit 8
 ) r
+
+-- name: how_many
+-- Contacts that were offered in a time, up to $4.
+select count(*) from (
+  select from routing_outcome o
+  where o.tenant_id = $1 and o.last and o.ended_at >= $2 and o.offered_at >= $2 and o.offered_at < $3 limit $4
+) few
