@@ -409,6 +409,10 @@ class Decider:
             models = msgspec.structs.replace(models, weights=self._weights_of(tenant))
         return models if self._actions_of is None else self._actions_of(tenant, models)
 
+    def policy_of(self, tenant: Any, contact: Contact, base: RoutingPolicy) -> RoutingPolicy:
+        """The routing policy of a contact: its arm's where a trial runs."""
+        return base if self._arm_of is None else self._arm_of(tenant, contact, base)[0]
+
     async def offered(self, tenant: Any, contact: Contact, evidence: Evidence, *, cause: Cause = "offered") -> Decision:
         """The first decision of a contact. A call that is open already gets the decision it has (see Committed).
 
@@ -526,6 +530,8 @@ class Decider:
         if self._arm_of is not None:
             policy, trial = self._arm_of(tenant, contact, models.routing)
             models = msgspec.structs.replace(models, routing=policy)
+        # Whom a batch over all that wait gave it to is for those who are picked by who fits.
+        preferred = preferred if models.asks_who_fits else ()
         read = await self._ring.read(
             tenant,
             looked_up(evidence),

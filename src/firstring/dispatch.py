@@ -13,12 +13,14 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
+import msgspec
 import structlog
 
 from firstring.contact import AgentFree, AgentProfile, Channel, Decision
 from firstring.decide import Decider, Models
 from firstring.errors import FirstringError, Retryable
 from firstring.ports import Clock
+from firstring.routing.fit.asked import Asked
 from firstring.routing.guard import Assigned, Guard
 from firstring.routing.line import ROWS, Known, There, free_every, known_of, may_now, may_serve, pairs
 from firstring.routing.live import Matching, matching_in, settings_of
@@ -230,19 +232,20 @@ class Dispatcher:
         by_fit = models.asks_who_fits
         there = await self._queue.there(tenant) if by_fit and waiting else {}
         for channel, agents in free.items():
-            here = [contact for contact, its_channel in waiting if its_channel == channel]
-            if not here:
+            head = [contact for contact, its_channel in found if its_channel == channel]
+            if not head:
                 continue
+            here = [contact for contact in head if contact.contact_id not in self._left_out]
             profiles = await self._profiles.profiles(tenant, agents)
             line = self._lines.setdefault((tenant.name, channel), _Line())
-            if by_fit and channel in there:
+            if by_fit and channel in there and here:
                 matches = await self._by_fit(tenant, line, channel, here, agents, there[channel], models, now)
             else:
                 matches = self._by_turn(here, agents, profiles, places, models, now)
-            if len(here) == PER_SWEEP:
+            if len(head) == PER_SWEEP:
                 taken = {agent for match in matches for agent in match.agents[:1]}
                 left = [agent for agent in agents if agent.agent_id not in taken]
-                matches += await self._further_back(tenant, line, channel, here, left, profiles, places, models, now)
+                matches += await self._further_back(tenant, line, channel, head, left, profiles, places, models, now)
             served = await self._serve_all(tenant, matches, epoch, is_given=by_fit)
             if served and len(here) > served:
                 self._wake.set()  # who had several places free may have one left
@@ -307,8 +310,6 @@ class Dispatcher:
         everybody = may_serve(here, there.agents, profiles, now=now, memo=self._memo) >= 0
         may_of = {contact.contact_id: row for contact, row in zip(here, everybody, strict=True)}
         found = await self._known(tenant, line, servable, may_of, there, profiles, models, now)
-        if not found:
-            return self._by_turn(here, agents, profiles, {(agent.agent_id, channel): 1 for agent in agents}, models, now)
         every_s = free_every(everybody, there, models.live)
         log = await self._queue.assigned(tenant, channel, line.guard.since(here))
         profiles = await self._profiles.profiles(tenant, [AgentFree(one.agent_id, one.version, one.at) for one in log])
@@ -346,15 +347,22 @@ class Dispatcher:
             known = line.known.get(key)
             if known is None:
                 decision = decisions.get(contact.contact_id)
-                matching = matchings.get(key[:2]) if decision is None else matching_from(decision, models)
-                if matching is None:
-                    continue
+                matching = matchings.get(key[:2]) if decision is None else self._matching(tenant, decision, models)
+                # One whose decision cannot be read, or whose arm is first come, is the population: nobody suits it better.
+                matching = matching or Matching(
+                    models.fit, models.live, Asked(contact.need.channel), settings=settings_of(models.routing)
+                )
                 matching = matching._replace(fit=models.fit, live=models.live)
                 may = may_of[contact.contact_id]
                 known = known_of(contact, matching, may, there, profiles, self._memo, now)
             kept[key] = found[contact.contact_id] = known
         line.known = kept
         return found
+
+    def _matching(self, tenant: Any, decision: Decision, models: Models) -> Matching | None:
+        """What the pick needs of a contact, by the policy of its arm where a trial runs."""
+        policy = self._decider.policy_of(tenant, decision.contact, models.routing)
+        return matching_from(decision, msgspec.structs.replace(models, routing=policy))
 
     async def _serve_all(self, tenant: Any, matches: Sequence[Match], epoch: int, *, is_given: bool) -> int:
         """Decides on contacts, some at a time; returns how many got an agent."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import uuid
 from datetime import timedelta
 
+import asyncpg
 import msgspec
 import pytest
 from tests.integration.test_decide import World, world
@@ -13,9 +14,13 @@ from tests.making import contact
 from tests.unit.test_routing_live import model
 
 from firstring.contact import Decision, Evidence
-from firstring.decide import differences, rederive
+from firstring.decide import Decider, differences, rederive
+from firstring.dispatch import Dispatcher
 from firstring.errors import BadInput
+from firstring.observe import Metrics
+from firstring.ports import SystemIds
 from firstring.routing.fit.model import FitModel, model_to_json
+from firstring.routing.policy import policy_from_toml
 from firstring.store.notices import Notices
 from firstring.store.queries import sql
 from firstring.store.routing.models import fit_in_force, fit_named, refresh
@@ -139,3 +144,64 @@ async def test_without_a_model_and_by_choice_it_is_first_come_longest_idle(world
     rings = await offered(world)
     assert rings.agent_id == agents[0]
     assert "+" not in rings.derived.versions.routing
+
+
+async def test_out_of_the_line_too_a_contact_is_routed_by_its_arm(world: World) -> None:
+    """A trial in which one arm is first come: its contacts are not matched by who fits because others are."""
+    agents = [await world.agent(name, ready=False) for name in ("Ann", "Bob")]
+    await put(world, model(-1.0, 1.0), agents)
+    first_come = msgspec.structs.replace(world.models.routing, pick="first_come")
+    decider = Decider(
+        world.ring, world.decider.models, world.clock, SystemIds(), Metrics(),
+        arm_of=lambda _, one, base: (first_come if one.called == "control" else base, None),
+    )  # fmt: skip
+
+    async def only_this() -> list[object]:
+        return [world.tenant]
+
+    dispatcher = Dispatcher(world.contacts, world.ring, decider, world.clock, only_this, world.routed)
+    for called, agent_id in (("control", agents[0]), ("", agents[1])):
+        made = contact(channel="voice", adapter="api", offered_at=world.clock.now(), called=called)
+        assert (await decider.offered(world.tenant, made, Evidence())).outcome == "wait"
+        for one in agents:
+            await world.contacts.set_presence(world.tenant, one, "ready")
+        await dispatcher.sweep(world.tenant)
+        stored = await world.ring.decision(world.tenant, made.contact_id)
+        assert stored is not None
+        assert (stored.cause, stored.agent_id) == ("capacity", agent_id), called
+        assert ("+" in stored.derived.versions.routing) == (not called)
+        await world.contacts.event(world.tenant, made.contact_id, "finished")
+        for one in agents:
+            await world.contacts.set_presence(world.tenant, one, "away")
+
+
+async def test_a_contact_of_which_nothing_can_be_read_has_its_turn(world: World, superuser: asyncpg.Connection) -> None:
+    """Its decision is damaged. Others, of whom more is known, are not served before it for ever."""
+    ann = await world.agent("Ann", ready=False)
+    await put(world, model(0.5), [ann])
+    waits = [(await offered(world)).contact.contact_id for _ in range(3)]
+    await superuser.execute("update decision set sealed = 'nonsense' where contact_id = $1", waits[0])
+    for contact_id in waits:
+        await world.contacts.set_presence(world.tenant, ann, "ready")
+        await world.dispatcher.sweep(world.tenant)
+        state = await world.ring.contact(world.tenant, contact_id)
+        assert state is not None
+        assert state.agent_id == ann
+        await world.contacts.event(world.tenant, contact_id, "finished")
+
+
+async def test_one_that_is_left_out_does_not_hide_those_far_behind(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("firstring.dispatch.PER_SWEEP", 3)
+    policy = policy_from_toml(
+        "[routing]\nskill_relaxed_after_s = 3600\nskill_dropped_after_s = 3600\n[routing.called.kyc]\nskills = {kyc = 3}"
+    )
+    world.decider.models = msgspec.structs.replace(world.decider.models, routing=policy)
+    hard = [await offered(world, called="kyc") for _ in range(4)]
+    easy = await offered(world)
+    world.dispatcher._left_out[hard[1].contact.contact_id] = float("inf")
+    ann = await world.agent()
+    for _ in range(2):
+        await world.dispatcher.sweep(world.tenant)
+    state = await world.ring.contact(world.tenant, easy.contact.contact_id)
+    assert state is not None
+    assert state.agent_id == ann

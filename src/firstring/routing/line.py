@@ -21,7 +21,7 @@ from firstring.routing.eligibility import requirement_at
 from firstring.routing.firstcome import must_serve, whose_turn
 from firstring.routing.guard import Guard, turn_s
 from firstring.routing.live import SPARED_POINTS, Live, Matching, Means, believed
-from firstring.routing.memo import EligibilityMemo, Profiles, Signature, Verdict, column_of, signature_of, verdicts
+from firstring.routing.memo import EligibilityMemo, Profiles, Signature, column_of, signature_of, verdicts
 from firstring.routing.packed import VERSION_BITS, Integers
 from firstring.routing.pick import batch, pair_index, unfairness
 from firstring.routing.places import is_kept_back, spared
@@ -66,15 +66,16 @@ def may_serve(
 ) -> NDArray[np.int8]:
     """m contacts x n agents: the class in which the agent is tried (0 first), or -1 where the agent may not serve."""
     classes = np.full((len(waiting), len(agents)), -1, np.int8)
-    known: dict[Signature, list[Verdict]] = {}
+    known: dict[Signature, NDArray[np.int8]] = {}
     place_of = {agent.agent_id: place for place, agent in enumerate(agents)}
     for row, contact in enumerate(waiting):
         need = contact.need
         requirement = requirement_at(need, waited_s(contact, now))
         signature = signature_of(need, requirement, now)
         if signature not in known:
-            known[signature] = verdicts(need, requirement, agents, profiles, memo, now=now)
-        classes[row] = [one if isinstance(one, int) else -1 for one in known[signature]]
+            found = verdicts(need, requirement, agents, profiles, memo, now=now)
+            known[signature] = np.array([one if isinstance(one, int) else -1 for one in found], np.int8)
+        classes[row] = known[signature]
         for agent_id in (*need.excluded, *need.barred):
             if agent_id in place_of:
                 classes[row, place_of[agent_id]] = -1
