@@ -140,7 +140,9 @@ class Guard:
         if after.ghost >= 0:
             del self._ghosts[ghosts[after.ghost]]
         if after.is_ghost:
-            self._ghosts[one.contact.contact_id] = _Ghost(one.contact, ghost_until(at_s, patience_s))
+            self._ghosts[one.contact.contact_id] = _Ghost(
+                one.contact, ghost_until(at_s, patience_s, _own(one.contact.contact_id))
+            )
 
 
 def turn_s(contact: Waiting) -> float:
@@ -155,3 +157,8 @@ def can_take(contact: Waiting, agent: AgentFree, profiles: Profiles, memo: Eligi
         return False
     requirement = requirement_at(need, waited_s(contact, at))
     return isinstance(verdicts(need, requirement, [agent], profiles, memo, now=at)[0], int)
+
+
+def _own(contact_id: uuid.UUID) -> float:
+    """A draw of the contact's own, uniform in [0, 1): every process has the same."""
+    return int.from_bytes(contact_id.bytes[-6:]) / 2.0**48

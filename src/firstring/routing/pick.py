@@ -42,8 +42,10 @@ class PickSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Occupancy around the mean in which nothing is charged (a share, 0..1)."""
     guard_s: float = 30.0
     """How much longer than under first come a contact may wait, by its place in the queue."""
-    guard_caution: float = 1.5
-    """The guard counts on agents becoming free this many times more slowly than they do."""
+    guard_caution: float = 0.7
+    """The guard counts on agents becoming free this many times more slowly than they do: what bounds the places."""
+    late: float = 1.0
+    """Points charged for each contact that is to be expected beyond the guard."""
     hold_s: float = 0.0
     """How long a contact may be held for a better agent although an eligible one is idle. 0: never."""
     hold_gain: float = 0.03
@@ -71,7 +73,8 @@ _RANGES: Final = (
     ("fairness", 0.0, 100.0),
     ("fairness_band", 0.0, 1.0),
     ("guard_s", 0.0, 86_400.0),
-    ("guard_caution", 1.0, 10.0),
+    ("guard_caution", 0.1, 10.0),
+    ("late", 0.0, 100.0),
     ("hold_s", 0.0, 600.0),
     ("hold_gain", 0.0, 10.0),
     ("same", 0.0, 1.0),
@@ -182,8 +185,7 @@ def next_contact(
 
     p (m,): success with this agent, -inf where not eligible. contact_price (m,): `Prices.contact`. waited_s (m,) breaks
     ties. must: position of the contact that the age guard demands (`firstcome.must_serve`), or -1; it is taken whatever
-    its index, if this agent may serve it. within (m,): the contacts near enough to the head of the queue to be chosen
-    (`firstcome.window`).
+    its index, if this agent may serve it. within (m,): the contacts near enough to the head of the queue to be chosen.
     """
     weights = np.broadcast_to(np.asarray(weight, np.float64), (len(p),))
     prices = np.full(len(p), float(price))
@@ -252,26 +254,32 @@ def reservation(
     best_now: float,
     lost: float,
     patience_s: float,
+    idle_price: float = 0.0,
+    free_every_s: float = 0.0,
     settings: PickSettings = DEFAULT,
 ) -> float:
     """The index that a contact may expect if it waits a little for somebody better: optimal stopping.
 
     index_busy (b,): the contact's index with agents who are busy; free_per_s (b,): the rate at which each becomes free
     for it (one over the remaining handle time, less what others in the queue will take). best_now: index with the best
-    idle agent, taken when the hold runs out. lost: index of a contact that hangs up. The hold ends at rate
+    idle agent, taken when the hold runs out. lost: index of a contact that hangs up. idle_price: of a second of the
+    agent who is idle meanwhile, and is so until another contact comes, one each `free_every_s` in a centre that is in
+    balance: of a small centre a hold takes a good part of its work, of a large one hardly any. The hold ends at rate
     1/hold_s, patience at 1/patience_s, so for the set B of agents worth waiting for
 
-        r = (sum_B rate v + best_now/hold_s + lost/patience_s) / (sum_B rate + 1/hold_s + 1/patience_s)
+        r = (sum_B rate v + best_now/hold_s + lost/patience_s - idle) / (sum_B rate + 1/hold_s + 1/patience_s)
+        idle = idle_price free_every_s / (free_every_s + hold_s)
 
     and the best B is the agents above r: the maximum over prefixes of the agents by index.
     """
     if settings.hold_s <= 0.0:
         return best_now
     ends, leaves = 1.0 / settings.hold_s, 1.0 / max(patience_s, 1e-6)
+    idle = max(idle_price, 0.0) * free_every_s / (free_every_s + settings.hold_s)
     usable = (free_per_s > 0.0) & (index_busy > -np.inf)
     order = np.argsort(-index_busy[usable])
     value, rate = index_busy[usable][order], free_per_s[usable][order]
-    gained = np.concatenate([[0.0], np.cumsum(value * rate)]) + best_now * ends + lost * leaves
+    gained = np.concatenate([[0.0], np.cumsum(value * rate)]) + best_now * ends + lost * leaves - idle
     return float(np.max(gained / (np.concatenate([[0.0], np.cumsum(rate)]) + ends + leaves)))
 
 

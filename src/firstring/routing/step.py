@@ -6,6 +6,7 @@ measures is what runs. Pure; times in seconds, success in points (0..1).
 
 from __future__ import annotations
 
+import math
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -31,9 +32,12 @@ PAIRS_PRICED: Final = 400_000
 SMOOTHING: Final = 0.03
 OCCUPANCY_PRIOR_S: Final = 1_800.0
 """Seconds at the mean that every agent's occupancy begins with: the first call of a shift says nothing yet."""
-WINDOW: Final = 3
+WINDOW: Final = 2
 """Contacts near the head that may be chosen, as a multiple of how many may be due at a time."""
 PATIENCE_PRIOR_S: Final = 400.0
+IDLE_COUNTS: Final = 2.0
+"""What a second counts, in prices, in which an agent is idle beside a contact that is held: prices are those of a mean
+moment."""
 
 
 class Busy(NamedTuple):
@@ -60,22 +64,30 @@ def arrival(
     other: Floats | None = None,
     busy: Busy | None = None,
     patience_s: float = PATIENCE_PRIOR_S,
+    free_every_s: float = 0.0,
     draw: float | None = None,
     keep: int = KEPT,
     settings: PickSettings = HOLDING,
 ) -> Pick:
-    """The pick among the agents (n,) who are idle, for a contact that comes. busy: where it may be held for one of them; the
-    hold lasts `settings.hold_s` at most."""
+    """The pick among the agents (n,) who are idle, for a contact that comes. occupancy_mean: of all who are signed in and
+    may serve it. busy: where it may be held for one of them; the hold lasts `settings.hold_s` at most. free_every_s: how
+    often one of them becomes free. A contact is held for success, not for fairness: those who are busy are as fair as the
+    best who is idle."""
     reserve = None
-    if busy is not None and settings.hold_s > 0.0 and len(p):
-        now = weight * p - price * h - unfairness(occupancy, occupancy_mean, settings)
-        later = weight * busy.p - busy.price * busy.h - unfairness(busy.occupancy, occupancy_mean, settings)
+    if busy is not None and may_hold(free_every_s, settings) and len(p):
+        unfair = unfairness(occupancy, occupancy_mean, settings)
+        now = weight * p - price * h - unfair
+        if other is not None:
+            now = now + other
+        best = int(now.argmax())
         reserve = reservation(
-            later + busy.other,
+            weight * busy.p - busy.price * busy.h - unfair[best] + busy.other,
             busy.rate,
-            best_now=float((now if other is None else now + other).max()),
+            best_now=float(now[best]),
             lost=0.0,
             patience_s=patience_s,
+            idle_price=IDLE_COUNTS * float(price[best]),
+            free_every_s=free_every_s,
             settings=settings,
         )
     return pick(
@@ -105,7 +117,8 @@ def freed(
     due_at: Floats,
     reserve: Floats,
     now: float,
-    free_every_s: float,
+    free_every_s: Floats | float,
+    turn: int = -1,
     other: Floats | None = None,
     draw: float | None = None,
     settings: PickSettings = HOLDING,
@@ -113,11 +126,20 @@ def freed(
     """The pick among the contacts (m,) near the head of an agent's line (`line_size`), by their place in it.
 
     contact_price: what each may count on (`stands`). due_at: since when each is due (`after_taken`), nan: not yet. reserve:
-    what holding was to bring, -inf for who is not held: whoever is held waits for somebody as good as that.
+    what holding was to bring, -inf for who is not held: whoever is held waits for somebody as good as that. free_every_s:
+    how often an agent becomes free who may serve it, of each (m,) or of all. turn: `firstcome.whose_turn`.
     """
     must = firstcome.must_serve(
-        due_at, now, free_every_s=free_every_s, guard_s=settings.guard_s, caution=settings.guard_caution
+        due_at,
+        now,
+        free_every_s=free_every_s,
+        guard_s=settings.guard_s,
+        caution=settings.guard_caution,
+        turn=turn,
     )
+    late = firstcome.lateness(due_at, now, free_every_s=free_every_s, guard_s=settings.guard_s, turn=turn)
+    charged = -settings.late * (late - late.min(initial=np.inf))
+    other = charged if other is None else other + charged
     is_held = reserve > -np.inf
     if is_held.any():
         p = np.where(weight * p - price * h < reserve, -np.inf, p)
@@ -135,6 +157,11 @@ def freed(
     )
 
 
+def may_hold(free_every_s: float, settings: PickSettings) -> bool:
+    """Whether there is time left for another agent, should the one who is idle be taken by somebody else meanwhile."""
+    return settings.hold_s > 0.0 and settings.hold_s + settings.guard_caution * free_every_s <= settings.guard_s
+
+
 def line_size(free_every_s: float, settings: PickSettings, window: int = WINDOW) -> int:
     """How many contacts near the head of an agent's line may be chosen."""
     return window * firstcome.places(free_every_s, settings.guard_s, settings.guard_caution) + 2
@@ -150,10 +177,31 @@ def rates(taken: Integers, usual_s: Floats, waiting: int) -> Floats:
     return np.asarray(taken / usual_s / (1 + waiting), np.float64)
 
 
-def after_taken(since: Floats, passed: Integers, due_at: Floats, taken_since: float, now: float) -> tuple[Integers, Floats]:
-    """(passed, due_at) of the contacts (m,) left in an agent's line after the agent took one with `taken_since`."""
-    passed = firstcome.passed_over(since, passed, taken_since)
-    return passed, firstcome.became_due(since, passed, due_at, now)
+class Taken(NamedTuple):
+    """What first come would have done with an agent who was given a contact. due: position of the waiting contact that it
+    would have served, due from now on, -1: none. ghost: position of the ghost that it would have served, -1: none. is_ghost:
+    the contact that was taken would still wait, and is a ghost from now on."""
+
+    due: int
+    ghost: int
+    is_ghost: bool
+
+
+def after_taken(since: Floats, due_at: Floats, ghosts: Floats, *, taken_since: float, was_due: bool) -> Taken:
+    """since, due_at (m,): of the contacts left in the line whom the agent might have taken; ghosts (g,): `since` of the
+    ghosts whom it might. taken_since: of the contact that it took; was_due: whether that one was due."""
+    place = firstcome.whose_turn(since, due_at, ghosts)
+    ghost = int(ghosts.argmin()) if place < 0 and len(ghosts) else -1
+    first = since[place] if place >= 0 else ghosts[ghost] if ghost >= 0 else np.inf
+    if not was_due and taken_since <= first:
+        return Taken(-1, -1, False)
+    return Taken(place, ghost, not was_due)
+
+
+def ghost_until(now: float, patience_s: float, draw: float) -> float:
+    """Until when a ghost is taken to wait: under first come it might have hung up by now, and others moved up. draw: uniform
+    in [0, 1), the contact's own; patience is exponential."""
+    return now - patience_s * math.log1p(-draw)
 
 
 def stands(p: Floats, h: Floats, may: Flags, price: Floats, weight: float) -> float:

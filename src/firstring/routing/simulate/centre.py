@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firstring.routing.simulate.drawn import Drawn, Pairs
+from firstring.routing.simulate.shadow import Shadow
 from firstring.routing.simulate.world import World
 
 Floats = NDArray[np.float64]
@@ -63,6 +64,8 @@ class Run(NamedTuple):
     rings: int
     held: int
     """Contacts that waited although an eligible agent was idle, because the policy held them."""
+    late_s: Floats
+    """By contact: how much later than first come would have, with the same agents becoming free at the same moments."""
 
 
 class Centre:
@@ -88,6 +91,7 @@ class Centre:
         self.expected = np.zeros(drawn.count)
         self.success_p = np.zeros(drawn.count)
         self.handle_s = np.zeros(drawn.count)
+        self._shadow = Shadow(pairs.eligible, drawn.kind, drawn.at_s, drawn.patience_s)
         self._attempts: dict[int, int] = {}
         self._away = np.zeros(count, np.bool_)
         self._live = np.full(drawn.count, NOBODY)
@@ -158,7 +162,9 @@ class Centre:
             self.now = self._end_s
             self._at_end = (self.busy_s(), self.signed_in_s())
         busy, signed_in = (end - warm for end, warm in zip(self._at_end, self._at_warm, strict=True))
-        return Run(self.served, self.wait_s, self.expected, self.handle_s, busy, signed_in, self._rings, len(self._held))
+        late_s = self._shadow.late_s(drawn.at_s + self.wait_s)
+        held = len(self._held)
+        return Run(self.served, self.wait_s, self.expected, self.handle_s, busy, signed_in, self._rings, held, late_s)
 
     def _start(self) -> None:
         while self._events and self._events[0][0] <= 0.0:
@@ -202,8 +208,12 @@ class Centre:
             self._frees(agent)
 
     def _arrives(self, contact: int) -> None:
+        self._shadow.came(contact)
         chosen = self.policy.arrived(contact)
         if chosen == NOBODY:
+            idle = np.flatnonzero(self.free & self.pairs.eligible[self.drawn.kind[contact]])
+            if len(idle):
+                self._shadow.held(contact, idle[np.argsort(self.idle_since[idle], kind="stable")], self.now)
             self.waiting[contact] = None
             patience_s = self.drawn.patience_s[contact]
             if patience_s < np.inf:
@@ -225,6 +235,7 @@ class Centre:
         assert self.pairs.eligible[self.drawn.kind[contact], agent], "an agent was chosen who may not serve the contact"
         assert self._live[contact] == NOBODY, "a contact was given to two agents"
         self._live[contact] = agent
+        self._shadow.gave(contact, agent, self.now)
         self.taken[agent] += 1
         self.busy_done_s[agent] -= self.now
         if self.taken[agent] >= self.pairs.places[agent]:
@@ -264,6 +275,7 @@ class Centre:
 
     def _unanswered(self, contact: int, agent: int) -> None:
         self._live[contact] = NOBODY
+        self._shadow.returned(contact)
         drawn = self.drawn
         self._away[agent] = True
         self.later(self.now + self.world.ringing.away_s, _BACK, agent=agent)

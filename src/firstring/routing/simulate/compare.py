@@ -30,6 +30,8 @@ POLICIES: Final[dict[str, Callable[[PriceRules], Policy]]] = {
     policies.BatchHungarian.name: lambda rules: policies.BatchHungarian(),
     PriceIndex.name: PriceIndex,
 }
+BEYOND_S: Final = 30.0
+"""What `beyond_share` and `late_share` count from."""
 _BOUND_SAMPLE: Final = 1_500
 """Contacts that the bound's prices are found on; it is evaluated on all, and any prices give a bound."""
 
@@ -56,6 +58,10 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     """The longest that any contact waited beyond its own wait under first come."""
     beyond_share: float
     """Share of contacts that waited more than 30 s beyond it."""
+    late_s: float
+    """The longest that any contact was overtaken: beyond first come on the same agents becoming free (`shadow`)."""
+    late_share: float
+    """Share of contacts that were overtaken for more than 30 s."""
     handle_s: float
     occupancy_min: float
     occupancy_mean: float
@@ -219,7 +225,9 @@ def _figures(world: World, drawn: Drawn, run: Run, first_wait: Floats) -> Figure
         wait_p95_s=float(np.quantile(wait_s, 0.95)),
         wait_max_s=float(wait_s.max()),
         beyond_s=float(beyond.max()),
-        beyond_share=float((beyond > 30.0).mean()),
+        beyond_share=float((beyond > BEYOND_S).mean()),
+        late_s=float(run.late_s[counted].max()),
+        late_share=float((run.late_s[counted] > BEYOND_S).mean()),
         handle_s=float(run.handle_s[counted][answered].mean()) if answered.any() else 0.0,
         occupancy_min=float(occupancy.min()),
         occupancy_mean=float(run.busy_s.sum() / max(run.signed_in_s.sum(), 1e-9)),

@@ -36,6 +36,8 @@ class Pairs:
         self.group = np.repeat(np.arange(len(world.agents)), [group.count for group in world.agents])
         self.places = np.array([group.places for group in groups])
         self.shifts = [group.shifts or ((0.0, float("inf")),) for group in groups]
+        self.learning = np.array([group.learning for group in groups])
+        self.learning_s = np.array([group.learning_hours * 3600.0 for group in groups])
         self.eligible = np.array([[set(kind.skills) <= set(g.skills) for g in groups] for kind in world.types])
         success = np.clip([kind.success for kind in world.types], 1e-9, 1 - 1e-9)
         self.fixed = np.array([kind.success in (0.0, 1.0) for kind in world.types])
@@ -131,15 +133,18 @@ class Drawn:
         pairs = self.pairs
         kind, traits = self.kind[contacts], self.traits[contacts]
         suits, seems = traits @ pairs.traits.T, traits @ pairs.seen_traits.T
-        p, seen_p = _probability(pairs.logit[kind] + suits), _probability(pairs.seen_logit[kind] + seems)
+        # What agents have still to learn when a contact comes; no model knows of it.
+        behind = pairs.learning * np.exp(-self.at_s[contacts][:, None] / pairs.learning_s) if pairs.learning.any() else 0.0
+        p, seen_p = _probability(pairs.logit[kind] + suits - behind), _probability(pairs.seen_logit[kind] + seems)
         if pairs.fixed.any():
             sure = pairs.fixed[kind]
             p[sure] = seen_p[sure] = np.round(_probability(pairs.logit[kind][sure].mean(axis=1, keepdims=True)))
+        slower = np.exp(behind)
         if not pairs.fit_speed:
-            return Rows(p, seen_p, pairs.handle_s[kind], pairs.seen_handle_s[kind])
+            return Rows(p, seen_p, pairs.handle_s[kind] * slower, pairs.seen_handle_s[kind])
         quick = pairs.fit_speed
         even = np.exp((quick * pairs.customer_sd) ** 2 / 2.0)
-        h = pairs.handle_s[kind] * np.exp(-quick * (suits + pairs.pair[kind])) * even
+        h = pairs.handle_s[kind] * np.exp(-quick * (suits + pairs.pair[kind])) * even * slower
         seen_h = pairs.seen_handle_s[kind] * np.exp(-quick * (seems + pairs.seen_pair[kind])) * even
         return Rows(p, seen_p, h, seen_h)
 

@@ -14,8 +14,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from firstring.routing import firstcome, step
 from firstring.routing import pick as picking
-from firstring.routing import step
 from firstring.routing.reliance import Reliance, learnt, relied
 from firstring.routing.simulate.centre import NOBODY, Centre
 from firstring.routing.simulate.policies import FirstCome
@@ -37,9 +37,6 @@ class PriceRules(msgspec.Struct, frozen=True, kw_only=True):
     window: int = step.WINDOW
     """Contacts near the head that may be chosen, as a multiple of how many may be due at a time."""
     patience_prior_s: float = step.PATIENCE_PRIOR_S
-    idle_weight: float = 1.0
-    look: float = 0.0
-    survive: float = 0.0
     learns: bool = True
     """Shrinks the model's differences by what outcomes say of them."""
 
@@ -82,8 +79,10 @@ class PriceIndex(FirstCome):
         self.slopes = (1.0, 1.0)
         self.contacts: dict[int, _Waiting] = {}
         self.counts_on: dict[int, float] = {}
-        self.passed: dict[int, int] = {}
         self.due_at: dict[int, float] = {}
+        """Contacts that first come would have served already, and since when."""
+        self.ghosts: dict[int, float] = {}
+        """Contacts that were served and would wait still under first come, until when."""
         self.holds: dict[int, float] = {}
         """Contacts that are held, with what waiting was to bring."""
         self.recent: list[int] = []
@@ -99,10 +98,11 @@ class PriceIndex(FirstCome):
         known = self._meet(contact) if is_new else self.contacts[contact]
         agents = self.idle(contact)
         self.holds.pop(contact, None)
+        self.ghosts.pop(contact, None)  # it rang where nobody answered, and waits again
         if not len(agents):
             return NOBODY
         p, h = self._believed(known, agents)
-        occupancy, mean = self._occupancy()
+        occupancy, mean = self._occupancy(contact)
         # Once, when it comes: whoever was held, or rang where nobody answered, is not held again.
         may_hold = is_new and self.settings.hold_s > 0.0
         made = step.arrival(
@@ -114,13 +114,15 @@ class PriceIndex(FirstCome):
             idle_s=centre.now - centre.idle_since[agents],
             weight=self._weight(contact),
             busy=self._busy(contact, known, occupancy) if may_hold else None,
-            patience_s=self.waited_s / self.gave_up,
+            patience_s=self._patience_s(),
+            free_every_s=float(self._free_every_s()[centre.drawn.kind[contact]]),
             draw=self._draw(contact),
             settings=self.settings,
         )
         self._note(contact, NOBODY, agents, made)
         if made.why == "held":
             self.holds[contact] = made.reserve
+            self.due_at[contact] = centre.now
             centre.look_again(contact, centre.now + self.settings.hold_s)
             return NOBODY
         return int(agents[made.chosen])
@@ -128,7 +130,7 @@ class PriceIndex(FirstCome):
     def freed(self, agent: int) -> int:
         centre = self.centre
         every_s = self._free_every_s()
-        self._size = step.line_size(every_s, self.settings, self.rules.window)
+        self._size = step.line_size(float(every_s[self.eligible[:, agent]].min()), self.settings, self.rules.window)
         items = self._line(agent)
         if not items:
             return NOBODY
@@ -136,17 +138,19 @@ class PriceIndex(FirstCome):
         believed = [self._believed(self.contacts[contact], agent) for contact in items]
         p, h = (np.array([pair[side] for pair in believed]) for side in (0, 1))
         weight = centre.drawn.value[centre.drawn.kind[waiting]]
+        since, due_at = self._since(items)
         made = step.freed(
             p,
             h,
             price=float(self.price[agent]),
             contact_price=np.array([self.counts_on[contact] for contact in items]),
-            waited_s=centre.now - centre.drawn.at_s[waiting],
+            waited_s=centre.now - since,
             weight=weight,
-            due_at=np.array([self.due_at.get(contact, np.nan) for contact in items]),
+            due_at=due_at,
             reserve=np.array([self.holds.get(contact, -np.inf) for contact in items]),
             now=centre.now,
-            free_every_s=every_s,
+            free_every_s=every_s[centre.drawn.kind[waiting]],
+            turn=firstcome.whose_turn(since, due_at, centre.drawn.at_s[self._ghosts(agent)]),
             draw=self._draw(items[0]),
             settings=self.settings,
         )
@@ -158,18 +162,24 @@ class PriceIndex(FirstCome):
 
     def taken(self, contact: int, agent: int, waited: bool) -> None:
         centre = self.centre
-        items = self._line(agent)
-        if items:
-            since = centre.drawn.at_s[items]
-            passed, due_at = step.after_taken(
-                since,
-                np.array([self.passed.get(one, 0) for one in items]),
-                np.array([self.due_at.get(one, np.nan) for one in items]),
-                centre.drawn.at_s[contact],
-                centre.now,
+        items, ghosts = self._line(agent), self._ghosts(agent)
+        since, due_at = self._since(items)
+        was_due = contact in self.due_at
+        after = step.after_taken(
+            since,
+            due_at,
+            centre.drawn.at_s[ghosts],
+            taken_since=float(centre.drawn.at_s[contact]),
+            was_due=was_due,
+        )
+        if after.due >= 0:
+            self.due_at[items[after.due]] = centre.now
+        if after.ghost >= 0:
+            del self.ghosts[ghosts[after.ghost]]
+        if after.is_ghost:
+            self.ghosts[contact] = step.ghost_until(
+                centre.now, self._patience_s(), float(centre.drawn.explore_luck[contact])
             )
-            self.passed.update(zip(items, passed.tolist(), strict=True))
-            self.due_at.update((one, at) for one, at in zip(items, due_at.tolist(), strict=True) if at == at)
         if waited:
             self.waited_s += centre.now - centre.drawn.at_s[contact]
         self.holds.pop(contact, None)
@@ -255,13 +265,29 @@ class PriceIndex(FirstCome):
         may, kind = self.eligible[:, agent], self.centre.drawn.kind
         return list(islice((contact for contact in waiting if may[kind[contact]]), self._size))
 
-    def _occupancy(self) -> tuple[Floats, float]:
+    def _since(self, contacts: list[int]) -> tuple[Floats, Floats]:
+        """When each came, and since when it is due."""
+        return self.centre.drawn.at_s[contacts], np.array([self.due_at.get(contact, np.nan) for contact in contacts])
+
+    def _ghosts(self, agent: int) -> list[int]:
+        may, kind, now = self.eligible[:, agent], self.centre.drawn.kind, self.centre.now
+        for contact in [contact for contact, until in self.ghosts.items() if until < now]:
+            del self.ghosts[contact]
+        return [contact for contact in self.ghosts if may[kind[contact]]]
+
+    def _patience_s(self) -> float:
+        return self.waited_s / self.gave_up
+
+    def _occupancy(self, contact: int) -> tuple[Floats, float]:
         centre = self.centre
         occupancy = step.occupancies(centre.busy_s(), centre.signed_in_s(), self.rules.occupancy_prior_s)
-        return occupancy, float(occupancy[centre.on].mean()) if centre.on.any() else 0.0
+        there = centre.on & self.eligible[centre.drawn.kind[contact]]
+        return occupancy, float(occupancy[there].mean()) if there.any() else 0.0
 
-    def _free_every_s(self) -> float:
-        return step.free_every_s(self.centre.taken, self.usual_s)
+    def _free_every_s(self) -> Floats:
+        """By type (t,): mean time between two agents becoming free who may serve it."""
+        rate = self.centre.taken / self.usual_s
+        return np.asarray(1.0 / np.maximum(self.eligible @ rate, 1e-9))
 
     def _weight(self, contact: int) -> float:
         return float(self.centre.drawn.value[self.centre.drawn.kind[contact]])
@@ -274,5 +300,5 @@ class PriceIndex(FirstCome):
             self.log.append(Decision(self.centre.now, contact, agent, candidates, made))
 
     def _forget(self, contact: int) -> None:
-        for kept in (self.contacts, self.counts_on, self.passed, self.due_at, self.holds):
+        for kept in (self.contacts, self.counts_on, self.due_at, self.holds):
             kept.pop(contact, None)

@@ -31,6 +31,10 @@ class AgentGroup(msgspec.Struct, frozen=True, kw_only=True):
     """Hours [from, to] in which they are signed in; none: always."""
     speed: float = 1.0
     """Mean handle times are multiplied by this, .05 to 20."""
+    learning: float = 0.0
+    """How much slower (log) and less successful (log-odds) they are when the world begins, 0 to 3; no model knows of it."""
+    learning_hours: float = 2.0
+    """What is left of that falls to 1/e in so many hours, .01 to 744."""
 
 
 class ContactType(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,6 +153,8 @@ skills = []             # what they can do: ["spanish", "billing"]
 places = 1              # contacts at a time, 1-50
 shifts = []             # [[0.0, 4.5], [5.0, 9.0]]: hours signed in; none: always
 speed = 1.0             # handle times are multiplied by this, 0.05-20
+learning = 0.0          # slower (log) and less successful (log-odds) by this at first, 0-3; no model knows of it
+learning_hours = 2.0    # hours in which what is left of that falls to 1/e, 0.01-744
 
 [[types]]               # required: one type or more
 name = "question"       # required
@@ -297,6 +303,8 @@ def _group(raw: Mapping[str, Any], at: str, hours: float) -> AgentGroup:
         places=fields.whole(raw.get("places", 1), f"{at}.places", 1, 50),
         shifts=tuple(shifts),
         speed=fields.number(raw.get("speed", 1.0), f"{at}.speed", 0.05, 20.0),
+        learning=fields.number(raw.get("learning", 0.0), f"{at}.learning", 0.0, 3.0),
+        learning_hours=fields.number(raw.get("learning_hours", 2.0), f"{at}.learning_hours", 0.01, HOURS_MAX),
     )
 
 
