@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from firstring.contact import AgentFree, RoutingNeed
 from firstring.routing.beside import is_held, tags
 from firstring.routing.eligibility import requirement_at
-from firstring.routing.firstcome import must_serve, whose_turn
+from firstring.routing.firstcome import lateness, must_serve, whose_turn
 from firstring.routing.guard import Guard, turn_s
 from firstring.routing.live import SPARED_POINTS, Live, Matching, Means, believed
 from firstring.routing.memo import EligibilityMemo, Profiles, Signature, column_of, signature_of, verdicts
@@ -216,6 +216,8 @@ class _Line(NamedTuple):
         since = np.array([turn_s(contact) for contact in contacts])
         idles = np.array([max(0.0, (self.now - self.agents[column].idle_since).total_seconds()) for column in columns])
         index += 1e-9 * (now_s - since)[:, None] + 1e-12 * idles
+        late = lateness(self.guard.due(contacts), now_s, free_every_s=self.free_every_s[near], guard_s=settings.guard_s)
+        index -= settings.late * (late - late.min(initial=np.inf))[:, None]
         taken: list[tuple[int, int]] = []
         can = (index > -np.inf).any(axis=1)
         must = must_serve(
