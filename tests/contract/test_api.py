@@ -30,6 +30,7 @@ ROUTES: dict[tuple[str, str], set[str]] = {
     ("post", "/v1/contacts/{contact_id}/direct"): set(),
     ("post", "/v1/contacts/{contact_id}/transfer"): {"adapter"},
     ("post", "/v1/contacts/{contact_id}/callback"): {"adapter"},
+    ("post", "/v1/contacts/{contact_id}/person"): {"adapter"},
     ("get", "/v1/contacts/{contact_id}/decisions/{revision}/agents/{agent_id}"): {"read"},
     ("get", "/v1/interventions"): {"read"},
     ("post", "/v1/resolve"): {"read", "adapter"},

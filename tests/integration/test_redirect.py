@@ -184,6 +184,26 @@ async def test_a_wait_rings_on_until_a_route_is_pushed(rig: Rig) -> None:
     assert result.uris == [rig.uri, rig.second.uri]
 
 
+async def test_who_waits_is_told_how_it_stands(rig: Rig) -> None:
+    contact_id = "0190a4de-0000-7000-8000-000000000001"
+
+    async def answering(_: CallOffer | CallEvent) -> RouteAnswer | None:
+        return RouteAnswer(wait=Wait(max_ms=10_000), decision=f"{contact_id}/1")
+
+    rig.core.answering = answering
+    assert not rig.server.holds(contact_id)
+    calling = asyncio.create_task(rig.caller.call(rig.uri))
+    await rig.core.until(lambda: rig.server.holds(contact_id))
+    for text in ("Queued; place 2; wait 3 min", "Queued; place 1\r\nX-Evil: 1"):
+        rig.server.say(contact_id, text)
+        await asyncio.sleep(0.05)
+    await rig.server.push(rig.core.offers[0].adapter_ref, RouteAnswer(routes=(route(rig.second.uri, HEADERS),)))
+    result = await calling
+    rig.server.say(contact_id, "Queued; no more")
+    assert result.queued == ["Queued; place 2; wait 3 min", "Queued; place 1 X-Evil: 1"]
+    assert result.uris == [rig.uri, rig.second.uri]
+
+
 @pytest.mark.parametrize("named", [True, False])
 async def test_a_wait_that_is_over_goes_to_the_hold_place(rig: Rig, named: bool) -> None:
     async def answering(_: CallOffer | CallEvent) -> RouteAnswer | None:

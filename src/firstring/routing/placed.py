@@ -4,6 +4,7 @@ go when nobody may serve them or the wait gets long."""
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any, Final, get_args
 
 import msgspec
@@ -100,6 +101,24 @@ def overflows(value: object, where: str) -> tuple[Overflow, ...]:
     )
     _once([one.name for one in found], where)
     return found
+
+
+def summed_up(services: Sequence[SelfService], rules: Sequence[Overflow]) -> list[str]:
+    """What was declared, a line each, as `firstring routing check` shows it."""
+    lines = []
+    for one in services:
+        reasons = ", ".join(one.intents) or "any reason"
+        cost = f", costs {one.cost:g}" if one.cost else ""
+        what = f"{', '.join(one.channels)}, {reasons}; {one.expected(0, 0):.0%} expected{cost}"
+        lines.append(f"self-service {one.name}: {what}; to {one.address}")
+    for rule in rules:
+        steps = []
+        for step in rule.steps:
+            over = "where nobody may serve it" if step.wait_over_s is None else f"past a wait of {step.wait_over_s:g} s"
+            for_s = f" for {step.for_s:g} s" if step.for_s and step.wait_over_s is not None else ""
+            steps.append(f"{over}{for_s} {'the team ' + step.team if step.team else 'to ' + str(step.to)}")
+        lines.append(f"overflow {rule.name}: {'; then '.join(steps)}")
+    return lines
 
 
 def _self_service(raw: dict[str, Any], at: str) -> SelfService:

@@ -62,6 +62,7 @@ def check_policy(
     as_json: Json = False,
 ) -> None:
     """Reads a routing policy as a server does when it starts: its version, or the first mistake with its place."""
+    from firstring.routing.placed import summed_up
     from firstring.routing.policy import policy_from_file
     from firstring.settings import load
 
@@ -80,6 +81,15 @@ def check_policy(
     _print(f"agents are picked by {'who fits' if policy.pick == 'best' else 'first come, longest idle'}")
     most_s = policy.priority_max * policy.ageing_s_per_point
     _print(f"nobody is overtaken by who came more than {most_s:g} s later")
+    for line in summed_up(policy.self_service, policy.overflow):
+        _print(line)
+    for name, tier in policy.tiers.items():
+        if tier.keep_free:
+            _print(
+                f"{tier.keep_free} agents are kept free for {name}; others wait {tier.keep_free_for_s:g} s for them at most"
+            )
+    if policy.callback_over_s:
+        _print(f"a call-back is offered where a wait of more than {policy.callback_over_s:g} s is expected")
 
 
 # --- who fits ------------------------------------------------------------------------------------------------------

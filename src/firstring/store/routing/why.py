@@ -57,8 +57,13 @@ async def why(database: Database, ring: RingStore, tenant: Tenant, decision: Dec
     else:
         verdict = explain(routing.need, asked_about, profile, now=decision.decided_at, waited_s=decision.waited_s)
     reasons = verdict.reasons
+    kept_free = next((reason for reason in routing.reasons if reason.code == "kept_free"), None)
+    if decision.outcome == "elsewhere" and routing.elsewhere is not None:
+        reasons = (Reason("elsewhere", f"It went to {routing.elsewhere.name}", field=routing.elsewhere.name), *reasons)
     if free is None:
         reasons = (Reason("not_free", "Had no free place then, or was not there"), *reasons)
+    elif place is None and verdict.eligible and kept_free and routing.eligible <= len(routing.ranked):
+        reasons = (kept_free, *reasons)
     elif place is None and verdict.eligible:
         reasons = (Reason("further_back", f"Behind the first {len(routing.ranked)} in the order"), *reasons)
     return Why(
