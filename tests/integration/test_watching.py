@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+from firstring.ports import SystemClock
+from firstring.routing.policy import RoutingPolicy, policy_from_toml
 from firstring.store.database import Database, Tenant
 from firstring.store.notices import Notice
+from firstring.store.routing.around import AroundWatch, around_now
 from firstring.store.watching import Watcher
 
 
@@ -27,3 +30,19 @@ async def test_what_cannot_be_read_holds_up_nothing(database: Database, tenant: 
         while tenant.tenant_id not in read:
             await asyncio.sleep(0.01)
     await watcher.stop()
+
+
+async def test_what_is_known_of_the_moment_is_looked_at_for_all_tenants(database: Database, tenant: Tenant) -> None:
+    policy = policy_from_toml("[routing.tiers.vip]\nkeep_free = 1")
+    later = await database.add_tenant(f"later-{tenant.name}", SystemClock().now())
+    assert later is not None
+
+    def policy_of(one: Tenant) -> RoutingPolicy:
+        if one.tenant_id != later.tenant_id:
+            raise KeyError("whatever it is")
+        return policy
+
+    watch = AroundWatch(database, SystemClock(), policy_of)
+    await watch.look()
+    [known] = [one for one in await database.tenants() if one.tenant_id == later.tenant_id]
+    assert around_now(known) is not None

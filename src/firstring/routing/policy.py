@@ -433,6 +433,9 @@ def _check_order(policy: RoutingPolicy) -> None:
             "An outcome code cannot count as success and not be judged.",
             where={"field": "routing.not_judged", "code": both[0]},
         )
+    twice = sorted({one.name for one in policy.self_service} & {one.name for one in policy.overflow})
+    if twice:
+        raise BadInput("name_twice", "The same name stands there twice", where={"field": f"routing.overflow.{twice[0]}"})
     for earlier, later in (
         ("language_level_relaxed", "language_level"),
         ("language_relaxed_after_s", "language_dropped_after_s"),

@@ -98,12 +98,21 @@ class AroundWatch:
             await self.look()
 
     async def look(self) -> None:
-        """What cannot be read leaves everything as it is: a decision is never failed by it."""
+        """What cannot be read leaves everything as it is: a decision is never failed by it, nor one tenant by another."""
         try:
-            for tenant in await self._database.tenants():
-                await self.refresh(tenant)
+            tenants = await self._database.tenants()
         except _UNREADABLE as error:
-            _log.warning("not_read", code=error.code if isinstance(error, FirstringError) else type(error).__name__)
+            self._say(error)
+            return
+        for tenant in tenants:
+            try:
+                await self.refresh(tenant)
+            except Exception as error:  # noqa: BLE001 - whatever it is, lines and tiers are looked at again
+                self._say(error, tenant.tenant_id)
+
+    def _say(self, error: Exception, tenant_id: int | None = None) -> None:
+        code = error.code if isinstance(error, FirstringError) else type(error).__name__
+        _log.warning("not_read", of="around", tenant=tenant_id, code=code)
 
     async def refresh(self, tenant: Tenant) -> Around | None:
         """Looks once for one tenant."""
