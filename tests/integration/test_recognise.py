@@ -160,9 +160,7 @@ async def test_the_time_it_saves_is_measured(world: World) -> None:
     effect = measured(line.trial, of_trial, "handle_s")
     assert sum(effect.rows) == 140
     difference = effect.difference
-    assert abs(difference.value - 40.0) < 2.3 * (
-        difference.high - difference.value
-    )  # arms are by chance: 4.5 standard errors
+    assert abs(difference.value - 40.0) < 2.3 * (difference.high - difference.value)  # by chance: 4.5 errors
     assert difference.low > 20.0
 
 
