@@ -130,6 +130,11 @@ class Dispatcher:
         self._task: asyncio.Task[None] | None = None
         self._at_chores: dict[tuple[str, int], asyncio.Task[None]] = {}
 
+    def due(self, tenant: Any, channel: Channel) -> Mapping[uuid.UUID, float]:
+        """Who of a line is due, and since when, as far as this process has looked at it."""
+        line = self._lines.get((tenant.name, channel))
+        return {} if line is None else dict(line.guard.due_at)
+
     def heard(self, what: str) -> None:
         """A notice: wakes the task where it may matter. Never blocks."""
         if what in WAKES or what == "resync":
