@@ -132,6 +132,8 @@ class Contact(Value, frozen=True):
     called: str = ""
     language: str | None = None
     deadline_ms: int = 700
+    dials: str = ""
+    """Whom we call, of a caller who hung up and keeps the place: what they had called stays in `called`."""
 
 
 # --- what was read -----------------------------------------------------------------------------------------------

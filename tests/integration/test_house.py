@@ -150,7 +150,7 @@ async def test_a_caller_who_is_called_back_keeps_the_place(world: World, house: 
     state = await world.ring.contact(world.tenant, mine)
     assert state is not None
     assert state.state == "waiting"
-    assert (state.contact.adapter, state.contact.called) == ("callback", "+12025550133")
+    assert (state.contact.adapter, state.contact.called, state.contact.dials) == ("callback", offer.to, "+12025550133")
     agent_id = await world.agent()
     await world.dispatcher.sweep(world.tenant)
     assert await who_has(world, mine) == agent_id

@@ -24,19 +24,19 @@ steps = [{ agent = "agent.languages['es'] >= 4", for_s = 20 }, { agent = "agent.
 """
 
 BOT = '[[routing.self_service]]\nname = "bot"\naddress = "sip:bot@pbx.test"\n'
-PLACES = (
-    BOT
-    + """channels = ["voice", "chat"]
+PLACES = f"""
+[routing]
+callback_over_s = 180
+{BOT}channels = ["voice", "chat"]
 intents = ["order"]
 success = [3, 1]
 cost = 0.05
 [[routing.overflow]]
 name = "night"
-steps = [{ wait_over_s = 60, for_s = 10, team = "reserve" }, { to = "sip:voicemail@pbx.test" }]
+steps = [{{ wait_over_s = 60, for_s = 10, team = "reserve" }}, {{ to = "sip:voicemail@pbx.test" }}]
 [routing.tiers.gold]
 keep_free = 2
 """
-)
 
 
 def test_what_becomes_of_long_waits_is_summed_up(tmp_path: Path) -> None:

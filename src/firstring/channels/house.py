@@ -152,7 +152,7 @@ class House:
 
         def kept(contact: Contact) -> Contact:
             return msgspec.structs.replace(
-                contact, adapter=CALL_BACK, adapter_ref="", called=promise.number, call_key=f"kept:{contact.contact_id}"
+                contact, adapter=CALL_BACK, adapter_ref="", dials=promise.number, call_key=f"kept:{contact.contact_id}"
             )
 
         decision = await self._ring.decision(tenant, contact_id)
