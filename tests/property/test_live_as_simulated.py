@@ -1,9 +1,10 @@
-"""The live line chooses as the simulator does: whole simulated days, at every step of which the live line's pure functions are
+"""The live line chooses as the simulator does: simulated days, at every step of which the live line's pure functions are
 asked too, with the same agents, contacts, prices and waits. What is predicted of a pair is given to both."""
 
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from firstring.contact import AgentFree, AgentProfile, Hold, RelaxingStep, Requirement, RoutingNeed
 from firstring.routing import guard as guard_room
 from firstring.routing import live as live_room
+from firstring.routing import pricing as pricing_room
 from firstring.routing.assign import rank
 from firstring.routing.beside import Beside
 from firstring.routing.fit.asked import Asked
@@ -23,11 +25,13 @@ from firstring.routing.line import There, free_every, known_of, may_serve, pairs
 from firstring.routing.live import Live, Matching, PriceList
 from firstring.routing.memo import EligibilityMemo
 from firstring.routing.packed import packed
+from firstring.routing.pricing import Load, Recent, price_list
 from firstring.routing.queues import Waiting
 from firstring.routing.simulate.centre import NOBODY, Centre
 from firstring.routing.simulate.drawn import Drawn, Pairs
 from firstring.routing.simulate.ours import PriceIndex, PriceRules
 from firstring.routing.simulate.world import World, world_of
+from firstring.routing.step import SAMPLE, occupancies
 
 START = datetime(2026, 3, 2, 8, tzinfo=UTC)
 
@@ -51,7 +55,7 @@ class Compared(PriceIndex):
         self.memo, self.guard = EligibilityMemo(), Guard()
         self.assigned: list[Assigned] = []
         self.held: dict[int, Hold] = {}
-        self.steps = {"arrived": 0, "held": 0, "freed": 0, "alone": 0}
+        self.steps = {"arrived": 0, "held": 0, "freed": 0, "alone": 0, "priced": 0}
 
     def lists(self) -> Live:
         occupancy, _ = self._occupancy(0)
@@ -146,6 +150,33 @@ class Compared(PriceIndex):
         self.steps["freed" if len(waiting) > 1 else "alone"] += 1
         return chosen
 
+    def tick(self) -> Iterable[tuple[int, int]]:
+        centre = self.centre
+        before, recent = self.lists(), self.recent[-SAMPLE:]
+        found = super().tick()
+        made = price_list(
+            PRIOR,
+            [self.profiles[agent + 1, 1] for agent in range(len(centre.free))],
+            {
+                agent + 1: Load(float(busy_s), float(there_s), 0.0)
+                for agent, (busy_s, there_s) in enumerate(zip(centre.busy_s(), centre.signed_in_s(), strict=True))
+            },
+            [
+                Recent(Asked("voice", facts_of(one)), self.need(one), self._weight(one), self.waits(one).since)
+                for one in recent
+            ],
+            before=before,
+            slopes=self.slopes,
+            patience_s={},
+            hard={},
+            now=at(centre.now),
+        )
+        assert made.price == pytest.approx(self.price.tolist(), rel=1e-6, abs=1e-12)
+        occupancy = occupancies(centre.busy_s(), centre.signed_in_s())
+        assert made.occupancy == pytest.approx(occupancy.tolist(), abs=0.0051)
+        self.steps["priced"] += any(self.price)
+        return found
+
     def taken(self, contact: int, agent: int, waited: bool) -> None:
         patience_s = float(self._patience_s())
         super().taken(contact, agent, waited)
@@ -198,10 +229,12 @@ def test_the_live_line_chooses_as_the_simulator(
         success, handle_s = row.seen_p[ids - 1], row.seen_h[ids - 1]
         return Fits(success, handle_s, success, success, "fitted")
 
-    monkeypatch.setattr(live_room, "fits", predicted)
+    for room in (live_room, pricing_room):
+        monkeypatch.setattr(room, "fits", predicted)
     monkeypatch.setattr(guard_room, "_own", lambda one: float(drawn.explore_luck[one.int - 1]))
     policy = Compared(PriceRules())
     Centre(world, people, drawn, policy).run()
     assert policy.steps["arrived"] > 100
     assert policy.steps["freed"] > 20
     assert policy.steps["held"] > 0
+    assert policy.steps["priced"] > 10
