@@ -157,9 +157,21 @@ def bench_route(
     seeds: Annotated[int, typer.Option(help="Runs of each of the three worlds.", min=1, max=100)] = 2,
     large: Annotated[bool, typer.Option("--large/--no-large", help="The world of 200 agents too.")] = True,
     processes: Annotated[int, typer.Option(help="Runs at the same time; 0: as many as there are processors.", min=0)] = 0,
+    worlds: Annotated[int, typer.Option(help="Worlds of every sort, one run each; 0: none.", min=0, max=10_000)] = 42,
+    with_store: Annotated[
+        bool, typer.Option("--store/--no-store", help="Durable decisions, in a database of its own.")
+    ] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Prints the result as JSON.")] = False,
 ) -> None:
     """Whom: the pick beside first come, skills, greedy and batches on simulated worlds; how long a pick takes."""
     from firstring.bench.route import run_bench
 
-    run_bench(seeds=seeds, large=large, processes=processes, as_json=as_json, console=_err)
+    run_bench(
+        seeds=seeds,
+        large=large,
+        processes=processes,
+        worlds=worlds,
+        with_store=with_store,
+        as_json=as_json,
+        console=_err,
+    )

@@ -8,14 +8,22 @@ outage and the surge after it, models that are right, wrong or useless. The same
 from __future__ import annotations
 
 import itertools
-from typing import Any, Final
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import Any, Final, NamedTuple
 
+import msgspec
 import numpy as np
 
-from firstring.routing.simulate.world import World, world_of
+from firstring.bench.measures import Measure
+from firstring.routing.simulate.compare import FIRST_COME, OURS, Comparison, Figures, compare, interval
+from firstring.routing.simulate.world import ModelError, World, world_of
 
 CONTACTS: Final = 2_000
 """About so many contacts come in a world: small centres run for a day, large ones for an hour or two."""
+LATE_GOAL: Final = 2.0
+"""Per cent of all contacts that may be overtaken for more than the guard allows: agents become free later than expected."""
 SORTS: Final = ("plain", "shifts", "skills", "ringing", "surge", "learning", "everything")
 
 
@@ -98,6 +106,83 @@ def varied(number: int, *, contacts: int = CONTACTS) -> World:
     world = world_of(document)
     _within_reach(document, world, load)
     return world_of(document)
+
+
+class Tried(NamedTuple):
+    """One run of a world: ours, first come's, and the bound."""
+
+    world: str
+    agents: int
+    ours: Figures
+    first: Figures
+    bound: float
+
+
+def tried(
+    numbers: Sequence[int], *, seed: int = 1, useless: bool = False, contacts: int = CONTACTS, processes: int = 1
+) -> list[Tried]:
+    """Ours and first come in the worlds of these numbers. useless: with a model that knows nothing in each of them."""
+    jobs = [(number, seed, useless, contacts) for number in numbers]
+    if processes > 1:
+        with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+            return list(pool.map(_try, jobs, chunksize=2))
+    return [_try(job) for job in jobs]
+
+
+def _try(job: tuple[int, int, bool, int]) -> Tried:
+    number, seed, useless, contacts = job
+    world = varied(number, contacts=contacts)
+    if useless:
+        world = msgspec.structs.replace(world, model=ModelError(useless=True))
+    found: Comparison = compare(world, seeds=[seed], names=[OURS])
+    return Tried(world.name, world.agent_count, found.of(OURS).runs[0], found.of(FIRST_COME).runs[0], found.bounds[0])
+
+
+def measures(runs: Sequence[Tried], useless: Sequence[Tried]) -> list[Measure]:
+    """What holds over all worlds, with intervals over them: one run each, which differ by luck."""
+    uplift = interval([100.0 * (one.ours.success / max(one.first.success, 1e-9) - 1.0) for one in runs])
+    gone = interval([100.0 * (one.ours.abandoned - one.first.abandoned) for one in runs])
+    nothing = interval([100.0 * (one.ours.success / max(one.first.success, 1e-9) - 1.0) for one in useless])
+    gone_useless = interval([100.0 * (one.ours.abandoned - one.first.abandoned) for one in useless])
+    longest = interval([one.ours.wait_max_s - one.first.wait_max_s for one in runs])
+    late = weighted(runs, "late_share")
+    worst = max(runs, key=lambda one: one.ours.late_share)
+    beyond = weighted(runs, "beyond_share")
+    before = 100.0 * sum(one.ours.before_share * one.ours.contacts for one in runs) / sum(one.ours.contacts for one in runs)
+    farthest = max(runs, key=lambda one: one.ours.beyond_s)
+    gap = 100.0 * sum(one.ours.success - one.first.success for one in runs)
+    gap /= max(sum(one.bound - one.first.success for one in runs), 1e-9)
+    of, of_useless = f"{len(runs)} worlds", f"useless model, {len(useless)} worlds"
+    late_note = (
+        f"of the contacts, by place; the worst {100 * worst.ours.late_share:.1f} %: {worst.world}, {worst.agents} agents"
+    )
+    beyond_note = f"{before:.1f} % waited 30 s less; at most {farthest.ours.beyond_s:.0f} s: {farthest.world}"
+    upper, lower = nothing.mean + _half(nothing), gone_useless.mean - _half(gone_useless)
+    return [
+        Measure(f"uplift, {of}, lower end", "%", uplift.mean - _half(uplift), 0.0, "higher", _told(uplift)),
+        Measure(f"gap closed, {of}", "%", gap, better="higher", note="all worlds together"),
+        Measure(f"hang up more, {of}", "points", gone.mean - _half(gone), 0.0, note=_told(gone)),
+        Measure(f"uplift, {of_useless}, upper end", "%", upper, 0.0, "higher", _told(nothing)),
+        Measure(f"hang up more, {of_useless}", "points", lower, 0.0, note=_told(gone_useless)),
+        Measure(f"longest wait less first come's, {of}", "s", longest.mean, 30.0, note=_told(longest)),
+        Measure(f"overtaken for more than 30 s, {of}", "%", late, LATE_GOAL, note=late_note),
+        Measure(f"waited 30 s beyond first come's own history, {of}", "%", beyond, note=beyond_note),
+    ]
+
+
+def weighted(runs: Sequence[Tried], name: str) -> float:
+    """A share of all contacts of all worlds, in per cent."""
+    return float(
+        100.0 * sum(getattr(one.ours, name) * one.ours.contacts for one in runs) / sum(one.ours.contacts for one in runs)
+    )
+
+
+def _half(value: tuple[float, float]) -> float:
+    return 0.0 if value[1] != value[1] else value[1]
+
+
+def _told(value: tuple[float, float]) -> str:
+    return f"{value[0]:+.2f} ±{_half(value):.2f}"
 
 
 def _within_reach(document: dict[str, Any], world: World, load: float) -> None:

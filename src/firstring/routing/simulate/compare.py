@@ -58,6 +58,8 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     """The longest that any contact waited beyond its own wait under first come."""
     beyond_share: float
     """Share of contacts that waited more than 30 s beyond it."""
+    before_share: float
+    """Share of contacts that waited more than 30 s less."""
     late_s: float
     """The longest that any contact was overtaken: beyond first come on the same agents becoming free (`shadow`)."""
     late_share: float
@@ -226,6 +228,7 @@ def _figures(world: World, drawn: Drawn, run: Run, first_wait: Floats) -> Figure
         wait_max_s=float(wait_s.max()),
         beyond_s=float(beyond.max()),
         beyond_share=float((beyond > BEYOND_S).mean()),
+        before_share=float((beyond < -BEYOND_S).mean()),
         late_s=float(run.late_s[counted].max()),
         late_share=float((run.late_s[counted] > BEYOND_S).mean()),
         handle_s=float(run.handle_s[counted][answered].mean()) if answered.any() else 0.0,

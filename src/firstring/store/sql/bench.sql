@@ -22,3 +22,13 @@ select external_key, person_id from firstring.record
 
 -- name: tenant
 select tenant_id from tenant
+
+-- name: rung
+-- Decisions that were made when a contact came.
+select count(*) from firstring.decision where revision = 1
+
+-- name: plain_table
+create table if not exists bench_plain (number int, at timestamptz)
+
+-- name: plain
+insert into bench_plain (number, at) values ($1, clock_timestamp())
