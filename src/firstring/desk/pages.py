@@ -13,9 +13,11 @@ from litestar.response import Redirect, Stream
 
 from firstring.api.services import Services, contact_uuid
 from firstring.contact import ContactState, Decision, Evidence
+from firstring.desk.audits import Audits
 from firstring.desk.live import LiveController
 from firstring.desk.person import PersonController
 from firstring.desk.pops import Card, Pops
+from firstring.desk.proof import ProofController
 from firstring.desk.rendering import SECURITY_HEADERS
 from firstring.desk.signin import HOMES, FailedSignIns, Room, SignInController, form_of, provide_session, signed_in
 from firstring.desk.stepping_in import SteppingInController
@@ -49,6 +51,7 @@ def desk_pages(services: Services, pops: Pops) -> list[Any]:
                 AgentController,
                 SupervisorController,
                 SteppingInController,
+                ProofController,
                 PersonController,
                 LiveController,
             ],
@@ -71,6 +74,7 @@ def make_room(services: Services, pops: Pops) -> Room:
         watching=Watching(services, pops),
         failures=FailedSignIns(services.clock),
         is_secure=services.settings.public_url.startswith("https:"),
+        audits=Audits(services),
     )
 
 

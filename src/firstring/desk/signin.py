@@ -26,6 +26,7 @@ from litestar.response import Redirect
 
 from firstring.api.errors import HANDLERS
 from firstring.api.services import Services
+from firstring.desk.audits import Audits
 from firstring.desk.pops import Pops
 from firstring.desk.rendering import SECURITY_HEADERS, Rendering
 from firstring.desk.watching import Watching
@@ -55,6 +56,7 @@ class Room:
     watching: Watching
     failures: FailedSignIns
     is_secure: bool
+    audits: Audits
 
     def cookie_name(self, name: str) -> str:
         """A __Host- cookie is bound to this host and path and to https (RFC 6265bis, 4.1.3.2)."""

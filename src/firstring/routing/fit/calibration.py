@@ -47,14 +47,16 @@ def calibration(model: FitModel, name: Part3, outcomes: Sequence[Outcome]) -> tu
     if not count:
         return ()
     stated, happened = np.array(pairs).T
-    order = np.argsort(stated, kind="stable")  # of those that are stated alike in the order in which they came
+    order = np.argsort(stated, kind="stable")
     stated, happened = stated[order], happened[order]
     found = []
-    for place in np.array_split(np.arange(len(pairs)), count):
+    begins = np.linspace(0, len(pairs), count, endpoint=False).astype(np.int64)
+    begins = np.unique(np.searchsorted(stated, stated[begins]))  # what is stated alike is one group
+    for place in np.split(np.arange(len(pairs)), begins[1:]):
         values = happened[place]
         mean = float(values.mean())
         if name == "handle":
-            half = Z * float(values.std(ddof=1)) / math.sqrt(len(values))
+            half = Z * float(values.std(ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else math.inf
             low, high = mean - half, mean + half
         else:
             low, high = _wilson(mean, len(values))
