@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from firstring.errors import BadInput
+from firstring.identity.canonical.synonyms import SYNONYMS
 from firstring.routing.fit.asked import Asked, Person, band_of, segment_of
 from firstring.routing.fit.model import PRIOR, FitModel, model_from_json, model_to_json
 from firstring.routing.fit.predict import cases_of, explained, fits
@@ -353,7 +354,9 @@ def test_the_agents_side_changes_the_customers_and_says_why() -> None:
 @pytest.mark.parametrize(
     "name",
     ["gender", "Age", "ageGroup", "age_group", "birth_date", "BirthYear", "country", "postcode", "family_name", "origin",
-     "customer_nationality", "ethnicity", "native_country", "sex", "dob", "email", "social_x", "full_name", "zipCode"],
+     "customer_nationality", "ethnicity", "native_country", "sex", "dob", "email", "social_x", "full_name", "zipCode",
+     "geschlecht", "Geschlecht_Kunde", "sexe2", "Date of Birth", "geburtsdatum", "fechaNacimiento", "paese", "land",
+     "Nationalität", "customer.sex", "GENDER_CODE", "alter", "vorname", "nachname", "plz", "twitter"],
 )  # fmt: skip
 def test_protected_attributes_are_refused(name: str) -> None:
     assert is_protected(name)
@@ -370,6 +373,16 @@ def test_other_names_may_enter(name: str) -> None:
     assert is_protected(name) == (name == "device_age")  # rather one too many
     if name != "device_age":
         refuse_protected([name], "x")
+
+
+def test_no_other_name_of_a_protected_field_gets_past() -> None:
+    """Every name by which a column of an import is known, as a field that a policy names."""
+    for spelling, field in SYNONYMS.items():
+        assert is_protected(spelling) == is_protected(field), spelling
+    for name in ("geschlecht", "dob"):
+        with pytest.raises(BadInput) as refused:
+            routing_policy({"fit_fields": ["plan", name]})
+        assert refused.value.code == "feature_protected"
 
 
 def test_a_field_of_the_policys_choice_is_learned() -> None:

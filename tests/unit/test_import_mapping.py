@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from firstring.bulk.files.mapping import NOT_LOADED, FieldMap, guess_map, load_map, mapped
-from firstring.bulk.files.synonyms import SYNONYMS, bare
 from firstring.errors import BadInput
 from firstring.identity.canonical.fields import FIELDS, is_attribute
+from firstring.identity.canonical.synonyms import SYNONYMS, bare
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "importing.md"
 

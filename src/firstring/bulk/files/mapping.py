@@ -28,9 +28,9 @@ from typing import Any, Final
 import msgspec
 
 from firstring.bulk.files.read import Cell
-from firstring.bulk.files.synonyms import SYNONYMS, bare
 from firstring.errors import BadInput
 from firstring.identity.canonical.fields import FIELDS, IDENTIFIERS, is_attribute
+from firstring.identity.canonical.synonyms import SYNONYMS, bare
 
 NOT_LOADED: Final = ""
 _OPTIONS: Final = frozenset(("country", "date_format"))

@@ -42,8 +42,8 @@ def import_splink(
     """Makes a model of Splink's: every level that maps keeps its weight, every other one is listed."""
     from rich.table import Table
 
-    from firstring.bulk.files.synonyms import SYNONYMS, bare
     from firstring.identity.canonical.fields import FIELDS
+    from firstring.identity.canonical.synonyms import SYNONYMS, bare
     from firstring.identity.model.model import as_json
     from firstring.identity.model.splinkmodel import COLUMN_OF_FIELD, imported
 

@@ -12,6 +12,7 @@ from typing import Final
 
 from firstring.errors import BadInput
 from firstring.identity.canonical.fields import FIELDS, SOCIAL_PREFIX
+from firstring.identity.canonical.synonyms import SYNONYMS, bare
 
 ALLOWED: Final = frozenset({"tier", "language", "line_type", "carrier"})
 """Fields of the vocabulary that may enter. All others are protected, stand for what is (a name tells gender and origin, an
@@ -24,19 +25,28 @@ WORDS: Final = frozenset(
         "migration", "nation", "nationality", "native", "origin", "passport", "postcode", "pregnancy", "pregnant", "pronoun",
         "pronouns", "race", "racial", "religion", "religious", "salutation", "senior", "sex", "sexual", "sexuality",
         "skin", "surname", "zip", "zipcode", "firstname", "lastname", "forename",
+        # in other languages, beside those that columns of imports are known by
+        "alter", "altersgruppe", "leeftijd", "edad", "eta", "idade", "jahrgang", "anrede", "civilite", "aanhef",
+        "tratamiento",
+        "herkunft", "abstammung", "afkomst", "origen", "origine", "origem", "staatsangehorigkeit", "staatsburgerschaft",
+        "nationalitat", "nationalite", "nationaliteit", "nacionalidad", "nacionalidade", "nazionalita", "konfession",
+        "religie", "religione", "ethnie", "etnia", "hautfarbe", "behinderung",
     }
 )  # fmt: skip
 """A field whose name has one of these among its words is refused."""
-_WORD: Final = re.compile(r"[a-z]+")
-_HUMP: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+SPOKEN: Final = frozenset({"gender", "birth_date", "country"})
+"""So is one that has a name of one of these among its words, in whatever language columns of imports are known by it."""
+_DIGITS: Final = re.compile(r"\d+")
 
 
 def is_protected(field: str) -> bool:
-    """Whether a field of this name is, or speaks of, something protected."""
-    words = _WORD.findall(_HUMP.sub("_", field).lower())
-    name = "_".join(words)
-    is_of_vocabulary = (name in FIELDS and name not in ALLOWED) or name.startswith(SOCIAL_PREFIX)
-    return is_of_vocabulary or not WORDS.isdisjoint(words) or "".join(words) in WORDS
+    """Whether a field of this name is, or speaks of, something protected; by whatever name it goes."""
+    name = bare(field, "_")
+    words = [word for word in _DIGITS.sub("_", name).split("_") if word]
+    known = SYNONYMS.get("".join(words), name)
+    is_of_vocabulary = (known in FIELDS and known not in ALLOWED) or known.startswith(SOCIAL_PREFIX)
+    is_spoken_of = any(word in WORDS or SYNONYMS.get(word) in SPOKEN for word in (*words, "".join(words)))
+    return is_of_vocabulary or is_spoken_of
 
 
 def refuse_protected(fields: Iterable[str], where: str) -> None:
