@@ -42,7 +42,7 @@ ISSUE_EVENTS_PER_PERSON: Final = 200
 """Events about open issues read for one person; beyond it the person counts as having an open issue."""
 AGENTS_CONSIDERED: Final = 10_000
 """Agents that are ready and have a free place, considered for one contact."""
-BUSY_CONSIDERED: Final = 2_000
+BUSY_CONSIDERED: Final = 1_000
 """Agents with contacts who are looked at beside those who are free: for whom a contact may be held."""
 ALTERNATIVES_KEPT: Final = 10
 """Agents kept with a decision as alternatives, and tried in turn by its claim."""

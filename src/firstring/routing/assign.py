@@ -99,8 +99,9 @@ def rank(
     cut = line.free - line.considered
     if cut:
         all_reasons.append(Reason("agents_cut", f"{cut} agents with the shortest idle time were not considered"))
+    order = () if line.matched is None else line.matched.order
     ranked = tuple(
-        _verdict(profiles[agent_id, version], need, requirement, idle_since, now, place, line.matched)
+        _verdict(profiles[agent_id, version], need, requirement, idle_since, now, place, line.matched, order)
         for place, (idle_since, agent_id, version) in enumerate(line.first)
     )
     all_reasons.extend(_summary(line.fit, line.free, line.obstacles))
@@ -347,6 +348,7 @@ def _verdict(
     now: datetime,
     place: int | None,
     match: Matched | None = None,
+    order: Sequence[int] = (),
 ) -> AgentVerdict:
     idle_s = max(0.0, (now - idle_since).total_seconds())
     reasons: list[Reason] = []
@@ -374,10 +376,10 @@ def _verdict(
     score = idle_s
     expected = None
     if match is not None and place is not None:
-        position = match.order[place]
+        position = order[place]
         expected = (float(match.fits.success[position]), float(match.fits.handle_s[position]))
         score = float(match.made.scores[position])
-        reasons.extend(match.reasons(position, match.order[0]))
+        reasons.extend(match.reasons(position, order[0]))
     elif profile.agent_id == need.last_agent and need.continuity_s:
         score += need.continuity_s
         text = f"Had this customer last: counts as {need.continuity_s:.0f} s of idle time"

@@ -99,7 +99,7 @@ def known_of(
     """Out of all who are there; may (n,): who may serve the contact."""
     agents = [agent for agent, can in zip(there.agents, may.tolist(), strict=True) if can]
     ids, level, wish = _columns(contact, matching, agents, profiles, memo, now)
-    _, means, p, h = believed(matching, ids, level, wish)
+    _, means, p, h, _ = believed(matching, ids, level, wish)
     price, _ = matching.live.of(ids, matching.asked.channel)
     return Known(matching, means, stands(p, h, np.ones(len(ids), np.bool_), price, matching.weight))
 
@@ -265,7 +265,7 @@ class _Line(NamedTuple):
             contact = self.waiting[row]
             matching, means, _ = self.known[contact.contact_id]
             ids, level, wish = _columns(contact, matching, agents, self.profiles, self.memo, self.now)
-            _, _, success, seconds = believed(matching, ids, level, wish, means=means)
+            _, _, success, seconds, _ = believed(matching, ids, level, wish, means=means)
             p[place] = np.where(self.may[row, columns], success, -np.inf)
             h[place], weight[place] = seconds, matching.weight
             price, _ = matching.live.of(ids, matching.asked.channel)

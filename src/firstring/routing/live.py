@@ -51,8 +51,8 @@ class PriceList(Value, frozen=True, omit_defaults=True):
     """How far the model's differences between agents are relied on: of success, of handle time (`routing.reliance`)."""
     patience_s: dict[str, float] = msgspec.field(default_factory=dict)
     """Channel -> mean patience of those who wait."""
-    hard: dict[int, int] = msgspec.field(default_factory=dict)
-    """Agent -> hard contacts of the last hour, of those who had any."""
+    hard: tuple[tuple[int, int], ...] = ()
+    """(agent, hard contacts of the last hour), of the agents who had any."""
     fit: str = ""
     """The version of the model that the prices were found with."""
 
@@ -74,6 +74,9 @@ class Live:
         self._price = _with_mean(prices.price, count, 0.0)
         self._occupancy = _with_mean(prices.occupancy, count, 0.0)
         self._usual_s = _with_mean(prices.usual_s, count, USUAL_S)
+        self._hard = np.zeros(count + 1)
+        for agent, contacts in prices.hard:
+            self._hard[np.searchsorted(self._agents, agent)] = contacts
         self.occupancy_mean = float(self._occupancy[-1])
         self._shares = {channel: _with_mean(shares, count, 1.0, 1.0) for channel, shares in prices.shares.items()}
 
@@ -87,10 +90,14 @@ class Live:
 
     def of(self, ids: Integers, channel: str = "") -> tuple[Floats, Floats]:
         """(price of a second of a contact on this channel, occupancy) of agents; who is not listed has the mean."""
+        return self.figures(ids, channel)[:2]
+
+    def figures(self, ids: Integers, channel: str) -> tuple[Floats, Floats, Floats]:
+        """As `of`, with the seconds that a contact usually takes each."""
         rows = self._rows(ids)
         shares = self._shares.get(channel)
         price = self._price[rows]
-        return (price if shares is None else price * shares[rows]), self._occupancy[rows]
+        return (price if shares is None else price * shares[rows]), self._occupancy[rows], self._usual_s[rows]
 
     def usual_s(self, ids: Integers) -> Floats:
         """Seconds that a contact usually takes each of these agents."""
@@ -99,9 +106,7 @@ class Live:
 
     def hard(self, ids: Integers) -> Floats:
         """Hard contacts of the last hour of each of these agents."""
-        found = np.zeros(len(ids))
-        for agent, contacts in self.prices.hard.items():
-            found[ids == agent] = contacts
+        found: Floats = self._hard[self._rows(ids)] if self.prices.hard else np.zeros(len(ids))
         return found
 
     def patience_s(self, channel: str) -> float:
@@ -208,7 +213,8 @@ def matching_in(
 
 
 class Matched(NamedTuple):
-    """A pick over n eligible agents, with what the model expects of each, and on average."""
+    """A pick over n eligible agents, with what the model expects of each (of those who are busy too, behind them), and on
+    average."""
 
     made: Pick
     fits: Fits
@@ -264,34 +270,32 @@ def matched(
     contact's language; wish: 1 who wants or learns what the contact needs, 0 who does not. around: those who are busy; for
     one of them the contact may be held, for `hold_s` at most."""
     live, channel, count = matching.live, matching.asked.channel, len(ids)
-    price, occupancy = live.of(ids, channel)
-    free_every, mean, busy = 0.0, float(occupancy.mean()) if count else 0.0, None
-    if around is None or not len(around.ids):
-        expected, means, p, h = believed(matching, ids, level, wish)
-    else:
-        both = np.concatenate((ids, around.ids))
-        expected, means, p, h = believed(matching, both, _joined(level, around.level), _joined(wish, around.wish))
-        p, h, later_p, later_h = p[:count], h[:count], p[count:], h[count:]
-        of_busy, occupied = live.of(around.ids, channel)
-        mean = float(np.concatenate((occupancy, occupied)).mean())
-        if hold_s > 0.0:
-            usual_s = live.usual_s(around.ids)
-            free_every = free_every_s(around.taken, usual_s)
-            # Nobody is waited for because of the class: how long a team comes first is said by the contact's own steps.
-            behind = -SPARED_POINTS * np.maximum(around.in_class - in_class.min(), 0).astype(np.float64)
-            busy = Busy(later_p, later_h, of_busy, occupied, rates(around.taken, usual_s, around.waiting), behind)
+    if around is not None:
+        ids = np.concatenate((ids, around.ids))
+        level, wish = _joined(level, around.level), _joined(wish, around.wish)
+    price, occupancy, usual_s = live.figures(ids, channel)
+    expected, means, p, h, side = believed(matching, ids, level, wish)
+    classes = (in_class - in_class.min()).astype(np.float64)
+    free_every, busy = 0.0, None
+    if around is not None and hold_s > 0.0:
+        usual_s = usual_s[count:]
+        free_every = free_every_s(around.taken, usual_s)
+        # Nobody is waited for because of the class: how long a team comes first is said by the contact's own steps.
+        behind = -SPARED_POINTS * np.maximum(around.in_class - in_class.min(), 0)
+        rate = rates(around.taken, usual_s, around.waiting)
+        busy = Busy(p[count:], h[count:], price[count:], occupancy[count:], rate, behind)
     settings = matching.settings
     if busy is not None and hold_s != settings.hold_s:
         settings = msgspec.structs.replace(settings, hold_s=hold_s)
     made = arrival(
-        p,
-        h,
-        price=price,
-        occupancy=occupancy,
-        occupancy_mean=mean,
+        p[:count],
+        h[:count],
+        price=price[:count],
+        occupancy=occupancy[:count],
+        occupancy_mean=float(occupancy.mean()) if len(ids) else 0.0,
         idle_s=idle_s,
         weight=matching.weight,
-        other=-SPARED_POINTS * (in_class - in_class.min()).astype(np.float64),
+        other=-SPARED_POINTS * classes,
         busy=busy,
         patience_s=live.patience_s(channel),
         free_every_s=free_every,
@@ -299,7 +303,7 @@ def matched(
         keep=keep,
         settings=settings,
     )
-    return Matched(made, expected, means, side_of(matching, ids, wish))
+    return Matched(made, expected, means, side)
 
 
 def believed(
@@ -309,9 +313,9 @@ def believed(
     wish: NDArray[np.int8] | None = None,
     *,
     means: Means | None = None,
-) -> tuple[Fits, Means, Floats, Floats]:
-    """(what the model says, the mean, success and handle time (n,) as they are relied on). means: of the contact, where they
-    are known; else over these agents."""
+) -> tuple[Fits, Means, Floats, Floats, AgentsSide]:
+    """(what the model says, the mean, success and handle time (n,) as they are relied on, the agents' side). means: of the
+    contact, where they are known; else over these agents."""
     model, slopes = matching.fit, matching.live.prices.slopes
     expected = fits(model, matching.asked, ids, language=level)
     if means is None:
@@ -320,7 +324,7 @@ def believed(
     side = side_of(matching, ids, wish)
     if not side.neutral:
         p = joined(p, side.chances(model.mean_success), model.mean_success)
-    return expected, means, p, relied(expected.handle_s, means.handle_s, slopes[1])
+    return expected, means, p, relied(expected.handle_s, means.handle_s, slopes[1]), side
 
 
 def side_of(matching: Matching, ids: Integers, wish: NDArray[np.int8] | None) -> AgentsSide:

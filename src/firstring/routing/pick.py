@@ -295,7 +295,9 @@ def flip(made: Pick, rival: int, against: int | None = None) -> tuple[Change, ..
     if not np.isfinite(gap) or gap <= 0.0:
         return ()
     changes: list[Change] = []
-    weight = float(np.broadcast_to(made.weight, (len(made.h),))[rival]) or 1.0
+    weight = (
+        made.weight if isinstance(made.weight, float) else float(np.broadcast_to(made.weight, len(made.h))[rival])
+    ) or 1.0
     p, h, price = float(made.terms.success[rival]) / weight, float(made.h[rival]), float(made.price[rival])
     if p + gap / weight <= 1.0:
         changes.append(Change("success", p, p + gap / weight, gap / weight))

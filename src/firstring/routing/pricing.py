@@ -102,7 +102,7 @@ def price_list(
         shares={channel: rounded(of.tolist()) for channel, of in shares.items() if (of != 1.0).any()},
         slopes=(rounded([slopes[0]])[0], rounded([slopes[1]])[0]),
         patience_s={channel: round(seconds, 1) for channel, seconds in sorted(patience_s.items())},
-        hard={agent: hard[agent] for agent in sorted(hard) if agent in set(ids.tolist())},
+        hard=tuple((agent, hard[agent]) for agent in ids.tolist() if hard.get(agent)),
         fit=model.version,
     )
 
