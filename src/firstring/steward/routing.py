@@ -244,6 +244,8 @@ def try_policy(
         _print(
             f"left out: {found.skipped} of other versions, {found.not_chosen} that went to an agent who was not the choice"
         )
+    if found.held:
+        _print(f"left out: {found.held} that the policy would have held for somebody better")
     if found.together:
         _print(f"left out: {found.together} that had waited and were matched together with others")
     table = Table("", "success of each", "95 % from", "to")

@@ -8,6 +8,7 @@ customers and reasons towards one another, and to count each by its probability 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 import msgspec
@@ -42,14 +43,28 @@ class Possible(Value, frozen=True, array_like=True):
         return segment_of(self.tier, self.band)
 
 
+def parts(asked: Asked) -> Iterator[tuple[str, Person | None, float]]:
+    """Why and who, each with its probability: all persons with all reasons, and somebody unknown. They sum to 1."""
+    named = sum(person.probability for person in asked.persons)
+    scale = 1.0 / named if named > 1.0 else 1.0
+    everyone: list[tuple[Person | None, float, tuple[tuple[str, float], ...]]] = [
+        (person, person.probability * scale, person.intents) for person in asked.persons
+    ]
+    everyone.append((None, max(0.0, 1.0 - named * scale), asked.intents))
+    for person, probability, intents in everyone:
+        for intent, chance in intents:
+            yield intent, person, probability * chance
+        yield UNKNOWN, person, probability * (1.0 - sum(chance for _, chance in intents))
+
+
 def possibilities(asked: Asked, agent_id: int) -> tuple[Possible, ...]:
     """What a contact that this agent had may have been, the likeliest first; weights sum to 1."""
     weights: dict[tuple[str, str, str, bool, bool, tuple[tuple[str, str], ...]], float] = {}
+    key: tuple[str, str, str, bool, bool, tuple[tuple[str, str], ...]]
 
-    def add(intent: str, person: Person | None, weight: float) -> None:
+    for intent, person, weight in parts(asked):
         if weight <= 0.0:
-            return
-        key: tuple[str, str, str, bool, bool, tuple[tuple[str, str], ...]]
+            continue
         if person is None:
             key = (intent, UNKNOWN, UNKNOWN, False, False, ())
         else:
@@ -57,18 +72,6 @@ def possibilities(asked: Asked, agent_id: int) -> tuple[Possible, ...]:
             is_met = is_last or agent_id in person.met
             key = (intent, person.tier, person.band, is_last, is_met, tuple(sorted(person.facts.items())))
         weights[key] = weights.get(key, 0.0) + weight
-
-    named = sum(person.probability for person in asked.persons)
-    scale = 1.0 / named if named > 1.0 else 1.0
-    for person in asked.persons:
-        probability = person.probability * scale
-        for intent, chance in person.intents:
-            add(intent, person, probability * chance)
-        add(UNKNOWN, person, probability * (1.0 - sum(chance for _, chance in person.intents)))
-    nobody = max(0.0, 1.0 - named * scale)
-    for intent, chance in asked.intents:
-        add(intent, None, nobody * chance)
-    add(UNKNOWN, None, nobody * (1.0 - sum(chance for _, chance in asked.intents)))
     first = sorted(weights.items(), key=lambda one: (-one[1], one[0]))[:CASES]
     kept = [one for one in first if one[1] >= LEAST] or first[:1]
     total = sum(weight for _, weight in kept)

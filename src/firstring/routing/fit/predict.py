@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firstring.routing.fit.asked import UNKNOWN, Asked, Person, segment_of
-from firstring.routing.fit.cases import CASES
+from firstring.routing.fit.cases import CASES, parts
 from firstring.routing.fit.model import FIELD, FitModel, Part, Part3
 from firstring.routing.fit.side import joined
 
@@ -57,22 +57,10 @@ def cases_of(asked: Asked) -> list[Case]:
     """What the contact may be, the likeliest first; weights sum to 1."""
     weights: dict[tuple[str, str, str, tuple[tuple[str, str], ...]], float] = {}
 
-    def add(intent: str, person: Person | None, weight: float) -> None:
+    for intent, person, weight in parts(asked):
         if weight > 0.0:
             key = (intent, UNKNOWN, UNKNOWN, ()) if person is None else _key(intent, person)
             weights[key] = weights.get(key, 0.0) + weight
-
-    named = sum(person.probability for person in asked.persons)
-    scale = 1.0 / named if named > 1.0 else 1.0
-    for person in asked.persons:
-        probability = person.probability * scale
-        for intent, chance in person.intents:
-            add(intent, person, probability * chance)
-        add(UNKNOWN, person, probability * (1.0 - sum(chance for _, chance in person.intents)))
-    nobody = max(0.0, 1.0 - named * scale)
-    for intent, chance in asked.intents:
-        add(intent, None, nobody * chance)
-    add(UNKNOWN, None, nobody * (1.0 - sum(chance for _, chance in asked.intents)))
     first = sorted(weights.items(), key=lambda one: (-one[1], one[0]))[:CASES]
     total = sum(weight for _, weight in first)
     return [Case(*key, weight / total) for key, weight in first]

@@ -11,7 +11,6 @@ from typing import Any, Final
 
 import msgspec
 
-from firstring.errors import BadInput
 from firstring.proof.effects import Interval
 from firstring.routing.fit.calibration import Stated, calibration
 from firstring.routing.fit.model import PARTS, FitModel
@@ -22,7 +21,7 @@ from firstring.store.aside import aside
 from firstring.store.database import Database, Tenant
 from firstring.store.queries import sql
 from firstring.store.routing.meters import PROTECTED, audited_between, saved_between
-from firstring.store.routing.models import ModelLine, fit_named, models
+from firstring.store.routing.models import ModelLine, fit_named, models, unknown_model
 from firstring.store.routing.outcomes import outcomes_since
 from firstring.store.routing.trials import TrialLine, rows_of, trial, trials
 
@@ -194,13 +193,7 @@ async def model_looked_at(database: Database, tenant: Tenant, version: str) -> M
         line = next((one for one in await models(connection, tenant, 1_000) if one.version == version), None)
         model = None if line is None else await fit_named(connection, tenant, version)
         if line is None or model is None:
-            raise BadInput(
-                "fit_model_unknown",
-                "No model of this version is stored.",
-                where={"version": version[:64]},
-                hint="`firstring routing models` lists them.",
-                http_status=404,
-            )
+            raise unknown_model(version)
         until = await connection.fetchval(sql("fit", "trained_until"), tenant.tenant_id, version)
         outcomes, _ = await outcomes_since(connection, tenant, until, CALIBRATED_ON)
     return await asyncio.to_thread(_model, line, model, outcomes)

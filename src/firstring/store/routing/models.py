@@ -187,17 +187,22 @@ async def back_to(connection: Connection, tenant: Tenant, version: str, *, origi
     """Puts a model that was trained before in force again, with its updates. Raises BadInput fit_model_unknown (404)."""
     newest = await connection.fetchval(sql("fit", "newest_of_root"), tenant.tenant_id, version)
     if newest is None:
-        raise BadInput(
-            "fit_model_unknown",
-            "No model of this version is stored.",
-            where={"version": version[:64]},
-            hint="`firstring routing models` lists them.",
-            http_status=404,
-        )
+        raise unknown_model(version)
     await connection.execute(sql("fit", "retire"), tenant.tenant_id, newest)
     await connection.execute(sql("fit", "reactivate"), tenant.tenant_id, newest)
     await connection.execute(sql("fit", "tell"), tenant.tenant_id, origin)
     return str(newest)
+
+
+def unknown_model(version: str) -> BadInput:
+    """BadInput fit_model_unknown (404)."""
+    return BadInput(
+        "fit_model_unknown",
+        "No model of this version is stored.",
+        where={"version": version[:64]},
+        hint="`firstring routing models` lists them.",
+        http_status=404,
+    )
 
 
 async def models(connection: Connection, tenant: Tenant, at_most: int = 50) -> list[ModelLine]:

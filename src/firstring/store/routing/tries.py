@@ -38,7 +38,8 @@ class Tried(msgspec.Struct, frozen=True):
     """The evaluation of a policy. changed: the share of the decisions in which it would have chosen somebody else; skipped:
     decisions that cannot be derived again; not_chosen: contacts that went to an agent who was not the one chosen (others had
     been taken meanwhile), which say nothing about the choice; together: contacts that were matched with others who waited
-    (one contact's decision does not tell what another policy would have made of all of them); by_chance: the share of
+    (one contact's decision does not tell what another policy would have made of all of them); held: contacts that the policy
+    would not have given to anybody at once; by_chance: the share of
     decisions with anything left to chance."""
 
     policy: str
@@ -48,6 +49,7 @@ class Tried(msgspec.Struct, frozen=True):
     not_chosen: int
     by_chance: float
     together: int = 0
+    held: int = 0
 
 
 class _Row(NamedTuple):
@@ -60,7 +62,7 @@ class _Row(NamedTuple):
 def chances_of(routing: Routing, explore: float) -> dict[int, float]:
     """With what probability the policy that made this choice takes each agent. explore: its share of choices by chance."""
     ranked = routing.ranked
-    if not ranked:
+    if not ranked or routing.need.hold is not None:
         return {}
     chosen = ranked[0].agent_id
     if explore <= 0.0 or routing.propensity >= 1.0:
@@ -91,7 +93,7 @@ async def tried(
     model = await refresh(database, tenant)
     by_version: dict[tuple[str, ...], Models | None] = {}
     rows: list[_Row] = []
-    skipped = not_chosen = together = changed = by_chance = late = done = 0
+    skipped = not_chosen = together = held = changed = by_chance = late = done = 0
     async with database.transaction(tenant.tenant_id) as connection:
         lines = await trials(connection, tenant)
     while done < last:
@@ -119,7 +121,9 @@ async def tried(
             if decision.agent_id not in possible:
                 skipped += 1  # derived with a model of another time it would have been another choice
                 continue
-            if choice:
+            if not choice:
+                held += 1  # it would have waited for somebody better: what came of that the log does not tell
+            else:
                 changed += max(choice, key=lambda agent: choice[agent]) != decision.agent_id
                 by_chance += len(possible) > 1
                 rows.append(_row(decision, row, choice, possible, model))
@@ -138,7 +142,7 @@ async def tried(
             f"{late:,} contacts are from before any model was trained: they are tried with the one in force, which has "
             "learned of them, and looks better on them than it is."
         )
-    return Tried(other.version, evaluation, changed / len(rows), skipped, not_chosen, by_chance / len(rows), together)
+    return Tried(other.version, evaluation, changed / len(rows), skipped, not_chosen, by_chance / len(rows), together, held)
 
 
 async def _at_the_time(
