@@ -302,7 +302,7 @@ def _chores(services: Services, callbacks: CallBacks, delivery_log: DeliveryLog)
     contacts, models, country = services.contacts, services.models, settings.country
     contact_log = ContactLog(
         database, services.ring, contacts, clock, country=country, threshold=settings.identify_threshold,
-        told=services.firings.tell,
+        told=services.firings.tell, actions_of=lambda tenant: services.decider.models_of(tenant).actions,
     )  # fmt: skip
     hygiene = Hygiene(database, clock, models.survivorship, country=country, per_s=settings.hygiene_persons_per_s)
     return [

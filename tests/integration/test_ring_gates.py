@@ -7,7 +7,8 @@ from datetime import timedelta
 import pytest
 from tests.integration.test_acting import NOW, World
 
-from firstring.contact import Contact, Decision, Evidence, Identifier
+from firstring.channels.contact_log import ContactLog
+from firstring.contact import AgentProfile, Contact, Decision, Evidence, Identifier
 from firstring.decide import Decider, Models, differences, rederive
 from firstring.desk.views import pop_view
 from firstring.identity.caller.weights import Weights
@@ -16,6 +17,7 @@ from firstring.nextbest.library import BUILT_IN
 from firstring.observe import Metrics
 from firstring.ports import SystemIds
 from firstring.routing.policy import RoutingPolicy
+from firstring.store.contacts import Contacts
 from firstring.store.database import Database, Tenant
 from firstring.store.identity.records import apply_records, external_key
 from firstring.store.nextbest.policies import with_actions
@@ -46,15 +48,22 @@ class Ringing(World):
             self.ring, models, self.clock, SystemIds(), Metrics(), actions_of=with_actions
         )  # fmt: skip
 
-    async def rings(self, user: str, *, is_sure: bool = True, person: int | None = None) -> Decision:
+    async def rings(
+        self, user: str, *, is_sure: bool = True, person: int | None = None, intent: str | None = None
+    ) -> Decision:
         person = (await self.record(user))[1] if person is None else person
         contact = Contact(SystemIds().new(), "voice", self.clock.at, f"{user}{self.clock.at}{is_sure}")
-        evidence = Evidence((Identifier("email", f"{user}@example.com"),), confirmed_person=person if is_sure else None)
+        evidence = Evidence(
+            (Identifier("email", f"{user}@example.com"),), intent=intent, confirmed_person=person if is_sure else None
+        )
         decision = await self.decider.offered(self.tenant, contact, evidence)
         models = self.decider.models_of(self.tenant)
         stored = await self.ring.decision(self.tenant, contact.contact_id)
         assert stored is not None
-        assert not differences(stored.derived, rederive(stored, {}, models)), "it is derived again out of what was read"
+        profiles = await self.ring.profiles(self.tenant, stored.read.agents)
+        assert not differences(stored.derived, rederive(stored, profiles, models)), (
+            "it is derived again out of what was read"
+        )
         self.clock.at += timedelta(seconds=1)
         return decision
 
@@ -110,6 +119,41 @@ async def test_caps_of_what_went_out_before(calls: Ringing) -> None:
     assert await calls.gates_of("eve", "tea") >= {"cap_everyone"}
     calls.clock.at += timedelta(days=8)
     assert not await calls.gates_of("cid", "tea") & {"cap_action", "cap_everyone"}
+
+
+async def test_caps_count_what_agents_were_shown_in_contacts(calls: Ringing, notices: Notices) -> None:
+    await calls.load(
+        POLICY
+        + """
+  - {id: wave, kind: service, text: Wave, chance: 0.9, value: 900,
+     caps: [{most: 1, per: 7d}, {most: 2, per: 24h, of: everyone}]}
+"""
+    )
+    contacts = Contacts(calls.database, notices, calls.clock, wrap_up_s=0.0)
+    log = ContactLog(
+        calls.database, calls.ring, contacts, calls.clock, country="DE", threshold=0.9,
+        actions_of=lambda tenant: calls.decider.models_of(tenant).actions,
+    )  # fmt: skip
+    agent_id, _ = await contacts.put_agent(calls.tenant, AgentProfile(0, 0, "Ann", "sip:ann@agents.test"))
+    await contacts.set_presence(calls.tenant, agent_id, "ready")
+    await calls.happen("kim", "Product Added")
+    shown = await calls.rings("kim", intent="opening_hours")  # for which nobody has to be verified
+    assert (shown.derived.action.action, shown.agent_id) == ("wave", agent_id)
+    await calls.happen("lou", "Product Added")
+    assert "cap_everyone" not in await calls.gates_of("lou", "wave")
+    await contacts.event(calls.tenant, shown.contact.contact_id, "answered")
+    assert "cap_action" not in await calls.gates_of("kim", "wave"), "it is not over yet"
+    await contacts.event(calls.tenant, shown.contact.contact_id, "finished")
+    missed = await calls.rings("kim")
+    await contacts.event(calls.tenant, missed.contact.contact_id, "cancelled")
+    for _ in range(2):  # told twice it counts once
+        await log.write(calls.tenant)
+        async with calls.database.transaction(calls.tenant.tenant_id) as connection:
+            await connection.execute("update contact set logged_at = null where tenant_id = $1", calls.tenant.tenant_id)
+            rows = await connection.fetch("select cause, action from action_decision")
+        assert [tuple(row) for row in rows] == [("contact", "wave")], "nobody was shown anything in a call that was missed"
+    assert "cap_action" in await calls.gates_of("kim", "wave")
+    assert "cap_everyone" not in await calls.gates_of("lou", "wave"), "one of two"
 
 
 async def test_patterns_traits_and_hours(calls: Ringing) -> None:

@@ -7,6 +7,7 @@ an agent confirmed who it was, the visit in which that number was typed into a f
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import structlog
@@ -14,12 +15,14 @@ import structlog
 from firstring.errors import FirstringError
 from firstring.identity.caller.resolver import standing
 from firstring.journey.events import Event, parse_event
+from firstring.nextbest.actions import Catalogue
 from firstring.ports import Clock
 from firstring.store.contacts import Contacts, EndedContact
 from firstring.store.database import Database, Tenant
 from firstring.store.journey import typed
 from firstring.store.journey.events import ingest
 from firstring.store.journey.firings import Told
+from firstring.store.nextbest.proposed import Proposal, note_proposed
 from firstring.store.ring import Recognised, RingStore, recognised
 
 _log = structlog.get_logger("firstring.contact_log")
@@ -43,8 +46,9 @@ class ContactLog:
         country: str,
         threshold: float,
         told: Told | None = None,
+        actions_of: Callable[[Tenant], Catalogue] | None = None,
     ) -> None:
-        """told: of patterns that came true by it."""
+        """told: of patterns that came true by it. actions_of: a tenant's actions, whose caps count what was shown."""
         self._database = database
         self._ring = ring
         self._contacts = contacts
@@ -52,6 +56,7 @@ class ContactLog:
         self._country = country
         self._threshold = threshold
         self._told = told
+        self._actions_of = actions_of
 
     async def write(self, tenant: Tenant) -> int:
         """Logs contacts that are over and past their wrap-up; returns how many."""
@@ -66,6 +71,7 @@ class ContactLog:
         events: list[Event] = []
         on_records: dict[str, int] = {}
         confirmed: list[tuple[EndedContact, Recognised, int]] = []
+        proposals: list[Proposal] = []
         rows = await self._ring.newest_decisions(tenant, [contact.contact_id for contact in ended])
         for contact in ended:
             row = rows.get(contact.contact_id)
@@ -83,6 +89,9 @@ class ContactLog:
             record_id = self._record_of(known)
             if record_id is not None:
                 on_records[event.message_id] = record_id
+                if contact.agent_id is not None and _was_served(contact) and known.derived.action.action:
+                    at = contact.answered_at or contact.offered_at
+                    proposals.append(Proposal(contact.contact_id, record_id, known.derived.action.action, at))
                 if known.evidence.confirmed_person is not None:
                     confirmed.append((contact, known, record_id))
         now = self._clock.now()
@@ -92,6 +101,8 @@ class ContactLog:
         for contact, known, record_id in confirmed:
             at = contact.offered_at
             await typed.confirm(self._database, tenant, known.evidence.identifiers, record_id, at=at)
+        if self._actions_of is not None:
+            await note_proposed(self._database, tenant, proposals, self._actions_of(tenant))
         await self._contacts.mark_logged(tenant, [contact.contact_id for contact in ended])
         return len(events)
 

@@ -64,10 +64,17 @@ class SealedDecision(Value, frozen=True):
     trial: InTrial | None = None
 
 
+class _Proposed(Value, frozen=True):
+    """Of the next best action."""
+
+    action: str = ""
+
+
 class _Who(Value, frozen=True):
     """Of what was derived."""
 
     resolution: Resolution
+    action: _Proposed = _Proposed()
 
 
 class Recognised(Value, frozen=True):

@@ -22,6 +22,7 @@ from firstring.store.database import Connection, Database, Tenant
 from firstring.store.delivery import Announced, enqueue, hand_over
 from firstring.store.journey.firings import Firing
 from firstring.store.nextbest.policies import InForce, in_force
+from firstring.store.nextbest.proposed import count_for_everyone
 from firstring.store.nextbest.reading import moment_of, read_situation
 from firstring.store.notices import Notices
 from firstring.store.queries import sql
@@ -227,17 +228,8 @@ async def _brakes(
 
 
 async def _braked(connection: Connection, tenant: Tenant, decided: Decided, catalogue: Catalogue, now: datetime) -> bool:
-    """Counts the action for its caps of everyone; False where one of them is reached."""
-    caps = [cap for cap in catalogue.plans[decided.action].caps if cap.of == "everyone"]
-    for place, cap in enumerate(caps):
-        begun = datetime.fromtimestamp(now.timestamp() // (cap.per_ms / 1e3) * (cap.per_ms / 1e3), now.tzinfo)
-        count = await connection.fetchval(
-            sql("actions", "brake"), tenant.tenant_id, decided.action, place, begun,
-            begun + timedelta(milliseconds=cap.per_ms), cap.most,
-        )  # fmt: skip
-        if count is None:
-            return False
-    return True
+    """Whether it may go out: counts it for its caps of everyone."""
+    return await count_for_everyone(connection, tenant, decided.action, catalogue, now)
 
 
 async def _write(connection: Connection, tenant: Tenant, decided: Decided, why: _Why, catalogue: Catalogue) -> None:

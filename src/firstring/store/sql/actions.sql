@@ -140,6 +140,13 @@ insert into action_decision (tenant_id, decision_id, record_id, cause, firing_id
                              outcome, propensity, policy, learned, decided_by, decided_at, settles_at, wrapped_key, sealed)
 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
 
+-- name: add_proposed
+-- An action that an agent was shown in a contact; nothing where the contact has been counted.
+insert into action_decision (tenant_id, decision_id, record_id, cause, after_ms, action, kind, route, context, outcome, propensity,
+                             policy, learned, decided_at)
+select $1, $2, r.record_id, $4, 0, $5, $6, $7, '', 'acted', 1.0, $8, '', $9 from record r where r.tenant_id = $1 and r.record_id = $3
+on conflict do nothing returning decision_id
+
 -- name: decided_of_firing
 select decision_id from action_decision where tenant_id = $1 and firing_id = $2 and after_ms = $3
 
