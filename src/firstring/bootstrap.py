@@ -315,9 +315,13 @@ def _chores(services: Services, callbacks: CallBacks, delivery_log: DeliveryLog)
         Learning(database, notices, clock).look,
         PricesWork(database, notices, clock, lambda tenant: services.decider.models_of(tenant).routing).look,
         FitWork(
-            database, notices, clock, lambda tenant: services.decider.models_of(tenant).routing,
-            threshold=models.identify_threshold, settings=settings,
-        ).look,  # fmt: skip
+            database,
+            notices,
+            clock,
+            lambda tenant: services.decider.models_of(tenant).routing,
+            threshold=models.identify_threshold,
+            settings=settings,
+        ).look,
         TrialWork(database, notices, clock).look,
         Forgetting(database, clock, settings.journey_kept_days).look,
         partial(restitch, database),

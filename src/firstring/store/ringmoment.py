@@ -31,7 +31,8 @@ cross join lateral ring_busy($1, $16, {limits.BUSY_CONSIDERED}) b
 
 
 def asked(asks: Asks, busy_on: str | None) -> tuple[Any, ...]:
-    """The arguments of READ_ASKED that come after those of the read. busy_on: the channel of which it is asked who is busy."""
+    """The arguments of READ_ASKED that come after those of the read. busy_on: the channel on which it is asked who is
+    busy."""
     since = asks.now - timedelta(days=limits.ACTION_PATTERNS_DAYS)
     return since, asks.since, list(asks.everyone), asks.now, limits.PROFILE_EVENTS if asks.history else 0, busy_on
 
