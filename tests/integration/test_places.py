@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from datetime import timedelta
 from typing import Any
@@ -12,12 +13,17 @@ from tests.integration.test_decide import World, world
 from tests.integration.test_house import house, newest, offered, who_has
 
 from firstring.channels.house import House
+from firstring.channels.voice.caller import Caller
+from firstring.channels.voice.contract import CallEvent
+from firstring.channels.voice.phone import Phone
+from firstring.channels.voice.redirect import RedirectServer
 from firstring.contact import Decision, Evidence, OpenIssue, StepUp
 from firstring.decide import differences, rederive
 from firstring.errors import BadInput
 from firstring.identity.caller.evidence import gather
 from firstring.routing.elsewhere import placed
 from firstring.routing.policy import policy_from_toml
+from firstring.store.database import Tenant
 from firstring.store.notices import Notice, Notices
 from firstring.store.queries import sql
 from firstring.store.routing.around import AroundWatch, PlacesWork, around_now
@@ -303,3 +309,134 @@ async def test_what_self_service_comes_to_is_learned(world: World, house: House)
     [place] = decision.derived.routing.places
     assert place.success == pytest.approx(100 / 102)
     await replays(world, decision)
+
+
+async def test_over_sip_a_call_is_redirected_to_the_bot_and_one_that_nobody_may_serve_to_where_it_overflows(
+    world: World, notices: Notices
+) -> None:
+    bot, voicemail, queue = (Phone(user=user) for user in ("bot", "voicemail", "queue"))
+    caller = Caller()
+    for endpoint in (bot, voicemail, queue, caller):
+        await endpoint.start()
+    with_policy(
+        world,
+        f"""
+        [[routing.self_service]]
+        name = "bot"
+        address = "{bot.uri}"
+        when = "contact.called == 'bot'"
+        success = [99, 1]
+        [[routing.overflow]]
+        name = "night"
+        steps = [{{ to = "{voicemail.uri}" }}]
+        """,
+    )
+    server = RedirectServer(world.calls, default_uri=queue.uri, port=0)
+    await server.start()
+
+    async def routed(_tenant: Tenant, decision: Decision) -> None:
+        await server.push(decision.contact.adapter_ref, world.calls.answer(decision, decision.contact.adapter_ref))
+
+    result = await caller.call(f"sip:bot@{server.uri_host}")
+    assert result.status == 200
+    assert result.uris[-1] == bot.uri
+    contact_id = uuid.UUID(bot.calls[result.call_id].header("X-Firstring-Contact"))
+    assert bot.calls[result.call_id].header("X-Firstring-Place") == "bot"
+    assert await state_of(world, contact_id) == "elsewhere"
+    await world.calls.event(CallEvent(type="call.ended", call_id=result.call_id, adapter="redirect"))
+    assert await state_of(world, contact_id) == "ended"
+
+    waits = WaitsWork(world.database, world.contacts, notices, world.clock, world.decider, routed)
+    calling = asyncio.create_task(caller.call(f"sip:sales@{server.uri_host}"))
+    async with asyncio.timeout(10):
+        while not server.waiting():
+            await asyncio.sleep(0.01)
+    for _ in range(2):  # nobody is signed in: two looks confirm it
+        await waits.tell(world.tenant)
+    result = await calling
+    assert result.uris[-1] == voicemail.uri
+    decision = await newest(world, uuid.UUID(voicemail.calls[result.call_id].header("X-Firstring-Contact")))
+    assert decision.derived.routing.reasons[0].text == (
+        "It goes to night/1: Nobody who is signed in may serve it (nobody is signed in)"
+    )
+    await server.stop()
+    for endpoint in (bot, voicemail, queue, caller):
+        await endpoint.stop()
+
+
+async def test_chats_are_worked_in_parallel_and_one_whose_reason_turns_out_different_goes_to_who_serves_that(
+    world: World, house: House
+) -> None:
+    with_policy(world, "[routing]\nskill_dropped_after_s = 3600\n[routing.intents.legal]\nlegal = 3")
+    ann = await world.agent(
+        "Ann", channels=("voice", "chat"), capacity={"voice": 1, "chat": 2}, mix=({"voice": 1}, {"chat": 2})
+    )
+    chats = [await offered(world, "chat") for _ in range(3)]
+    assert [await who_has(world, one) for one in chats] == [ann, ann, None]
+    assert await who_has(world, await offered(world)) is None, "no call beside chats"
+    lea = await world.agent("Lea", channels=("chat",), capacity={"chat": 1}, skills={"legal": 4}, ready=False)
+    # the reason turns out while it waits
+    again = await world.decider.again(
+        world.tenant, chats[2], "said", change=lambda known: msgspec.structs.replace(known, intent="legal")
+    )
+    assert again is not None
+    assert again.outcome == "wait"
+    await world.contacts.event(world.tenant, chats[0], "answered")
+    await world.contacts.event(world.tenant, chats[0], "ended")
+    await world.dispatcher.sweep(world.tenant)
+    assert await who_has(world, chats[2]) is None, "Ann's place is in wrap-up, and she may not serve it"
+    await world.contacts.event(world.tenant, chats[0], "finished", outcome="resolved")
+    await world.dispatcher.sweep(world.tenant)
+    assert await who_has(world, chats[2]) is None
+    await world.contacts.set_presence(world.tenant, lea, "ready")
+    await world.dispatcher.sweep(world.tenant)
+    assert await who_has(world, chats[2]) == lea
+    # and while somebody talks: it is handed on with what is known
+    await world.contacts.event(world.tenant, chats[2], "finished")
+    await world.contacts.event(world.tenant, chats[1], "answered")
+    handed = await house.transfer(world.tenant, chats[1], by="ann", because="a will", intent="legal")
+    if handed.outcome == "wait":  # Lea's place became free a moment ago: it is the line's
+        await world.dispatcher.sweep(world.tenant)
+    assert await who_has(world, chats[1]) == lea
+    assert (await newest(world, chats[1])).evidence.intent == "legal"
+
+
+async def test_agents_kept_free_are_there_for_the_tier_and_for_whoever_waited_long_enough(world: World) -> None:
+    with_policy(
+        world,
+        """
+        [routing.tiers.gold]
+        priority = 20
+        keep_free = 1
+        keep_free_for_s = 15
+        """,
+    )
+    watch = AroundWatch(world.database, world.clock, lambda _: world.models.routing)
+    await world.person("1", given_name="Eve", family_name="Dahl", phone=["+12025550111"], tier="gold")
+    ann, bob = await world.agent("Ann"), await world.agent("Bob")
+    first = await offered(world)
+    assert await who_has(world, first) is not None
+    await world.contacts.event(world.tenant, first, "finished")
+    gold = gather({"phone": "+12025550111"}, country="US")
+    vip = await offered(world, evidence=gold)
+    assert (await newest(world, vip)).derived.routing.need.tier == "gold"
+    await world.contacts.event(world.tenant, vip, "finished")
+    around = await watch.refresh(world.tenant)
+    assert around is not None
+    assert set(around.seen) == {"gold"}
+    one, two = await offered(world), await offered(world)
+    assert await who_has(world, one) == bob, "the place of the lower number is kept"
+    assert await who_has(world, two) is None
+    decision = await newest(world, two)
+    assert "kept_free" in [reason.code for reason in decision.derived.routing.reasons]
+    await replays(world, decision)
+    for _ in range(2):
+        await world.dispatcher.sweep(world.tenant)
+    assert await who_has(world, two) is None
+    assert (await newest(world, two)).revision == decision.revision, "it is not decided again and again"
+    vip = await offered(world, evidence=gold)
+    assert await who_has(world, vip) == ann
+    await world.contacts.event(world.tenant, vip, "finished")
+    world.clock.ahead = timedelta(seconds=16)
+    await world.dispatcher.sweep(world.tenant)
+    assert await who_has(world, two) == ann, "the hold has a bound"
