@@ -166,6 +166,8 @@ _ALLOWED = {
     "address": _PLACE,
     "route": _PLACE,
     "version": _PLACE,
+    "file": _PLACE,
+    "field": _PLACE,
 }
 """Fields that may hold text, and what text. Numbers are allowed in these alone."""
 _NUMBERS = frozenset(["status", "duration_ms", "count", "bytes", "port", "pid", "tenant", "line"])

@@ -95,8 +95,8 @@ class PolicyFile:
         self._mark = mark
 
     def _say(self, error: BadInput) -> None:
-        where = ", ".join(f"{name} {value}" for name, value in error.where.items())
-        _log.error("routing_policy_refused", code=error.code, where=where, why=str(error), in_force=self.policy.version)
+        where = {name: error.where[name] for name in ("file", "field", "line") if name in error.where}
+        _log.error("routing_policy_refused", code=error.code, version=self.policy.version, **where)
         self._told_of(True)
 
     def _told_of(self, is_refused: bool) -> None:
