@@ -12,6 +12,7 @@ import pytest
 from tests.integration.test_decide import World, world
 from tests.integration.test_house import house, newest, offered, who_has
 
+from firstring.channels.contact_log import ContactLog
 from firstring.channels.house import House
 from firstring.channels.voice.caller import Caller
 from firstring.channels.voice.contract import CallEvent
@@ -288,10 +289,15 @@ async def test_waits_are_announced_when_they_change_and_a_call_back_is_offered(
 
 async def test_what_self_service_comes_to_is_learned(world: World, house: House) -> None:
     with_policy(world, f"[routing]\nback_within_s = 600\n[[routing.self_service]]\n{BOT}\nsuccess = [99, 1]")
-    done, left, told = [await offered(world, "chat") for _ in range(3)]
+    await world.person("9", given_name="Kim", family_name="Ray", phone=["+12025550144"])
+    known = gather({"phone": "+12025550144"}, country="US")
+    done = await offered(world, "chat", known)
+    left, told = [await offered(world, "chat") for _ in range(2)]
     await house.person(world.tenant, left, by="bot")
     for one in (done, told):
         await world.contacts.event(world.tenant, one, "finished", outcome="resolved" if one == told else None)
+    log = ContactLog(world.database, world.ring, world.contacts, world.clock, country="US", threshold=0.9)
+    await log.write(world.tenant)
     policy = world.models.routing
     work = PlacesWork(world.database, world.contacts, world.clock, lambda _: policy)
     watch = AroundWatch(world.database, world.clock, lambda _: policy)
@@ -304,10 +310,12 @@ async def test_what_self_service_comes_to_is_learned(world: World, house: House)
     watch = AroundWatch(world.database, world.clock, lambda _: policy)
     around = await watch.refresh(world.tenant)
     assert around is not None
-    assert around.contained == {"bot": (1, 1)}, "who left came back; of nobody known it is not known"
-    decision = await newest(world, await offered(world, "chat"))
+    assert around.contained == {"bot": (2, 1)}, "who left came back, who did not call again was served"
+    decision = await newest(world, await offered(world, "chat", known))
     [place] = decision.derived.routing.places
-    assert place.success == pytest.approx(100 / 102)
+    assert place.success == pytest.approx(101 / 103)
+    [touch] = [one for one in decision.read.touches if one.properties.get("place") == "bot"]
+    assert touch.name == "Chat Ended", "who was served there was not missed"
     await replays(world, decision)
 
 

@@ -17,6 +17,7 @@ from firstring.identity.caller.resolver import standing
 from firstring.journey.events import Event, parse_event
 from firstring.nextbest.actions import Catalogue
 from firstring.ports import Clock
+from firstring.routing.placed import STEP
 from firstring.store.contacts import Contacts, EndedContact
 from firstring.store.database import Database, Tenant
 from firstring.store.journey import typed
@@ -132,6 +133,8 @@ class ContactLog:
             properties["wait_s"] = round(max(0.0, (contact.answered_at - contact.offered_at).total_seconds()), 1)
         if contact.agent_id is not None:
             properties["agent_id"] = contact.agent_id
+        if contact.elsewhere is not None:
+            properties["place"] = contact.elsewhere
         if known.evidence.intent:
             properties["intent"] = known.evidence.intent
         if known.evidence.words:
@@ -153,5 +156,6 @@ class ContactLog:
 
 
 def _was_served(contact: EndedContact) -> bool:
-    """Answered, or finished by an agent who did not take the trouble to accept it first."""
-    return contact.answered_at is not None or contact.end_reason == "finished"
+    """Answered, or finished by an agent who did not take the trouble to accept it first, or by self-service."""
+    self_served = contact.elsewhere is not None and STEP not in contact.elsewhere
+    return contact.answered_at is not None or contact.end_reason == "finished" or self_served

@@ -80,6 +80,8 @@ class EndedContact(Value, frozen=True):
     outcome: str | None = None
     agent_id: int | None = None
     """Who answered it last."""
+    elsewhere: str | None = None
+    """The place in the policy (self-service, where overflow goes) where it ended."""
 
 
 class Contacts:

@@ -108,7 +108,7 @@ where d.tenant_id = $1 and ($2::uuid is null or d.contact_id = $2) and d.wrapped
 order by d.decided_at desc, d.contact_id, d.revision limit $3 offset $4
 
 -- name: ended_not_logged
-select c.contact_id, c.channel, c.offered_at, c.answered_at, c.ended_at, c.end_reason, c.outcome,
+select c.contact_id, c.channel, c.offered_at, c.answered_at, c.ended_at, c.end_reason, c.outcome, c.elsewhere,
        (select a.agent_id from assignment a where a.tenant_id = c.tenant_id and a.contact_id = c.contact_id
                                               and (a.answered_at is not null or c.end_reason = 'finished')
         order by a.offered_at desc limit 1) as agent_id
