@@ -23,7 +23,8 @@ from firstring.routing.fit.model import FitModel, model_to_json
 from firstring.routing.policy import policy_from_toml
 from firstring.store.notices import Notices
 from firstring.store.queries import sql
-from firstring.store.routing.models import fit_in_force, fit_named, refresh
+from firstring.store.routing.models import FitWork, fit_in_force, fit_named, refresh
+from firstring.store.routing.outcomes import hard_contacts
 from firstring.store.routing.prices import PricesWork, live_in_force, live_named
 from firstring.store.routing.why import why
 
@@ -132,6 +133,46 @@ async def test_prices_are_of_the_elected_task_and_come_into_the_decision(world: 
     )
     world.clock.ahead = timedelta(minutes=40)
     assert await other.find(world.tenant, fit) is None
+
+
+async def test_who_had_hard_contacts_is_spared_and_it_is_said(world: World, notices: Notices) -> None:
+    """Of two agents who are alike the one with two hard contacts within the hour comes second; later both count alike."""
+    agents = [await world.agent(name) for name in ("Ann", "Bob")]
+    alike = await put(world, model(0.5, 0.5), agents)
+    for code in ("follow_up", "follow_up", "resolved"):
+        await world.contacts.set_presence(world.tenant, agents[1], "away")
+        made = await offered(world)
+        assert made.agent_id == agents[0]
+        await world.contacts.event(world.tenant, made.contact.contact_id, "answered")
+        await world.contacts.event(world.tenant, made.contact.contact_id, "finished", outcome=code)
+        await world.contacts.set_presence(world.tenant, agents[1], "ready")
+    await world.contacts.set_presence(world.tenant, agents[0], "away")
+    await world.contacts.set_presence(world.tenant, agents[0], "ready")
+    work = FitWork(world.database, notices, world.clock, lambda _: world.models.routing)
+    assert await work.settle(world.tenant)
+    fit = await refresh(world.database, world.tenant)
+    async with world.database.transaction(world.tenant.tenant_id) as connection:
+        hard = await hard_contacts(connection, world.tenant, fit, world.clock.now())
+        later = await hard_contacts(connection, world.tenant, fit, world.clock.now() + timedelta(hours=2))
+    assert (hard, later) == ({agents[0]: 2}, {})
+    prices = PricesWork(world.database, notices, world.clock, lambda _: world.models.routing)
+    assert await world.contacts.take_lease(world.tenant, "queue") is not None
+    found = await prices.find(world.tenant, fit)
+    assert found is not None
+    assert found.prices.hard == ((agents[0], 2),)
+    even = msgspec.structs.replace(world.models.routing, fairness=0.0)
+    world.decider.models = msgspec.structs.replace(world.decider.models, fit=alike, live=found, routing=even)
+    made = await offered(world)
+    assert made.agent_id == agents[1]
+    said = {one.agent_id: [reason.text for reason in one.reasons if reason.code == "agents_side"]
+            for one in made.derived.routing.ranked}  # fmt: skip
+    assert "2 hard contacts within the hour" in said[agents[0]][0]
+    assert not any("hard" in text for text in said[agents[1]])
+    profiles = await world.ring.profiles(world.tenant, made.read.agents)
+    models = msgspec.structs.replace(world.models, fit=alike, live=found, routing=even)
+    stored = await world.ring.decision(world.tenant, made.contact.contact_id)
+    assert stored is not None
+    assert differences(stored.derived, rederive(stored, profiles, models)) == []
 
 
 @pytest.mark.parametrize("pick", ["best", "first_come"])
