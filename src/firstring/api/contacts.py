@@ -204,7 +204,7 @@ class ContactsController(Controller):
         change = await services.contacts.event(caller.tenant, identity, what, outcome=data.outcome)
         if change.before is None or change.after is None:
             raise _unknown(identity)
-        if what in ("busy", "no_answer", "rejected") and change.after == "offered":
+        if what in ("busy", "no_answer", "rejected") and change.after in ("offered", "elsewhere"):
             decision = await services.decider.again(caller.tenant, identity, what)
             if decision is not None and decision.outcome == "route":
                 await services.routed(caller.tenant, decision)

@@ -117,9 +117,10 @@ def placed(
             chosen = next((one for one in reached if one.eligible), None)
     if not verdicts and not bounds:
         return routing
-    need = msgspec.structs.replace(
-        need, beyond=() if chosen is not None else tuple(bounds), elsewhere="" if chosen is None else chosen.name
-    )
+    if chosen is None:
+        need = msgspec.structs.replace(need, beyond=tuple(bounds))
+    else:
+        need = msgspec.structs.replace(need, beyond=(), elsewhere=chosen.name, hold=None)
     reasons = routing.reasons
     if chosen is not None:
         reasons = (Reason(chosen.kind, f"It goes to {chosen.name}: {_because(chosen)}", field=chosen.name), *reasons)
