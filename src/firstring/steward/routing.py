@@ -18,11 +18,10 @@ from firstring.steward.files import texts_of
 from firstring.steward.opened import run, store
 
 if TYPE_CHECKING:
-    from firstring.proof.effects import Interval
     from firstring.routing.fit.model import FitModel
     from firstring.routing.policy import RoutingPolicy
-    from firstring.routing.trial.result import Measured, Result, Watched
     from firstring.settings import Settings
+    from firstring.store.routing.looking import GuardShown, MetricShown, ResultShown, TrialShown
     from firstring.store.routing.trials import TrialLine
 
 routing_app = typer.Typer(no_args_is_help=True, help="Who should serve them: models of who fits, and what they are worth.")
@@ -371,7 +370,7 @@ def plan(
 
     made = run(work())
     if as_json:
-        typer.echo(msgspec.json.encode(made).decode())
+        typer.echo(msgspec.json.encode(msgspec.structs.replace(made, salt="")).decode())  # nobody draws beforehand
         return
     _print(f"{draft.name}: {made.contacts:,} contacts, {made.days:.1f} days at {made.basis.per_day:,.0f} a day")
     _print(
@@ -423,42 +422,33 @@ def show(
     if not name:
         _list(as_json)
         return
-    line, contacts, guards, result = run(_looked_at(name))
+    one = run(_looked_at(name))
     if as_json:
-        shown = {"trial": line, "contacts": contacts, "guards": guards, "result": result}
-        typer.echo(msgspec.json.encode(shown, enc_hook=str).decode())
+        typer.echo(msgspec.json.encode(one).decode())
         return
-    draft = line.trial.draft
-    _print(f"{line.name}: {line.state}" + (f" ({line.stopped_because})" if line.stopped_because else ""))
-    _print(f"{draft.kind}, for {draft.metric}; {contacts:,} of {line.trial.contacts:,} contacts")
-    if guards:
-        _show_guards(guards)
-    if result is None:
-        _print("the uplift is shown once it is over" if line.state == "running" else "it has not been started")
+    _print(f"{one.name}: {one.state}" + (f" ({one.stopped_because})" if one.stopped_because else ""))
+    _print(f"{one.kind}, for {one.metric}; {one.counted or 0:,} of {one.planned:,} contacts")
+    if one.state == "running":
+        _show_guards(one.guards)
+    if one.result is None:
+        _print("the uplift is shown once it is over" if one.state == "running" else "it has not been started")
         return
-    _show_result(result)
+    _show_result(one.result)
 
 
-async def _looked_at(name: str) -> tuple[TrialLine, int, tuple[Watched, ...], Result | None]:
-    from firstring.routing.trial.result import result_of, watched
-    from firstring.store.routing.trials import rows_of, trial
+async def _looked_at(name: str) -> TrialShown:
+    from firstring.store.routing.looking import trial_looked_at
 
-    async with store() as opened, opened.database.transaction(opened.tenant.tenant_id) as connection:
-        line = await trial(connection, opened.tenant, name)
-        rows = await rows_of(connection, opened.tenant, line, SystemClock().now())
-    if line.state == "running":
-        return line, len(rows), watched(line.trial, rows), None
-    if line.started_at is None:
-        return line, 0, (), None
-    return line, len(rows), (), line.result or result_of(line.trial, rows)
+    async with store() as opened:
+        return await trial_looked_at(opened.database, opened.tenant, name, SystemClock().now())
 
 
 def _list(as_json: bool) -> None:
-    from firstring.store.routing.trials import trials
+    from firstring.store.routing.looking import trials_shown
 
-    async def work() -> list[TrialLine]:
-        async with store() as opened, opened.database.transaction(opened.tenant.tenant_id) as connection:
-            return await trials(connection, opened.tenant)
+    async def work() -> list[TrialShown]:
+        async with store() as opened:
+            return await trials_shown(opened.database, opened.tenant)
 
     lines = run(work())
     if as_json:
@@ -467,22 +457,20 @@ def _list(as_json: bool) -> None:
     table = Table("trial", "kind", "metric", "state", "contacts", "started", "because")
     for line in lines:
         started = "" if line.started_at is None else f"{line.started_at:%Y-%m-%d %H:%M}"
-        draft = line.trial.draft
-        contacts = f"{line.trial.contacts:,}"
-        table.add_row(line.name, draft.kind, draft.metric, line.state, contacts, started, line.stopped_because or "")
+        contacts = f"{line.planned:,}"
+        table.add_row(line.name, line.kind, line.metric, line.state, contacts, started, line.stopped_because or "")
     out.print(table)
 
 
-def _show_guards(guards: tuple[Watched, ...]) -> None:
-    table = Table("guard rail", "worse by", "at least", "at most", "allowed")
+def _show_guards(guards: tuple[GuardShown, ...]) -> None:
+    table = Table("guard rail", "", "worse by at least", "at most", "allowed")
     for guard in guards:
-        table.add_row(
-            guard.metric, *(f"{value:+.4f}" for value in (guard.worse_by, guard.low, guard.high)), f"{guard.allowed:g}"
-        )
+        holds = "holds" if guard.holds else "broken"
+        table.add_row(guard.metric, holds, _number(guard.low, 4), _number(guard.high, 4), f"{guard.allowed:g}")
     out.print(table)
 
 
-def _show_result(result: Result) -> None:
+def _show_result(result: ResultShown) -> None:
     table = Table("", "control", "treatment", "difference", "95 % from", "to", "relative", "from", "to", "contacts")
     for one in (result.main, *result.others):
         table.add_row(*_cells(one))
@@ -492,18 +480,22 @@ def _show_result(result: Result) -> None:
         _warn(warning)
 
 
-def _cells(one: Measured) -> list[str]:
+def _number(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:+.{digits}f}"
+
+
+def _cells(one: MetricShown) -> list[str]:
     digits = 1 if one.metric.endswith("_s") else 4
 
-    def number(value: float) -> str:
-        return "" if math.isnan(value) else f"{value:.{digits}f}"
+    def number(value: float | None) -> str:
+        return "" if value is None else f"{value:.{digits}f}"
 
-    def share(value: float) -> str:
-        return "" if math.isnan(value) else f"{value:+.1%}"
+    def share(value: float | None) -> str:
+        return "" if value is None else f"{value:+.1%}"
 
-    difference: Interval = one.difference
+    difference = one.difference
     return [
         one.metric, number(one.control.value), number(one.treatment.value), number(difference.value), number(difference.low),
         number(difference.high), share(one.relative.value), share(one.relative.low), share(one.relative.high),
-        f"{one.rows[0]:,} / {one.rows[1]:,}",
+        f"{one.contacts[0]:,} / {one.contacts[1]:,}",
     ]  # fmt: skip
