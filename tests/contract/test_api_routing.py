@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
 import uuid
@@ -140,6 +141,40 @@ def test_a_trial_from_plan_to_end(home: Home, server: ServerProcess) -> None:
         client.post("/v1/routing/trials", json={"plan": other, "by": "ann"})
         dropped = client.post("/v1/routing/trials/other/stop", json={"by": "ann", "because": "no"}).json()
         assert dropped["state"] == "dropped"
+
+
+def test_programs_are_not_told_either_who_it_is_until_they_have_said_it(home: Home, server: ServerProcess) -> None:
+    """A trial of what recognising saves, over HTTP: what is told in both arms, and once the caller spoke."""
+    home.agent(channels=["chat"], capacity={"chat": 50})
+    admin, adapter = home.tokens("administrator", "adapter")
+    with server.client(admin) as client:
+        record = {"record_id": "r-1", "full_name": "Dana Whitfield", "phone": ["+12025550177"], "account": "4711"}
+        imported = client.post("/v1/records", json={"source": "crm", "records": [record]})
+        assert imported.status_code == 200, imported.text
+        client.post("/v1/routing/trials", json={"plan": PLAN.replace("known", "withheld"), "by": "ann"})
+        assert client.post("/v1/routing/trials/withheld/start", json={"by": "ann"}).status_code == 200
+    found: dict[str, dict[str, Any]] = {}
+    with server.client(adapter) as client:
+        for place in range(60):
+            offer = {"id": f"chat-{place}", "channel": "chat", "fields": {"phone": "+12025550177"}}
+            made = client.post("/v1/contacts", json=offer).json()
+            found.setdefault(made["recognition"], made)
+            if len(found) == 2:
+                break
+        assert set(found) == {"shown", "withheld"}
+        shown, withheld = found["shown"], found["withheld"]
+        assert shown["resolution"]["candidates"][0]["profile"]["full_name"] == "Dana Whitfield"
+        assert shown["trial"] == {"name": "withheld", "arm": "control", "probability": 0.5}
+        assert withheld["trial"] == {"name": "withheld", "arm": "treatment", "probability": 0.5}
+        seen = client.get(f"/v1/contacts/{withheld['contact_id']}").text
+        for told in (json.dumps(withheld), seen, client.get(f"/v1/contacts/{withheld['contact_id']}/decisions/1").text):
+            assert "Dana" not in told
+            assert "Whitfield" not in told
+        said = client.post(f"/v1/contacts/{withheld['contact_id']}/evidence", json={"fields": {"account": "4711"}}).json()
+        assert said["recognition"] == ""
+        assert said["resolution"]["candidates"][0]["profile"]["full_name"] == "Dana Whitfield"
+    with server.client(admin) as client:
+        client.post("/v1/routing/trials/withheld/stop", json={"by": "ann", "because": "shown"})
 
 
 @pytest.mark.parametrize(
