@@ -237,8 +237,8 @@ class PriceIndex(FirstCome):
         return known
 
     def _stand(self, contact: int, known: _Waiting) -> None:
-        """What the contact may count on at the prices of now."""
-        may = self.eligible[self.centre.drawn.kind[contact]]
+        """What the contact may count on at the prices of now, of those who are signed in."""
+        may = self.eligible[self.centre.drawn.kind[contact]] & self.centre.on
         p, h = self._believed(known, slice(None))
         self.counts_on[contact] = step.stands(p, h, may, self.price, self._weight(contact))
 
