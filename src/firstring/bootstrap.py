@@ -87,6 +87,7 @@ from firstring.store.routing.around import AroundWatch, PlacesWork, around_now
 from firstring.store.routing.models import FitWork, fit_in_force, fit_watcher
 from firstring.store.routing.policies import FILE as POLICY_FILE
 from firstring.store.routing.policies import PolicyFile, policy_of_tenant
+from firstring.store.routing.presence import PresenceWatch
 from firstring.store.routing.prices import PricesWork, live_in_force, prices_watcher
 from firstring.store.routing.training import Trainings
 from firstring.store.routing.trials import TrialWork, policy_in_force, trial_watcher
@@ -207,6 +208,9 @@ async def running(
         server = Server(services, Pops(services))
         chores = [*_chores(services, callbacks, journey.log), PlacesWork(database, contacts, clock, policy_of).look]
         waits = WaitsWork(database, contacts, notices, clock, decider, routed)
+        presence = PresenceWatch(database)
+        await presence.start()
+        stack.push_async_callback(presence.stop)
         around = AroundWatch(database, clock, policy_of)
         await around.start()
         stack.push_async_callback(around.stop)

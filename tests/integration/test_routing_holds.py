@@ -25,10 +25,12 @@ from tests.unit.test_routing_live import model
 from firstring.contact import Hold
 from firstring.desk.board import row_of
 from firstring.routing.live import Live, PriceList
+from firstring.routing.packed import columns, pair
 from firstring.routing.policy import TierRule
 from firstring.store.board import read_line
 from firstring.store.queries import sql
 from firstring.store.routing.models import fit_in_force
+from firstring.store.routing.presence import PresenceWatch, present
 from firstring.store.routing.prices import live_in_force, refresh
 
 __all__ = ["world"]
@@ -121,6 +123,30 @@ async def test_a_contact_is_held_and_the_better_agent_gets_it(
     assert (await same_again(world, waits.contact.contact_id)).cause == "capacity"
     assert await idle_beside(superuser, world) == []
     assert await superuser.fetch(BROKEN, world.tenant.tenant_id) == []
+
+
+async def test_who_is_there_is_known_without_reading_it(world: World, busy_best: tuple[int, int, uuid.UUID]) -> None:
+    """What a server looked at a second ago gives the same hold as what is read with the contact."""
+    ann, bob, first = busy_best
+    read = (await offered(world)).derived.routing.need.hold
+    assert read is not None
+    watch = PresenceWatch(world.database)
+    await watch.look(world.tenant)
+    known = await offered(world)
+    assert [pair(key) for key in columns(known.read.busy).keys.tolist()] == [(ann, 1)]
+    assert known.read.waiting == 1
+    assert known.derived.routing.need.hold is not None
+    assert known.derived.routing.need.hold.reserve < read.reserve, "somebody else waits for Ann too"
+    await same_again(world, known.contact.contact_id)
+    # It was looked at before Ann became free: those who are free are read with the contact.
+    await finish(world, first)
+    await asyncio.sleep(0.3)
+    assert columns((await offered(world)).read.busy).keys.tolist() == []
+    # Nothing is trained any more: nothing is kept, and nobody held.
+    world.tenant.kept.pop("fit")
+    await watch.look(world.tenant)
+    assert present(world.tenant, "voice") is None
+    assert bob in {one.profile.agent_id for one in await world.contacts.agents(world.tenant)}
 
 
 async def test_a_hold_ends_by_itself_and_there_is_no_second(

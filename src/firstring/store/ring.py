@@ -38,6 +38,7 @@ from firstring.store.freeagents import ProfileCache, agents_read, busy_read
 from firstring.store.notices import Notice, Notices
 from firstring.store.queries import sql
 from firstring.store.ringmoment import READ_ASKED, asked, with_moment
+from firstring.store.routing.presence import present
 from firstring.store.seal import TenantKeys
 from firstring.store.touches import touches_of
 
@@ -138,6 +139,7 @@ class RingStore:
         """
         keys = tenant.keys
         by_key = {keys.blind(identifier.kind, identifier.value): identifier for identifier in identifiers}
+        there = present(tenant, channel) if busy and channel is not None else None
         with translated():
             row = await self._database.pool.fetchrow(
                 _READ if asks is None else READ_ASKED,
@@ -151,7 +153,7 @@ class RingStore:
                 limits.TOUCHES_PER_RECORD,
                 limits.ISSUE_EVENTS_PER_PERSON,
                 limits.AGENTS_CONSIDERED,
-                *(() if asks is None else asked(asks, channel if busy else None)),
+                *(() if asks is None else asked(asks, channel if busy and there is None else None)),
                 timeout=timeout_s,
             )
         assert row is not None
@@ -173,7 +175,9 @@ class RingStore:
         )
         if asks is None:
             return read
-        if row["waiting"] is not None:
+        if there is not None:
+            read = msgspec.structs.replace(read, busy=there.busy(read.agents), waiting=there.waiting)
+        elif row["waiting"] is not None:
             read = msgspec.structs.replace(
                 read,
                 busy=busy_read(row["busy_ids"], row["busy_versions"], row["busy_taken"]),

@@ -11,6 +11,13 @@ left join (
 ) t on t.agent_id = g.agent_id
 where g.tenant_id = $1 group by g.agent_id, g.channel order by g.agent_id
 
+-- name: waiting
+-- How many wait on each channel, counted up to 200.
+select k.channel, (select count(*)::int from (
+         select from contact c where c.tenant_id = $1 and c.channel = k.channel and c.state in ('offered', 'waiting')
+           and c.state = 'waiting' limit 200) w) as contacts
+from (select distinct g.channel from agent_place g where g.tenant_id = $1) k
+
 -- name: assigned
 -- Assignments on a channel since $3, the newest $4, with the place that the contact had in the line.
 select s.assignment_id, s.agent_id, s.agent_version, s.offered_at, c.contact_id, c.need, c.turn_at,
