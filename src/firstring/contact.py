@@ -210,12 +210,14 @@ class Around(Value, frozen=True):
     """What this server knew of the moment, beside what was read: no older than some seconds.
 
     contained: self-service by name, to how many contacts ended there and how many came back (to a person, or again). seen:
-    customer tier to when one of it came last. lines: channel to how many wait.
+    customer tier to when one of it came last. lines: channel to how many wait. there:
+    self-service by name, to how many are there.
     """
 
     contained: dict[str, tuple[int, int]] = {}
     seen: dict[str, datetime] = {}
     lines: dict[str, int] = {}
+    there: dict[str, int] = {}
 
 
 class Read(Value, frozen=True):

@@ -140,6 +140,20 @@ async def test_a_customer_leaves_self_service_for_a_person_with_the_place_of_the
         await house.person(world.tenant, first, by="bot")
 
 
+async def test_a_bot_that_is_full_gets_nobody(world: World) -> None:
+    with_policy(world, f"[[routing.self_service]]\n{BOT}\nsuccess = [99, 1]\nat_once = 2")
+    watch = AroundWatch(world.database, world.clock, lambda _: world.models.routing)
+    inside = [await offered(world, "chat") for _ in range(2)]
+    await watch.refresh(world.tenant)
+    third = await newest(world, await offered(world, "chat"))
+    assert third.outcome == "wait"
+    assert third.derived.routing.places[0].reasons[0].code == "full"
+    await replays(world, third)
+    await world.contacts.event(world.tenant, inside[0], "finished")
+    await watch.refresh(world.tenant)
+    assert await state_of(world, await offered(world, "chat")) == "elsewhere"
+
+
 async def test_a_bot_that_does_not_answer_and_a_caller_who_presses_zero_get_an_agent(world: World) -> None:
     with_policy(world, f"[[routing.self_service]]\n{BOT}\nsuccess = [99, 1]")
     await world.agent("Ann")

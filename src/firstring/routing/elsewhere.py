@@ -188,6 +188,8 @@ def _self_service(
     if service.cost:
         reasons.append(Reason("cost", "What sending somebody there costs", weight=-service.cost))
     against = _against(service, lock, evidence)
+    if against is None and service.at_once and around.there.get(service.name, 0) >= service.at_once:
+        against = Reason("full", f"As many as may be are there already ({service.at_once})")
     if against is not None:
         verdict = PlaceVerdict(service.name, "self_service", service.address, False, score, success, (against, *reasons))
         return verdict, False, None

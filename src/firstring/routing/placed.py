@@ -43,6 +43,8 @@ class SelfService(msgspec.Struct, frozen=True, kw_only=True):
     intents: tuple[str, ...] = ()
     success: tuple[float, float] = (1.0, 1.0)
     cost: float = 0.0
+    at_once: int = 0
+    """About so many contacts are there at the same time at most, as each server sees it within seconds; 0: any number."""
 
     def expected(self, contained: int, back: int) -> float:
         """The mean of the posterior, in (0, 1)."""
@@ -141,6 +143,7 @@ def _self_service(raw: dict[str, Any], at: str) -> SelfService:
         intents=_names(raw.get("intents", ()), f"{at}.intents"),
         success=(prior[0], prior[1]),
         cost=fields.number(raw.get("cost", 0.0), f"{at}.cost", 0.0, 10.0),
+        at_once=fields.whole(raw.get("at_once", 0), f"{at}.at_once", 0, 1_000_000),
     )
 
 

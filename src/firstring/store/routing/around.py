@@ -130,10 +130,13 @@ class AroundWatch:
             )
             lines = await connection.fetch(sql("places", "lines"), tenant.tenant_id)
             contained = await self._contained(connection, tenant, policy)
+            bounded = any(one.at_once for one in policy.self_service)
+            there = await connection.fetch(sql("places", "there"), tenant.tenant_id) if bounded else ()
         found = Around(
             contained={one.name: contained[one.name] for one in policy.self_service if one.name in contained},
             seen={row["tier"]: row["at"] for row in seen if row["tier"] in policy.tiers},
             lines={row["channel"]: row["contacts"] for row in lines},
+            there={row["name"]: row["contacts"] for row in there},
         )
         tenant.kept[_KEPT] = found
         return found

@@ -10,6 +10,11 @@ where c.tenant_id = $1 and c.offered_at >= $2 and c.need ? 'tier' group by 1
 select c.channel, count(*)::int as contacts from contact c
 where c.tenant_id = $1 and c.state in ('offered', 'waiting') group by c.channel
 
+-- name: there
+-- How many contacts are at each place.
+select c.elsewhere as name, count(*)::int as contacts from contact c
+where c.tenant_id = $1 and c.state = 'elsewhere' and c.state <> 'ended' group by 1
+
 -- name: contained
 -- Of visits since $2, how many contacts were done there, and how many came back.
 select v.name, count(*) filter (where v.done)::int as contained, count(*) filter (where not v.done)::int as back
