@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal, NamedTuple, Protocol
 
@@ -502,11 +502,6 @@ class Decider:
             epoch=epoch,
         )
 
-    async def _profiles_of(self, tenant: Any, read: Read) -> Profiles:
-        """The profiles of those who are free, and of those who are busy."""
-        profiles = await self._ring.profiles(tenant, read.agents)
-        return await self._ring.profiles(tenant, read.busy) if read.busy else profiles
-
     async def _decide(
         self,
         tenant: Any,
@@ -542,7 +537,7 @@ class Decider:
         )
         if self._around_of is not None and models.routing.asks_around:
             read = msgspec.structs.replace(read, around=self._around_of(tenant))
-        profiles = await self._profiles_of(tenant, read)
+        profiles = await profiles_of(self._ring, tenant, read)
         read_at = self._clock.monotonic_s()
         derived = derive(
             contact,
@@ -607,8 +602,31 @@ def looked_up(evidence: Evidence) -> tuple[Identifier, ...]:
     return evidence.identifiers if composite is None else (*evidence.identifiers, Identifier("composite", composite))
 
 
+class _Both(Mapping[tuple[int, int], AgentProfile]):
+    """Two mappings as one, without a copy: each may hold all that were ever read."""
+
+    def __init__(self, first: Profiles, second: Profiles) -> None:
+        self._first, self._second = first, second
+
+    def __getitem__(self, key: tuple[int, int]) -> AgentProfile:
+        found = self._first.get(key)
+        return self._second[key] if found is None else found
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return iter({**self._first, **self._second})
+
+    def __len__(self) -> int:
+        return len({**self._first, **self._second})
+
+
+async def profiles_of(ring: Ring, tenant: Any, read: Read) -> Profiles:
+    """The profiles of all whom a decision looks at: of those who are free, and of those who are busy."""
+    free = await ring.profiles(tenant, read.agents)
+    return _Both(await ring.profiles(tenant, read.busy), free) if read.busy else free
+
+
 def rederive(decision: Decision, profiles: Profiles, models: Models) -> Derived:
-    """A stored decision derived again from what it read. `profiles`: the agents' versions of `decision.read.agents`."""
+    """A stored decision derived again from what it read. profiles: of `profiles_of`."""
     return derive(
         decision.contact,
         decision.evidence,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from firstring.bootstrap import models_of
-from firstring.decide import Models, differences, rederive
+from firstring.decide import Models, differences, profiles_of, rederive
 from firstring.errors import BadInput
 from firstring.settings import Settings
 from firstring.store.notices import Notices
@@ -66,7 +66,7 @@ async def replay_decisions(
                 if used is None or decision.derived.versions != used.versions():
                     report.other_versions += 1
                     continue
-                profiles = await ring.profiles(tenant, decision.read.agents)
+                profiles = await profiles_of(ring, tenant, decision.read)
                 again = rederive(decision, profiles, used)
                 name = f"{decision.contact.contact_id}/{decision.revision}"
                 report.differences += [f"{name} {line}" for line in differences(decision.derived, again)]

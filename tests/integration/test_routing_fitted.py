@@ -14,7 +14,7 @@ from tests.making import contact
 from tests.unit.test_routing_live import model
 
 from firstring.contact import Decision, Evidence
-from firstring.decide import Decider, differences, rederive
+from firstring.decide import Decider, differences, profiles_of, rederive
 from firstring.dispatch import Dispatcher
 from firstring.errors import BadInput
 from firstring.observe import Metrics
@@ -23,6 +23,7 @@ from firstring.routing.fit.model import FitModel, model_to_json
 from firstring.routing.policy import policy_from_toml
 from firstring.store.notices import Notices
 from firstring.store.queries import sql
+from firstring.store.ring import RingStore
 from firstring.store.routing.models import FitWork, fit_in_force, fit_named, refresh
 from firstring.store.routing.outcomes import hard_contacts
 from firstring.store.routing.prices import PricesWork, live_in_force, live_named
@@ -246,3 +247,20 @@ async def test_one_that_is_left_out_does_not_hide_those_far_behind(world: World,
     state = await world.ring.contact(world.tenant, easy.contact.contact_id)
     assert state is not None
     assert state.agent_id == ann
+
+
+async def test_by_a_program_that_has_seen_nobody_yet_it_is_derived_again_too(world: World, notices: Notices) -> None:
+    """Whom a decision compares with are also those who were busy: what is expected on average is over all of them."""
+    agents = [await world.agent(name) for name in ("Ann", "Bob", "Eve")]
+    fit = await put(world, model(2.0, 1.0, -1.0), agents)
+    assert (await offered(world)).agent_id == agents[0]
+    second = await offered(world)
+    assert second.agent_id == agents[1]
+    stored = await world.ring.decision(world.tenant, second.contact.contact_id)
+    assert stored is not None
+    assert stored.read.busy
+    fresh = RingStore(world.database, notices)
+    profiles = await profiles_of(fresh, world.tenant, stored.read)
+    assert {agent_id for agent_id, _ in profiles} == set(agents)
+    models = msgspec.structs.replace(world.models, fit=fit, live=world.decider.models.live)
+    assert differences(stored.derived, rederive(stored, profiles, models)) == []

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from firstring.contact import Decision, Routing
-from firstring.decide import Models, rederive
+from firstring.decide import Models, profiles_of, rederive
 from firstring.proof.offpolicy import Evaluation, Logged, evaluated
 from firstring.routing.fit.asked import asked_of
 from firstring.routing.fit.model import PRIOR, FitModel
@@ -114,7 +114,7 @@ async def tried(
                 continue
             used, is_late = await _at_the_time(database, tenant, used, decision, model)
             late += is_late
-            profiles = await ring.profiles(tenant, decision.read.agents)
+            profiles = await profiles_of(ring, tenant, decision.read)
             possible = _possible(decision, used, profiles, lines, models.routing)
             theirs = msgspec.structs.replace(used, routing=other)
             choice = chances_of(rederive(decision, profiles, theirs).routing, other.explore)
