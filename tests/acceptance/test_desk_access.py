@@ -92,7 +92,7 @@ async def test_no_form_works_without_its_token(
     app = application(desk_server[0])
     assert isinstance(app, Litestar)
     paths = posts(app)
-    assert len(paths) == 11, paths
+    assert len(paths) == 12, paths
     client = clients["agent"]
     token = client.headers.pop("X-CSRF-Token")
     clients["supervisor"].headers.pop("X-CSRF-Token")
