@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from firstring.ports import SystemClock
 from firstring.routing.policy import RoutingPolicy, policy_from_toml
 from firstring.store.database import Database, Tenant
 from firstring.store.notices import Notice
 from firstring.store.routing.around import AroundWatch, around_now
+from firstring.store.routing.presence import PresenceWatch, present
 from firstring.store.watching import Watcher
 
 
@@ -46,3 +49,23 @@ async def test_what_is_known_of_the_moment_is_looked_at_for_all_tenants(database
     await watch.look()
     [known] = [one for one in await database.tenants() if one.tenant_id == later.tenant_id]
     assert around_now(known) is not None
+
+
+async def test_who_is_there_is_looked_at_for_all_tenants_and_not_shown_as_it_was(
+    database: Database, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[int] = []
+
+    async def look(_: PresenceWatch, one: Tenant) -> None:
+        looked.append(one.tenant_id)
+        if one.tenant_id == mine.tenant_id:
+            raise KeyError("whatever it is")
+
+    [mine] = [one for one in await database.tenants() if one.tenant_id == tenant.tenant_id]
+    later = await database.add_tenant(f"after-{tenant.name}", SystemClock().now())
+    assert later is not None
+    mine.kept["there"] = {}
+    monkeypatch.setattr(PresenceWatch, "look", look)
+    await PresenceWatch(database).look_at_all()
+    assert later.tenant_id in looked
+    assert present(mine, "voice") is None

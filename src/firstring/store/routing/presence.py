@@ -74,26 +74,35 @@ class PresenceWatch:
 
     async def _watch(self) -> None:
         while True:
-            try:
-                for tenant in await self._database.tenants():
-                    await self.look(tenant)
-            except _UNREADABLE as error:
-                code = error.code if isinstance(error, FirstringError) else type(error).__name__
-                _log.warning("not_read", code=code)
+            await self.look_at_all()
             await asyncio.sleep(EVERY_S)
+
+    async def look_at_all(self) -> None:
+        """Once for every tenant: one whose agents cannot be read holds up no other, and is not shown as it was."""
+        try:
+            tenants = await self._database.tenants()
+        except _UNREADABLE as error:
+            self._say(error)
+            return
+        for tenant in tenants:
+            try:
+                await self.look(tenant)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is looked at again
+                tenant.kept.pop(_KEPT, None)
+                self._say(error, tenant.tenant_id)
+
+    def _say(self, error: Exception, tenant_id: int | None = None) -> None:
+        code = error.code if isinstance(error, FirstringError) else type(error).__name__
+        _log.warning("not_read", of="presence", tenant=tenant_id, code=code)
 
     async def look(self, tenant: Tenant) -> None:
         """Once."""
         if fit_in_force(tenant).basis != "fitted":
             tenant.kept.pop(_KEPT, None)
             return
-        try:
-            async with self._database.transaction(tenant.tenant_id) as connection:
-                rows = await connection.fetch(sql("guard", "there"), tenant.tenant_id)
-                waiting = await connection.fetch(sql("guard", "waiting"), tenant.tenant_id)
-        except _UNREADABLE:
-            tenant.kept.pop(_KEPT, None)
-            raise
+        async with self._database.transaction(tenant.tenant_id) as connection:
+            rows = await connection.fetch(sql("guard", "there"), tenant.tenant_id)
+            waiting = await connection.fetch(sql("guard", "waiting"), tenant.tenant_id)
         lengths = {row["channel"]: row["contacts"] for row in waiting}
         by_channel: dict[str, list[Any]] = {}
         for row in rows:
