@@ -41,7 +41,7 @@ def varied(number: int, *, contacts: int = CONTACTS) -> World:
     handles = np.exp(rng.uniform(np.log(80), np.log(500), kinds))
     shares = rng.dirichlet(np.full(kinds, 3.0))
     per_hour = agents * load * 3600.0 / float(shares @ handles)
-    hours = float(np.clip(np.round(contacts / per_hour, 1), 1.5, 14.0))
+    hours = float(np.clip(np.round(contacts / per_hour, 1), 1.5 if contacts >= CONTACTS else 0.7, 14.0))
     patience_s = float(np.exp(rng.uniform(np.log(30), np.log(1_500))))
     if load < 0.93 and rng.random() < 0.2:
         patience_s = 0.0

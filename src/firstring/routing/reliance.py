@@ -66,4 +66,5 @@ def relied(values: Floats, mean: Floats | float, slope: float) -> Floats:
     """The values with their differences from the mean shrunk by the slope; -inf stays."""
     if slope == 1.0:
         return values
-    return np.asarray(np.where(values > -np.inf, mean + slope * (values - mean), values))
+    known = values > -np.inf
+    return np.asarray(np.where(known, mean + slope * (np.where(known, values, mean) - mean), values))
