@@ -44,7 +44,9 @@ def test_a_missed_goal_is_an_exit_status(monkeypatch: pytest.MonkeyPatch, capsys
     monkeypatch.setattr(route, "picks", lambda: [Measure("never", "%", 1.0, 2.0, "higher")])
     monkeypatch.setattr(route, "rounds", list)
     with pytest.raises(SystemExit):
-        route.run_bench(seeds=1, large=True, as_json=True, console=Console(quiet=True), processes=1)
+        route.run_bench(
+            seeds=1, large=True, as_json=True, console=Console(quiet=True), processes=1, worlds=0, with_store=False
+        )
     told = json.loads(capsys.readouterr().out)
     assert {one["name"] for one in told["40 agents"]} >= {"price", "greedy", "batch", "static-skills", "first-come"}
     assert told["measures"][-1]["met"] is False

@@ -20,8 +20,8 @@ from rich.console import Console
 
 from firstring.bench import route_worlds
 from firstring.bench.measures import Measure, pair, table
-from firstring.bench.route_durable import durable
-from firstring.errors import BadInput
+from firstring.bench.route_durable import GOAL_PER_S, durable
+from firstring.errors import BadInput, FirstringError
 from firstring.routing import pick as picking
 from firstring.routing.simulate.compare import FIRST_COME, OURS, POLICIES, Compared, Figures, compare, interval
 from firstring.routing.simulate.world import ModelError, World, world_of
@@ -127,7 +127,11 @@ def run_bench(
     measures += picks() + rounds()
     if with_store:
         console.print(f"{time.perf_counter() - began:.0f} s; durable decisions follow", style="dim", highlight=False)
-        measures += asyncio.run(durable())
+        try:
+            measures += asyncio.run(durable())
+        except FirstringError as error:
+            # The figures of minutes are not thrown away for a program that did not start.
+            measures.append(Measure("durable decisions", "/s", None, GOAL_PER_S, "higher", error.message))
     found["measures"] = [measure.as_json() for measure in measures]
     console.print(table(f"Routing ({time.perf_counter() - began:.0f} s)", measures))
     if as_json:

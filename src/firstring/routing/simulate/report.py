@@ -8,6 +8,7 @@ from typing import Final
 
 from firstring.routing.simulate.compare import FIRST_COME, Compared, Comparison, Mean
 
+POSSIBLE: Final = "Share of what is possible"
 _WIDTH: Final = 640
 _LABEL: Final = 120
 _ROW: Final = 30
@@ -18,13 +19,14 @@ _STYLE: Final = """
 @media (prefers-color-scheme:dark){:root{
 --ink:#edeef0;--soft:#b0b4ba;--line:#43484e;--paper:#15171a;--bar:#5b84d6;--first:#8b8d98}}
 body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);
-max-width:62rem;margin:2rem auto;padding:0 1rem}
+max-width:74rem;margin:2rem auto;padding:0 1rem}
 h1{font-size:1.5rem;margin:0}h2{font-size:1.1rem;margin:2rem 0 .3rem}
 p{color:var(--soft);margin:.2rem 0 .8rem;max-width:46rem}small{color:var(--soft)}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}.scroll{overflow-x:auto}
 th,td{padding:.3rem .45rem;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap}
 th:first-child,td:first-child{text-align:left}th{font-weight:600;color:var(--soft)}
-svg{display:block;width:100%;max-width:44rem;height:auto}svg text{fill:var(--ink);font-size:13px}svg .soft{fill:var(--soft)}
+svg{display:block;width:100%;min-width:34rem;max-width:44rem;height:auto}
+svg text{fill:var(--ink);font-size:13px}svg .soft{fill:var(--soft)}
 """
 
 
@@ -57,9 +59,9 @@ def _charts(result: Comparison) -> list[tuple[str, str, Value, float, str]]:
 
     return [
         (
-            "Share of what is possible",
+            POSSIBLE,
             "From first come (0) to the bound of the linear programme (100), which knows every contact beforehand and lets "
-            "nobody wait. Lines are 95 % intervals over the runs.",
+            "nobody wait. Lines are 95 % intervals over the runs, cut off where they are much longer than the bars.",
             lambda compared: compared.gap,
             100.0,
             "%",
@@ -82,14 +84,18 @@ def _charts(result: Comparison) -> list[tuple[str, str, Value, float, str]]:
 def _chart(title: str, text: str, result: Comparison, value: Value, factor: float, unit: str) -> str:
     """Horizontal bars with intervals."""
     means = [value(compared) for compared in result.policies]
-    ends = [factor * (mean.mean + _half(mean)) for mean in means] + [factor * mean.mean for mean in means]
-    starts = [0.0] + [factor * (mean.mean - _half(mean)) for mean in means if mean.mean == mean.mean]
-    low, high = min(starts), max([0.0, *(end for end in ends if end == end)])
+    known = [mean for mean in means if mean.mean == mean.mean]
+    tops, bottoms = ([0.0, *(factor * (mean.mean + side * _half(mean)) for mean in known)] for side in (1, -1))
+    middles = [0.0, *(factor * mean.mean for mean in known)]
+    # Few runs have intervals many times as long as the bars: they are cut off, so that the bars can be compared.
+    room = 0.6 * (max(middles) - min(middles))
+    low = max(min(bottoms), min(middles) - room) if min(middles) < 0.0 or title == POSSIBLE else 0.0
+    high = min(max(tops), max(middles) + room)
     span = (high - low) or 1.0
     wide = _WIDTH - _LABEL - 150
 
     def x(at: float) -> float:
-        return _LABEL + (at - low) / span * wide
+        return _LABEL + (min(max(at, low), high) - low) / span * wide
 
     rows = []
     for place, (compared, mean) in enumerate(zip(result.policies, means, strict=True)):
@@ -111,7 +117,8 @@ def _chart(title: str, text: str, result: Comparison, value: Value, factor: floa
     label = escape(title, quote=True)
     return (
         f"<h2>{escape(title)}</h2><p>{escape(text)}</p>"
-        f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{label}">{"".join(rows)}</svg>'
+        f'<div class="scroll"><svg viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{label}">'
+        f"{''.join(rows)}</svg></div>"
     )
 
 
@@ -125,6 +132,7 @@ def _table(result: Comparison) -> str:
         ("95 % wait s", lambda c: _text(c.mean("wait_p95_s"), 1.0)),
         ("longest s", lambda c: f"{max(run.wait_max_s for run in c.runs):.0f}"),
         (f"≤ {result.world.target_s:g} s %", lambda c: _text(c.mean("in_time"), 100.0)),
+        ("overtaken %", lambda c: _text(c.mean("late_share"), 100.0)),
         ("occupancy", lambda c: f"{c.mean('occupancy_min').mean:.2f}–{c.mean('occupancy_max').mean:.2f}"),
         ("handle s", lambda c: _text(c.mean("handle_s"), 1.0)),
     )
@@ -136,7 +144,8 @@ def _table(result: Comparison) -> str:
     return (
         f'<div class="scroll"><table><thead><tr><th>policy</th>{head}</tr></thead><tbody>{body}</tbody></table></div>'
         f"<p><small>Bound: {_text(result.bound, 1.0)} success per contact. ± is half of the 95 % interval over the runs; "
-        "uplift and gap are paired, run by run.</small></p>"
+        "uplift and gap are paired, run by run. Overtaken: served more than 30 s later than first come would have, with the "
+        "same agents becoming free at the same moments.</small></p>"
     )
 
 
