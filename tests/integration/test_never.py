@@ -312,4 +312,4 @@ async def test_a_need_that_cannot_be_read_holds_up_nobody(world: World, superuse
     await superuser.execute('update contact set need = \'{"channel": "telepathy"}\' where contact_id = $1', damaged)
     agents = [await world.agent(name) for name in ("Ann", "Bob")]
     await world.dispatcher.sweep(world.tenant)
-    assert [await who_has(world, one) for one in (damaged, other)] == agents
+    assert {await who_has(world, one) for one in (damaged, other)} == set(agents)  # served at the same time
