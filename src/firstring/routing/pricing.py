@@ -103,7 +103,7 @@ def price_list(
         slopes=(rounded([slopes[0]])[0], rounded([slopes[1]])[0]),
         patience_s={channel: round(seconds, 1) for channel, seconds in sorted(patience_s.items())},
         hard=tuple((agent, hard[agent]) for agent in ids.tolist() if hard.get(agent)),
-        fit=model.version,
+        fit=model.version if recent or not before.prices.fit else before.prices.fit,
     )
 
 
