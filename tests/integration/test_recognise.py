@@ -4,19 +4,35 @@ from __future__ import annotations
 
 import random
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import msgspec
 import pytest
 from tests.integration.test_decide import World, world
+from tests.making import contact
 
 from firstring.api.contacts import decision_view
-from firstring.contact import Contact, Decision, Evidence, InTrial
+from firstring.contact import (
+    Assurance,
+    Candidate,
+    Contact,
+    Decision,
+    Directions,
+    Evidence,
+    InTrial,
+    Journey,
+    OpenIssue,
+    Resolution,
+    StepUp,
+    TouchRead,
+)
 from firstring.decide import differences, rederive
 from firstring.desk.views import pop_view
 from firstring.errors import BadInput
 from firstring.identity.caller.evidence import gather
 from firstring.journey.events import parse_event
 from firstring.ports import SystemIds
+from firstring.routing.recognise import never_withheld
 from firstring.routing.trial.arms import arm_of
 from firstring.routing.trial.plan import Basis, draft_from_toml
 from firstring.routing.trial.result import counted, measured
@@ -162,6 +178,38 @@ async def test_the_time_it_saves_is_measured(world: World) -> None:
     difference = effect.difference
     assert abs(difference.value - 40.0) < 2.3 * (difference.high - difference.value)  # by chance: 4.5 errors
     assert difference.low > 20.0
+
+
+def test_every_exception_has_its_code() -> None:
+    """What would be withheld, changed in one thing at a time."""
+    now = datetime.now(UTC)
+    sure = Assurance(1, 0.001, "prior", "routine", StepUp("none", ""), "test")
+    plain: dict[str, Any] = {
+        "contact": contact(), "evidence": Evidence(), "assurances": (sure,), "journeys": (Journey(1),), "touches": (),
+        "resolution": Resolution((Candidate(1, 0.97),), 0.03, 0.0, "prior", "t"), "issues_cut": (), "tiers": {"vip": 1},
+        "threshold": 0.9,
+    }  # fmt: skip
+    issue = OpenIssue("complaint", "c-1", now, 1, 1)
+    settled = TouchRead(1, 1, 1, "email", "Complaint Opened", now, issue_kind="complaint", issue_ref="c-1", issue_effect=1)
+    refund = OpenIssue("refund", "r-1", now, 1, 1)
+    checked = msgspec.structs.replace(sure, ask=StepUp("one_time_code", "Send a code."))
+    second = Candidate(2, 0.02, profile={"tier": "VIP "})
+    for code, changed in (
+        ("", {}),
+        ("", {"journeys": (Journey(1, open_issues=(refund,)),)}),
+        ("not_recognised", {"threshold": 0.98}),
+        ("said", {"evidence": Evidence(told=True)}),
+        ("said", {"evidence": Evidence(confirmed_person=1)}),
+        ("said", {"evidence": Evidence(claims={"family_name": "x"})}),
+        ("call_back", {"contact": contact(adapter="callback")}),
+        ("directed", {"evidence": Evidence(directions=Directions(points=1))}),
+        ("tier", {"resolution": Resolution((Candidate(1, 0.97), second), 0.01, 0.0, "prior", "t")}),
+        ("complaint", {"journeys": (Journey(1, open_issues=(issue,)),)}),
+        ("complaint", {"touches": (settled,)}),
+        ("complaint", {"issues_cut": (1,)}),
+        ("step_up", {"assurances": (sure, checked)}),
+    ):
+        assert never_withheld(**{**plain, **changed}) == code, (code, changed)  # type: ignore[arg-type]
 
 
 def test_it_is_compared_alone() -> None:

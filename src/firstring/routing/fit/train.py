@@ -37,7 +37,7 @@ ROUNDS: Final = 3
 ROUNDS_UNCERTAIN: Final = 60
 """At most, where contacts are of several cases."""
 STILL: Final = 2e-4
-"""The mean by which shares change, below which they stand still."""
+"""The mean by which shares of uncertain contacts change, below which they stand still."""
 INFORMS_LEAST: Final = 0.05
 """Of what a contact would say if its case were known, it says at least so much."""
 HANDLE_LEAST_S: Final = 1.0
@@ -229,6 +229,7 @@ def _learn(name: Part3, rows: _Rows, chosen: NDArray[np.bool_], shape: Shape, *,
     of = np.unique(rows.of[chosen], return_inverse=True)[1]
     contacts = int(of[-1]) + 1
     is_certain = len(prior) == contacts
+    uncertain = int((np.bincount(of) > 1).sum())
     leaves = len(shape.middle)
     is_odds = name != "handle"
     effect = np.zeros(leaves)
@@ -260,7 +261,7 @@ def _learn(name: Part3, rows: _Rows, chosen: NDArray[np.bool_], shape: Shape, *,
             share = claimed(
                 prior, _likelihood(answers, fitted.predictor + effect[leaf], noise, is_odds=is_odds), of, contacts
             )
-            is_still = turn >= ROUNDS and float(np.abs(share - before).sum()) < STILL * contacts
+            is_still = turn >= ROUNDS and float(np.abs(share - before).sum()) < STILL * uncertain
 
 
 def _likelihood(answers: Floats, predictor: Floats, noise: float, *, is_odds: bool) -> Floats:
