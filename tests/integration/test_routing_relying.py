@@ -17,7 +17,7 @@ from firstring.store.routing.prices import PricesWork, live_in_force
 from firstring.store.routing.relying import CARRIED, Relied, relied_of
 
 __all__ = ["world"]
-PAIRS = 20
+PAIRS = 15
 
 
 async def calls(world: World, work: FitWork, agents: list[int], good: int) -> None:
