@@ -32,7 +32,7 @@ def planted(agent: int, band: str) -> float:
 
 
 @cache
-def contacts(seed: int = 3, count: int = 8_000) -> tuple[tuple[Outcome, str], ...]:
+def contacts(seed: int = 3, count: int = 6_000) -> tuple[tuple[Outcome, str], ...]:
     """Outcomes with both cases, and which of them it was: each is as likely as it is said to be."""
     random = np.random.default_rng(seed)
     made = []

@@ -128,16 +128,16 @@ def test_a_switchback_is_planned_for_contacts_that_are_alike() -> None:
     ids=["abandoned", "complained", "wait_s"],
 )
 def test_guard_rails_stop_no_trial_within_what_is_allowed(draw: Draw, base: float, allowed: float) -> None:
-    """Looked at after every 40 contacts of 4,000; the treatment is as much worse as is just allowed. Harm beyond that stops
+    """Looked at after every 80 contacts of 4,000; the treatment is as much worse as is just allowed. Harm beyond that stops
     them."""
     random = np.random.default_rng(7)
     stopped: dict[float, list[bool]] = {allowed: [], 4.0 * allowed: []}
     for harm, outcomes in stopped.items():
         factor = (base + harm) / base
-        for _ in range(250 if harm == allowed else 30):
+        for _ in range(150 if harm == allowed else 20):
             treated = random.random(4_000) < 0.5
             values = np.where(treated, draw(random, 4_000, factor), draw(random, 4_000, 1.0))
-            looks = range(40, 4_001, 40)
+            looks = range(80, 4_001, 80)
             outcomes.append(
                 any(
                     sequences.bounds(
@@ -146,7 +146,7 @@ def test_guard_rails_stop_no_trial_within_what_is_allowed(draw: Draw, base: floa
                     for count in looks
                 )
             )  # fmt: skip
-    assert rate(stopped[allowed]) < 0.05 + within(250, 0.05)
+    assert rate(stopped[allowed]) < 0.05 + within(150, 0.05)
     assert rate(stopped[4.0 * allowed]) > 0.9
 
 
@@ -158,7 +158,7 @@ def test_values_of_other_policies_hold_the_truth() -> None:
     truth = 0.5 * chance["a", 0] + 0.5 * chance["b", 1]
     held: dict[str, list[bool]] = {}
     widths: dict[str, list[float]] = {}
-    for _ in range(150):
+    for _ in range(100):
         log, choices, right, wrong = [], [], [], []
         for _ in range(500):
             sort = int(random.random() < 0.5)
@@ -176,5 +176,5 @@ def test_values_of_other_policies_hold_the_truth() -> None:
                 held.setdefault(f"{way} {name}", []).append(one.low <= truth <= one.high)
                 widths.setdefault(f"{way} {name}", []).append(one.high - one.low)
     for name, outcomes in held.items():
-        assert 0.95 - within(150, 0.95) - 0.01 < rate(outcomes) <= 1.0, name
+        assert 0.95 - within(100, 0.95) - 0.01 < rate(outcomes) <= 1.0, name
     assert np.mean(widths["dr right"]) < 0.9 * np.mean(widths["ips right"]), "a model that is right narrows it"
