@@ -1,9 +1,9 @@
 """Agents kept free for a tier, and teams that overflow opens: what both say of who may serve a contact. Pure.
 
-Keeping is what telephony calls trunk reservation: a contact of a lower tier takes an agent only where so many others of those
-who may serve it stay free. Then a customer of the tier who needs the same finds one while fewer of the tier are served than
-are kept. (An agent who serves another need too may be taken for that.) It is bounded on both sides: a contact that has waited
-`until_s` takes them too, and nobody is kept where the tier has not been seen for long or the line is long.
+Keeping is what telephony calls trunk reservation: a contact of a lower tier takes an agent only where so many others of
+those who may serve it stay free. Then a customer of the tier who needs the same finds one while fewer of the tier are served
+than are kept. (An agent who serves another need too may be taken for that.) It is bounded on both sides: a contact that has
+waited `until_s` takes them too, and nobody is kept where the tier has not been seen for long or the line is long.
 """
 
 from __future__ import annotations

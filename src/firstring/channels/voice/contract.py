@@ -298,9 +298,9 @@ def encode_answer(answer: RouteAnswer) -> bytes:
 def encode_answer_form(answer: RouteAnswer) -> bytes:
     """The answer as one flat form (application/x-www-form-urlencoded), for switches that read no JSON.
 
-    Fields: action (route, wait, default), uri, ring_ms, response_ms, headers (lines ended by CRLF), wait_ms, place, wait_s, said,
-    callback_offered, decision,
-    treatment, reasons (joined by commas), pop_url, adapter_ref. Fields that do not apply are empty.
+    Fields: action (route, wait, default), uri, ring_ms, response_ms, headers (lines ended by CRLF), wait_ms, place,
+    wait_s, said, callback_offered, decision, treatment, reasons (joined by commas), pop_url, adapter_ref. Fields that do
+    not apply are empty.
     """
     first = answer.routes[0] if answer.routes else None
     wait = answer.wait
