@@ -130,7 +130,8 @@ async def centre(database: Database, tenant: Tenant, ring: RingStore, notices: N
         actions_of=lambda tenant, models: msgspec.structs.replace(models, fit=fit_in_force(tenant)),
         arm_of=lambda tenant, one, base: policy_in_force(tenant, base, one.contact_id, one.offered_at),
     )  # fmt: skip
-    return Centre(database, tenant, ring, contacts, FitWork(database, notices, clock, lambda _: BASE), decider, models, agents)
+    work = FitWork(database, notices, clock, lambda _: BASE)
+    return Centre(database, tenant, ring, contacts, work, decider, models, agents)
 
 
 async def test_what_another_policy_would_have_brought(centre: Centre) -> None:
@@ -141,7 +142,8 @@ async def test_what_another_policy_would_have_brought(centre: Centre) -> None:
     assert nothing.value.code == "log_empty"
     async with database.transaction(tenant.tenant_id) as connection:
         now = SystemClock().now()
-        await plan(connection, tenant, draft_from_toml(TRIAL, base=BASE), now=now, by="test", basis=Basis(0, 0.6, 0.24, 500.0))
+        draft = draft_from_toml(TRIAL, base=BASE)
+        await plan(connection, tenant, draft, now=now, by="test", basis=Basis(0, 0.6, 0.24, 500.0))
         await start(connection, tenant, "pick", now=now, origin="test")
     await refresh_trial(database, tenant)
     results = [await centre.call(random.choice(("refund", "moving"))) for _ in range(240)]
