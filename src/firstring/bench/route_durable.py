@@ -46,6 +46,8 @@ class Window(NamedTuple):
     refused: int
     server_s: float
     postgresql_s: float
+    others: float
+    """Cores that other programs of the machine used meanwhile, this one's own callers left out."""
 
 
 async def durable(
@@ -115,13 +117,16 @@ async def _window(
             refused += gone.status not in (200, 202)
 
     used = programs.processor_s([server]), programs.processor_s(rig.postgresql())
+    own, idle = programs.processor_s([os.getpid()]), programs.machine_idle_s()
     async with asyncio.TaskGroup() as group:
         for of in range(at_once):
             group.create_task(caller(of))
     took_s = loop.time() - began
     server_s = programs.processor_s([server]) - used[0]
     postgresql_s = programs.processor_s(rig.postgresql()) - used[1]
-    return Window(at_once, took_s, routed, len(latency_ms), latency_ms, refused, server_s, postgresql_s)
+    ours_s = server_s + postgresql_s + programs.processor_s([os.getpid()]) - own
+    others = max((os.cpu_count() or 1) - (programs.machine_idle_s() - idle + ours_s) / took_s, 0.0)
+    return Window(at_once, took_s, routed, len(latency_ms), latency_ms, refused, server_s, postgresql_s, others)
 
 
 async def _decisions(rig: programs.Rig) -> int:
@@ -163,7 +168,8 @@ def _measured(windows: list[Window], *, told: int, found: int, plain: float, rec
         per_s, told_one = one.told / one.seconds, max(one.told, 1)
         note = (
             f"{one.told:,} in {one.seconds:.1f} s, {one.routed / told_one:.0%} to an agent; {records:,} records; processor "
-            f"time: server {1000 * one.server_s / told_one:.1f} ms, PostgreSQL {1000 * one.postgresql_s / told_one:.1f} ms"
+            f"time: server {1000 * one.server_s / told_one:.1f} ms, PostgreSQL {1000 * one.postgresql_s / told_one:.1f} ms; "
+            f"other programs used {one.others:.1f} of {os.cpu_count()} cores"
         )
         goal = GOAL_PER_S if one is windows[-1] else None
         measures.append(Measure(name, "/s", per_s, goal, "higher", note))
