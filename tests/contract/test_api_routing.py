@@ -84,7 +84,7 @@ def test_a_model_is_trained_looked_at_and_put_back(home: Home, server: ServerPro
     [admin] = home.tokens("administrator")
     with server.client(admin) as client:
         refused = client.post("/v1/routing/models/train", json={"by": "ann"})
-        assert (refused.status_code, error_of(refused)["code"]) == (400, "outcomes_too_few")
+        assert (refused.status_code, error_of(refused)["code"]) == (409, "outcomes_too_few")
         logged(home, agents, 600, ended=datetime.now(UTC) - timedelta(hours=5))
         first = trained(client)
         logged(home, agents, 400, ended=datetime.now(UTC))

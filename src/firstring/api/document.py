@@ -51,7 +51,7 @@ _ERRORS: Final = {
 }
 _CONFLICTING: Final = (
     "/evidence", "/revoke", "/unmerge", "/held", "/decisions/links", "/review/next", "/review/answers", "/review/effect",
-    "/actions/{action}", "/routing/trials", "/trials/{name}/start", "/trials/{name}/stop",
+    "/actions/{action}", "/routing/trials", "/trials/{name}/start", "/trials/{name}/stop", "/models/train",
 )  # fmt: skip
 """Ends of paths that the present state may forbid."""
 _NAMING: Final = (

@@ -114,6 +114,7 @@ def train(
             f"Nothing can be learned from {max(known.values(), default=0)} contacts.",
             where={"judged": known["success"], "timed": known["handle"], "followed": known["repeat"]},
             hint=f"At least {ENOUGH} contacts with an outcome code that [routing] success or others judge, or with a time.",
+            http_status=409,
         )
     tree = _tree(outcomes)
     rows = _rows(outcomes, fields, tree)
