@@ -98,8 +98,10 @@ _EXAMPLES: Final[dict[tuple[str, str], Any]] = {
     ("/v1/routing/models/train", "post"): {"by": "Eve Fox"},
     ("/v1/routing/models/{version}/use", "post"): {"by": "Eve Fox"},
     ("/v1/routing/trials", "post"): {
-        "plan": "name = 'known'\nmetric = 'handle_s'\n[treatment]\nrecognise = false\n",
+        "plan": "name = 'continuity'\nmetric = 'success'\n[treatment]\ncontinuity_s = 300\n",
         "by": "Eve Fox",
+        "mean": 0.7,
+        "per_day": 2000.0,
     },
     ("/v1/routing/trials/{name}/start", "post"): {"by": "Eve Fox"},
     ("/v1/routing/trials/{name}/stop", "post"): {"by": "Eve Fox", "because": "it is enough"},
