@@ -20,7 +20,7 @@ from typing import Any
 import httpx
 
 from firstring.ports import SystemClock
-from firstring.routing.agents import agent_profile
+from firstring.routing.may.agents import agent_profile
 from firstring.settings import Settings
 from firstring.store.access import Access, TokenRole
 from firstring.store.contacts import Contacts

@@ -62,7 +62,7 @@ from firstring.journey.words.reading import warm as ready_words
 from firstring.nextbest.library import BUILT_IN
 from firstring.observe import Metrics
 from firstring.ports import Clock, Ids, SystemClock, SystemIds, SystemRandom
-from firstring.routing.policy import RoutingPolicy, policy_from_file
+from firstring.routing.declared.policy import RoutingPolicy, policy_from_file
 from firstring.settings import Settings
 from firstring.store.callbacks import TIMER as CALLBACK_TIMER
 from firstring.store.contacts import Contacts

@@ -200,7 +200,7 @@ def agent_add(
     """Adds an agent, or a new version of one."""
     import tomllib
 
-    from firstring.routing.agents import agent_profile
+    from firstring.routing.may.agents import agent_profile
     from firstring.store.contacts import Contacts
     from firstring.store.notices import Notices
     from firstring.store.opening import database_only

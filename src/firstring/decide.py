@@ -55,17 +55,17 @@ from firstring.nextbest.learning.posterior import UNLEARNED, Learned
 from firstring.nextbest.learning.thompson import draws_of
 from firstring.nextbest.moment import Moment
 from firstring.ports import Clock, Ids
-from firstring.routing.assign import rank
-from firstring.routing.beside import Beside, hold_until
-from firstring.routing.elsewhere import came_back, placed
+from firstring.routing.declared.policy import RoutingPolicy
 from firstring.routing.fit.model import PRIOR as PRIOR_FIT
 from firstring.routing.fit.model import FitModel
-from firstring.routing.live import NO_PRICES, Live, matching_of
-from firstring.routing.memo import EligibilityMemo
-from firstring.routing.needs import needed
-from firstring.routing.packed import count
-from firstring.routing.policy import RoutingPolicy
-from firstring.routing.recognise import WITHHELD, as_unknown, never_withheld
+from firstring.routing.may.memo import EligibilityMemo
+from firstring.routing.may.needs import needed
+from firstring.routing.may.packed import count
+from firstring.routing.pick.assign import rank
+from firstring.routing.pick.beside import Beside, hold_until
+from firstring.routing.pick.elsewhere import came_back, placed
+from firstring.routing.pick.live import NO_PRICES, Live, matching_of
+from firstring.routing.trial.recognise import WITHHELD, as_unknown, never_withheld
 from firstring.trust.score import TrustPriors, assess
 
 Profiles = Mapping[tuple[int, int], AgentProfile]

@@ -21,12 +21,12 @@ from firstring.decide import Decider, Models
 from firstring.errors import FirstringError, Retryable
 from firstring.ports import Clock
 from firstring.routing.fit.asked import Asked
-from firstring.routing.guard import Assigned, Guard
-from firstring.routing.line import ROWS, Known, There, free_every, known_of, may_now, may_serve, pairs
-from firstring.routing.live import Matching, matching_in, settings_of
-from firstring.routing.memo import EligibilityMemo
-from firstring.routing.queues import Match, Waiting, next_due_in_s, reevaluate
-from firstring.routing.step import line_size
+from firstring.routing.line.guard import Assigned, Guard
+from firstring.routing.line.matching import ROWS, Known, There, free_every, known_of, may_now, may_serve, pairs
+from firstring.routing.line.queues import Match, Waiting, next_due_in_s, reevaluate
+from firstring.routing.may.memo import EligibilityMemo
+from firstring.routing.pick.live import Matching, matching_in, settings_of
+from firstring.routing.pick.step import line_size
 
 _log = structlog.get_logger("firstring.dispatch")
 
@@ -305,7 +305,7 @@ class Dispatcher:
         models: Models,
         now: datetime,
     ) -> list[Match]:
-        """Who takes whom by what is expected of each pair (routing.line); all is known of contacts near the head only."""
+        """Who takes whom by what is expected of each pair (routing.line.matching); all is known of contacts near the head only."""
         profiles = await self._profiles.profiles(tenant, [*agents, *there.agents])
         classes = may_serve(here, agents, profiles, now=now, memo=self._memo)
         may = may_now(here, agents, classes, now)

@@ -15,7 +15,7 @@ from tests.integration.test_routing_worth import log
 
 from firstring.desk.board import alarms, row_of
 from firstring.errors import BadInput
-from firstring.routing.policy import RoutingPolicy
+from firstring.routing.declared.policy import RoutingPolicy
 from firstring.store.board import Day, InLine, Length, read_day, read_line
 from firstring.store.interventions import listed
 from firstring.store.routing.models import refresh, train_now

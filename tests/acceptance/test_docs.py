@@ -30,7 +30,7 @@ from typing import NamedTuple
 import pytest
 from tests.server_rig import Home
 
-from firstring.routing.policy import routing_policy
+from firstring.routing.declared.policy import routing_policy
 from firstring.settings import load
 
 ROOT = Path(__file__).resolve().parents[2]

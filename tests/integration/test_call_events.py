@@ -10,7 +10,7 @@ from tests.integration.test_decide import World, world
 
 from firstring.contact import AgentFree, Read
 from firstring.decide import differences, rederive
-from firstring.routing.packed import EPOCH, columns, count, free_agents, packed, pairs_of
+from firstring.routing.may.packed import EPOCH, columns, count, free_agents, packed, pairs_of
 from firstring.store.freeagents import ProfileCache, agents_read
 
 __all__ = ["world"]

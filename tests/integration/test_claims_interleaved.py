@@ -16,7 +16,7 @@ from tests.making import contact, decision, new_id
 
 from firstring.contact import AgentProfile
 from firstring.ports import SystemClock
-from firstring.routing.agents import may_take
+from firstring.routing.may.agents import may_take
 from firstring.store.contacts import Contacts, Happening
 from firstring.store.database import Database, Tenant
 from firstring.store.notices import Notices

@@ -24,7 +24,7 @@ from firstring.identity.caller.weights import Weights
 from firstring.nextbest.library import BUILT_IN
 from firstring.observe import Metrics
 from firstring.ports import SystemIds
-from firstring.routing.policy import RoutingPolicy
+from firstring.routing.declared.policy import RoutingPolicy
 from firstring.store.contacts import Contacts
 from firstring.store.database import Database, Tenant
 from firstring.store.identity.records import SourceRecord, apply_records

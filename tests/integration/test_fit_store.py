@@ -15,10 +15,10 @@ from tests.making import agent_profile, contact, decision, new_id
 from firstring.contact import Candidate, Evidence, Journey, LikelyReason, Resolution
 from firstring.errors import BadInput
 from firstring.ports import SystemClock
+from firstring.routing.declared.policy import RoutingPolicy
 from firstring.routing.fit.asked import Asked, Person
 from firstring.routing.fit.model import PRIOR, model_from_json
 from firstring.routing.fit.predict import fits
-from firstring.routing.policy import RoutingPolicy
 from firstring.settings import Settings
 from firstring.store.contacts import Contacts
 from firstring.store.database import Database, Tenant

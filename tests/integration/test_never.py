@@ -21,7 +21,7 @@ from firstring.decide import Decider
 from firstring.dispatch import Dispatcher
 from firstring.observe import Metrics
 from firstring.ports import SystemIds
-from firstring.routing.policy import RoutingPolicy, policy_from_toml
+from firstring.routing.declared.policy import RoutingPolicy, policy_from_toml
 from firstring.store.contacts import Contacts
 from firstring.store.notices import Notices
 from firstring.store.ring import RingStore

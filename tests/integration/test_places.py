@@ -22,8 +22,8 @@ from firstring.contact import Decision, Evidence, OpenIssue, StepUp
 from firstring.decide import differences, rederive
 from firstring.errors import BadInput
 from firstring.identity.caller.evidence import gather
-from firstring.routing.elsewhere import placed
-from firstring.routing.policy import policy_from_toml
+from firstring.routing.declared.policy import policy_from_toml
+from firstring.routing.pick.elsewhere import placed
 from firstring.store.database import Tenant
 from firstring.store.notices import Notice, Notices
 from firstring.store.queries import sql

@@ -32,9 +32,9 @@ from firstring.errors import BadInput
 from firstring.identity.caller.evidence import gather
 from firstring.journey.events import parse_event
 from firstring.ports import SystemIds
-from firstring.routing.recognise import never_withheld
 from firstring.routing.trial.arms import arm_of
 from firstring.routing.trial.plan import Basis, draft_from_toml
+from firstring.routing.trial.recognise import never_withheld
 from firstring.routing.trial.result import counted, measured
 from firstring.store.journey.events import ingest
 from firstring.store.routing.models import FitWork

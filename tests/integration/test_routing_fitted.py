@@ -19,8 +19,8 @@ from firstring.dispatch import Dispatcher
 from firstring.errors import BadInput
 from firstring.observe import Metrics
 from firstring.ports import SystemIds
+from firstring.routing.declared.policy import policy_from_toml
 from firstring.routing.fit.model import FitModel, model_to_json
-from firstring.routing.policy import policy_from_toml
 from firstring.store.notices import Notices
 from firstring.store.queries import sql
 from firstring.store.ring import RingStore

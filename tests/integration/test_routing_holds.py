@@ -24,9 +24,9 @@ from tests.unit.test_routing_live import model
 
 from firstring.contact import Hold
 from firstring.desk.board import row_of
-from firstring.routing.live import Live, PriceList
-from firstring.routing.packed import columns, pair
-from firstring.routing.policy import TierRule
+from firstring.routing.declared.policy import TierRule
+from firstring.routing.may.packed import columns, pair
+from firstring.routing.pick.live import Live, PriceList
 from firstring.store.board import read_line
 from firstring.store.queries import sql
 from firstring.store.routing.models import fit_in_force

@@ -17,7 +17,7 @@ from tests.unit.test_routing_live import model
 from firstring.contact import Decision
 from firstring.decide import Models, differences, rederive
 from firstring.observe import only_known_fields
-from firstring.routing.policy import RoutingPolicy, policy_from_file
+from firstring.routing.declared.policy import RoutingPolicy, policy_from_file
 from firstring.store.routing.policies import PolicyFile, policy_of_tenant
 from firstring.store.usedmodels import models_used
 

@@ -19,7 +19,7 @@ from firstring.identity.caller.weights import Weights
 from firstring.nextbest.library import BUILT_IN
 from firstring.observe import Metrics
 from firstring.ports import SystemClock, SystemIds
-from firstring.routing.policy import RoutingPolicy
+from firstring.routing.declared.policy import RoutingPolicy
 from firstring.routing.trial.audit import audit
 from firstring.routing.trial.plan import Basis, draft_from_toml
 from firstring.store.contacts import Contacts

@@ -14,7 +14,7 @@ from tests.making import agent_profile, contact, decision, new_id
 from firstring import limits
 from firstring.contact import Identifier
 from firstring.ports import SystemRandom
-from firstring.routing.packed import free_agents
+from firstring.routing.may.packed import free_agents
 from firstring.store.contacts import Contacts
 from firstring.store.database import Database, Tenant
 from firstring.store.ring import COMPOSITE, RingStore

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from firstring.ports import SystemClock
-from firstring.routing.policy import RoutingPolicy, policy_from_toml
+from firstring.routing.declared.policy import RoutingPolicy, policy_from_toml
 from firstring.store.database import Database, Tenant
 from firstring.store.notices import Notice
 from firstring.store.routing.around import AroundWatch, around_now

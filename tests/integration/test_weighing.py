@@ -17,7 +17,7 @@ from firstring.identity.model.model import Model
 from firstring.nextbest.library import BUILT_IN
 from firstring.observe import Metrics
 from firstring.ports import SystemClock, SystemIds
-from firstring.routing.policy import RoutingPolicy
+from firstring.routing.declared.policy import RoutingPolicy
 from firstring.store.database import Database, Tenant
 from firstring.store.identity.models import add_model, set_state, statistics_key
 from firstring.store.identity.records import SourceRecord, apply_records

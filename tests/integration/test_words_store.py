@@ -25,7 +25,7 @@ from firstring.journey.words.textmodel import TextModel
 from firstring.nextbest.library import BUILT_IN
 from firstring.observe import Metrics
 from firstring.ports import SystemClock, SystemIds
-from firstring.routing.policy import RoutingPolicy
+from firstring.routing.declared.policy import RoutingPolicy
 from firstring.store.database import Connection, Database, Tenant
 from firstring.store.identity.records import apply_records, delete_records
 from firstring.store.journey.events import ingest

@@ -12,26 +12,26 @@ import numpy as np
 import pytest
 
 from firstring.contact import AgentFree, AgentProfile, Hold, RelaxingStep, Requirement, RoutingNeed
-from firstring.routing import guard as guard_room
-from firstring.routing import live as live_room
-from firstring.routing import pricing as pricing_room
-from firstring.routing.assign import rank
-from firstring.routing.beside import Beside
 from firstring.routing.fit.asked import Asked
 from firstring.routing.fit.model import PRIOR
 from firstring.routing.fit.predict import Fits
-from firstring.routing.guard import Assigned, Guard
-from firstring.routing.line import Known, There, free_every, known_of, may_serve, pairs
-from firstring.routing.live import Live, Matching, PriceList
-from firstring.routing.memo import EligibilityMemo
-from firstring.routing.packed import packed
-from firstring.routing.pricing import Load, Recent, price_list
-from firstring.routing.queues import Waiting
+from firstring.routing.line import guard as guard_room
+from firstring.routing.line.guard import Assigned, Guard
+from firstring.routing.line.matching import Known, There, free_every, known_of, may_serve, pairs
+from firstring.routing.line.queues import Waiting
+from firstring.routing.may.memo import EligibilityMemo
+from firstring.routing.may.packed import packed
+from firstring.routing.pick import live as live_room
+from firstring.routing.pick import pricing as pricing_room
+from firstring.routing.pick.assign import rank
+from firstring.routing.pick.beside import Beside
+from firstring.routing.pick.live import Live, Matching, PriceList
+from firstring.routing.pick.pricing import Load, Recent, price_list
+from firstring.routing.pick.step import SAMPLE, occupancies
 from firstring.routing.simulate.centre import NOBODY, Centre
 from firstring.routing.simulate.drawn import Drawn, Pairs
 from firstring.routing.simulate.ours import PriceIndex, PriceRules
 from firstring.routing.simulate.world import World, world_of
-from firstring.routing.step import SAMPLE, occupancies
 
 START = datetime(2026, 3, 2, 8, tzinfo=UTC)
 

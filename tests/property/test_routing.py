@@ -24,13 +24,13 @@ from firstring.contact import (
     Resolution,
     RoutingNeed,
 )
-from firstring.routing.assign import explain, rank
-from firstring.routing.eligibility import eligible, requirement_at, team_of
-from firstring.routing.memo import EligibilityMemo
-from firstring.routing.needs import needed, relaxing_steps
-from firstring.routing.packed import EPOCH, free_agents, packed
-from firstring.routing.policy import RoutingPolicy, TierRule, routing_policy
-from firstring.routing.queues import Waiting, effective_priority, next_step_in_s, order, reevaluate, waited_s
+from firstring.routing.declared.policy import RoutingPolicy, TierRule, routing_policy
+from firstring.routing.line.queues import Waiting, effective_priority, next_step_in_s, order, reevaluate, waited_s
+from firstring.routing.may.eligibility import eligible, requirement_at, team_of
+from firstring.routing.may.memo import EligibilityMemo
+from firstring.routing.may.needs import needed, relaxing_steps
+from firstring.routing.may.packed import EPOCH, free_agents, packed
+from firstring.routing.pick.assign import explain, rank
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SKILLS = ("billing", "kyc")

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from firstring.routing import firstcome, step
-from firstring.routing.pick import PickSettings
+from firstring.routing.pick import firstcome, step
+from firstring.routing.pick.choose import PickSettings
 
 SEEDS = st.integers(0, 2**32 - 1)
 MAY = np.array([[True, True, False], [True, False, True]])

@@ -15,11 +15,11 @@ from tests.unit.test_routing_live import model
 
 from firstring.contact import AgentFree, AgentProfile, RelaxingStep, Requirement, RoutingNeed
 from firstring.routing.fit.asked import Asked
-from firstring.routing.guard import Assigned, Guard
-from firstring.routing.line import There, free_every, known_of, may_serve, pairs
-from firstring.routing.live import NO_PRICES, Matching
-from firstring.routing.pick import PickSettings
-from firstring.routing.queues import Waiting
+from firstring.routing.line.guard import Assigned, Guard
+from firstring.routing.line.matching import There, free_every, known_of, may_serve, pairs
+from firstring.routing.line.queues import Waiting
+from firstring.routing.pick.choose import PickSettings
+from firstring.routing.pick.live import NO_PRICES, Matching
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 SKILLS = ("a", "b")

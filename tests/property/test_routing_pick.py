@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firstring.errors import BadInput
-from firstring.routing import pick as picking
-from firstring.routing.pick import PickSettings
+from firstring.routing.pick import choose as picking
+from firstring.routing.pick.choose import PickSettings
 
 SEEDS = st.integers(0, 2**32 - 1)
 

@@ -27,17 +27,17 @@ from firstring.contact import (
     Routing,
     RoutingNeed,
 )
-from firstring.routing.assign import rank
-from firstring.routing.elsewhere import placed
+from firstring.routing.declared.policy import RoutingPolicy, TierRule, routing_policy
 from firstring.routing.fit.model import PRIOR
-from firstring.routing.line import may_serve
-from firstring.routing.live import NO_PRICES
-from firstring.routing.longwaits import LongWaits
-from firstring.routing.packed import EPOCH, packed
-from firstring.routing.places import kept_for_others
-from firstring.routing.policy import RoutingPolicy, TierRule, routing_policy
-from firstring.routing.queues import Waiting, reevaluate, waited_s
-from firstring.routing.waits import Estimate
+from firstring.routing.line.longwaits import LongWaits
+from firstring.routing.line.matching import may_serve
+from firstring.routing.line.queues import Waiting, reevaluate, waited_s
+from firstring.routing.line.waits import Estimate
+from firstring.routing.may.packed import EPOCH, packed
+from firstring.routing.may.places import kept_for_others
+from firstring.routing.pick.assign import rank
+from firstring.routing.pick.elsewhere import placed
+from firstring.routing.pick.live import NO_PRICES
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SKILLS = ("en", "es")

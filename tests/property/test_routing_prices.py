@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 
 from firstring.errors import BadInput
-from firstring.routing import prices as pricing
+from firstring.routing.pick import prices as pricing
 
 SEEDS = st.integers(0, 2**32 - 1)
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from firstring.routing.pick import Pick, PickSettings
+from firstring.routing.pick.choose import Pick, PickSettings
 from firstring.routing.simulate.centre import Centre, Run
 from firstring.routing.simulate.compare import POLICIES, compare
 from firstring.routing.simulate.drawn import Drawn, Pairs

@@ -8,7 +8,7 @@ import pytest
 from firstring.bench import route_worlds
 from firstring.bench.route import world_with
 from firstring.bench.route_worlds import SORTS, tried, varied
-from firstring.routing.pick import HOLDING
+from firstring.routing.pick.choose import HOLDING
 from firstring.routing.simulate.centre import Centre
 from firstring.routing.simulate.drawn import Drawn, Pairs
 from firstring.routing.simulate.ours import PriceIndex, PriceRules

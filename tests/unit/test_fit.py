@@ -13,6 +13,7 @@ import pytest
 
 from firstring.errors import BadInput
 from firstring.identity.canonical.synonyms import SYNONYMS
+from firstring.routing.declared.policy import routing_policy
 from firstring.routing.fit.asked import Asked, Person, band_of, segment_of
 from firstring.routing.fit.model import PRIOR, FitModel, model_from_json, model_to_json
 from firstring.routing.fit.predict import cases_of, explained, fits
@@ -21,7 +22,6 @@ from firstring.routing.fit.side import AgentsSide, agent_side, joined, mutual
 from firstring.routing.fit.train import Outcome, train
 from firstring.routing.fit.tree import Data, Shape, smoothed, variances
 from firstring.routing.fit.update import update_of, updated
-from firstring.routing.policy import routing_policy
 
 AGENTS, INTENTS = 40, ("billing", "moving", "outage", "refund")
 SEGMENTS = (("", "low"), ("vip", "high"))

@@ -24,8 +24,8 @@ from firstring.errors import BadInput
 from firstring.journey.attention import contact_priors
 from firstring.journey.reasons import EXPLAINS_MOST, explains, likely_reasons
 from firstring.journey.words.textmodel import UNKNOWN, TextModel, from_plain, prepared
-from firstring.routing.needs import needed
-from firstring.routing.policy import RoutingPolicy
+from firstring.routing.declared.policy import RoutingPolicy
+from firstring.routing.may.needs import needed
 from firstring.trust.priors import DEFAULT_PRIORS
 from firstring.trust.stepup import likely_stake, stake_of
 

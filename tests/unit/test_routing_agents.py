@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from firstring.errors import BadInput
-from firstring.routing.agents import agent_profile, sip_address
+from firstring.routing.may.agents import agent_profile, sip_address
 
 GOOD: dict[str, Any] = {
     "name": " Ana López ",

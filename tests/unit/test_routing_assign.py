@@ -11,10 +11,10 @@ import pytest
 
 from firstring import limits
 from firstring.contact import AgentFree, AgentProfile, RelaxingStep, Requirement, Routing, RoutingNeed
-from firstring.routing.assign import explain, rank
-from firstring.routing.eligibility import eligible, requirement_at
-from firstring.routing.memo import EligibilityMemo
-from firstring.routing.queues import Waiting, effective_priority, next_due_in_s, next_step_in_s, order, reevaluate
+from firstring.routing.line.queues import Waiting, effective_priority, next_due_in_s, next_step_in_s, order, reevaluate
+from firstring.routing.may.eligibility import eligible, requirement_at
+from firstring.routing.may.memo import EligibilityMemo
+from firstring.routing.pick.assign import explain, rank
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from firstring.errors import BadInput
-from firstring.routing.policy import RoutingPolicy
+from firstring.routing.declared.policy import RoutingPolicy
 from firstring.steward.routing import routing_app
 
 GOOD = """

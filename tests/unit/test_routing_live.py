@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from firstring.contact import AgentFree, AgentProfile, Contact, Resolution, Routing
-from firstring.routing.assign import rank
+from firstring.routing.declared.policy import RoutingPolicy
 from firstring.routing.fit.model import PRIOR, FitModel
-from firstring.routing.live import NO_PRICES, Live, PriceList, matching_of
-from firstring.routing.memo import EligibilityMemo
-from firstring.routing.needs import needed
-from firstring.routing.packed import EPOCH, packed
-from firstring.routing.policy import RoutingPolicy
+from firstring.routing.may.memo import EligibilityMemo
+from firstring.routing.may.needs import needed
+from firstring.routing.may.packed import EPOCH, packed
+from firstring.routing.pick.assign import rank
+from firstring.routing.pick.live import NO_PRICES, Live, PriceList, matching_of
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 NOBODY = Resolution((), 1.0, 0.0, "prior", "test")

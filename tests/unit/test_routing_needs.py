@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from firstring.contact import Candidate, Contact, Journey, LikelyReason, OpenIssue, Requirement, Resolution
-from firstring.routing.eligibility import requirement_at, team_of
-from firstring.routing.needs import need, needed
-from firstring.routing.policy import routing_policy
+from firstring.routing.declared.policy import routing_policy
+from firstring.routing.may.eligibility import requirement_at, team_of
+from firstring.routing.may.needs import need, needed
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 POLICY = routing_policy(

@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from firstring.errors import BadInput
-from firstring.routing.policy import CalledRule, RoutingPolicy, TierRule, called_key, policy_from_toml, routing_policy
+from firstring.routing.declared.policy import (
+    CalledRule,
+    RoutingPolicy,
+    TierRule,
+    called_key,
+    policy_from_toml,
+    routing_policy,
+)
 
 EXAMPLE = """
 [routing]

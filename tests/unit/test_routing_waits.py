@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from firstring.contact import AgentProfile, RelaxingStep, Requirement, RoutingNeed
-from firstring.routing.queues import Waiting
-from firstring.routing.waits import TOLD_MIN, estimates
+from firstring.routing.line.queues import Waiting
+from firstring.routing.line.waits import TOLD_MIN, estimates
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 

@@ -23,15 +23,15 @@ from firstring.contact import (
     TouchRead,
 )
 from firstring.errors import BadInput
-from firstring.routing.agents import agent_profile, may_take
-from firstring.routing.assign import explain, rank
-from firstring.routing.eligibility import eligible, requirement_at
-from firstring.routing.history import barred_agents, last_agent
-from firstring.routing.hours import at_work, working_hours
-from firstring.routing.memo import EligibilityMemo
-from firstring.routing.needs import needed
-from firstring.routing.packed import EPOCH, packed
-from firstring.routing.policy import RoutingPolicy, policy_from_file, policy_from_toml
+from firstring.routing.declared.policy import RoutingPolicy, policy_from_file, policy_from_toml
+from firstring.routing.may.agents import agent_profile, may_take
+from firstring.routing.may.eligibility import eligible, requirement_at
+from firstring.routing.may.history import barred_agents, last_agent
+from firstring.routing.may.hours import at_work, working_hours
+from firstring.routing.may.memo import EligibilityMemo
+from firstring.routing.may.needs import needed
+from firstring.routing.may.packed import EPOCH, packed
+from firstring.routing.pick.assign import explain, rank
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)  # a Monday
 POLICY = RoutingPolicy()

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from firstring.cli import app
 from firstring.errors import BadInput
-from firstring.routing.reliance import Reliance, learnt, relied
+from firstring.routing.pick.reliance import Reliance, learnt, relied
 from firstring.routing.simulate import staffing
 from firstring.routing.simulate.compare import compare, interval
 from firstring.routing.simulate.drawn import Drawn, Pairs

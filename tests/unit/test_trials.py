@@ -15,7 +15,7 @@ from firstring.errors import BadInput
 from firstring.proof import sequences
 from firstring.proof.effects import effect
 from firstring.proof.power import needed
-from firstring.routing.policy import RoutingPolicy
+from firstring.routing.declared.policy import RoutingPolicy
 from firstring.routing.trial.arms import arm_of, exposure_of
 from firstring.routing.trial.plan import Basis, Trial, draft_from_toml, planned, policy_of
 from firstring.routing.trial.result import Row, basis_of, measured, result_of, watched

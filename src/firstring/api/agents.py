@@ -14,7 +14,7 @@ from firstring.api.access import Caller, allow
 from firstring.api.services import Services
 from firstring.contact import AgentProfile
 from firstring.errors import BadInput
-from firstring.routing.agents import agent_profile
+from firstring.routing.may.agents import agent_profile
 
 
 class AgentView(msgspec.Struct, frozen=True):

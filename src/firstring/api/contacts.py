@@ -29,7 +29,7 @@ from firstring.contact import (
 )
 from firstring.errors import BadInput
 from firstring.identity.caller.evidence import REJECTED_MAX, gather
-from firstring.routing.recognise import shown
+from firstring.routing.trial.recognise import shown
 from firstring.store.contacts import ContactLine, Happening
 
 RECENT_MAX: Final = 500

@@ -22,7 +22,7 @@ from firstring.bench import route_worlds
 from firstring.bench.measures import Measure, pair, table
 from firstring.bench.route_durable import GOAL_PER_S, durable
 from firstring.errors import BadInput, FirstringError
-from firstring.routing import pick as picking
+from firstring.routing.pick import choose as picking
 from firstring.routing.simulate.compare import FIRST_COME, OURS, POLICIES, Compared, Figures, compare, interval
 from firstring.routing.simulate.world import ModelError, World, world_of
 

@@ -17,7 +17,7 @@ from firstring.identity.caller.resolver import standing
 from firstring.journey.events import Event, parse_event
 from firstring.nextbest.actions import Catalogue
 from firstring.ports import Clock
-from firstring.routing.placed import STEP
+from firstring.routing.declared.places import STEP
 from firstring.store.contacts import Contacts, EndedContact
 from firstring.store.database import Database, Tenant
 from firstring.store.journey import typed

@@ -16,7 +16,7 @@ from firstring.contact import Cause, Contact, ContactState, Decision, Directions
 from firstring.decide import Decider
 from firstring.errors import BadInput, FirstringError
 from firstring.ports import Clock
-from firstring.routing import fields
+from firstring.routing.declared import fields
 from firstring.store import interventions
 from firstring.store.contacts import Contacts, Presence
 from firstring.store.database import Database, Tenant

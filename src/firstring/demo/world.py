@@ -30,7 +30,7 @@ from firstring.nextbest.decided import Decided
 from firstring.nextbest.hours import DAYS
 from firstring.nextbest.library import sources
 from firstring.ports import Clock
-from firstring.routing.agents import agent_profile
+from firstring.routing.may.agents import agent_profile
 from firstring.settings import CONFIG, PREFIX, Settings, default_home, load
 from firstring.store import callbacks as call_backs
 from firstring.store.access import Access, StaffRole, signing_secret

@@ -11,9 +11,9 @@ from typing import Final, NamedTuple
 from firstring.api.services import Services
 from firstring.contact import Channel, RoutingNeed
 from firstring.desk.views import channel_name, language_name
-from firstring.routing.beside import is_held
-from firstring.routing.eligibility import requirement_at
-from firstring.routing.policy import RoutingPolicy
+from firstring.routing.declared.policy import RoutingPolicy
+from firstring.routing.may.eligibility import requirement_at
+from firstring.routing.pick.beside import is_held
 from firstring.store.board import DAY, BoardRead, Day, InLine, Length, read_line
 from firstring.store.contacts import AgentState
 from firstring.store.database import Tenant

@@ -25,7 +25,7 @@ from firstring.desk.views import CALL_BACK
 from firstring.desk.watching import Watching
 from firstring.errors import BadInput
 from firstring.identity.caller.resolver import standing
-from firstring.routing.recognise import shown
+from firstring.routing.trial.recognise import shown
 from firstring.store.access import Access, Session
 from firstring.store.contacts import ContactLine
 

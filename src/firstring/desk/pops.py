@@ -23,7 +23,7 @@ from firstring.desk.rendering import Rendering
 from firstring.desk.streams import Stream, message
 from firstring.desk.views import pop_view
 from firstring.errors import BadInput, FirstringError
-from firstring.routing.recognise import shown
+from firstring.routing.trial.recognise import shown
 from firstring.store.access import Access, Session
 from firstring.store.board import DAY_KEPT_S, Day, read_day
 from firstring.store.contacts import ContactLine, Presence

@@ -14,7 +14,7 @@ from firstring.identity.caller.resolver import Standing, standing
 from firstring.identity.canonical.names import name_of
 from firstring.journey.summary import plain
 from firstring.nextbest.hours import is_zone, zone_of
-from firstring.routing.recognise import shown
+from firstring.routing.trial.recognise import shown
 
 CALL_BACK: Final = "callback"
 """The adapter of contacts that are calls of ours: the agent dials."""

@@ -18,8 +18,8 @@ from firstring.steward.files import texts_of
 from firstring.steward.opened import run, store
 
 if TYPE_CHECKING:
+    from firstring.routing.declared.policy import RoutingPolicy
     from firstring.routing.fit.model import FitModel
-    from firstring.routing.policy import RoutingPolicy
     from firstring.settings import Settings
     from firstring.store.routing.looking import GuardShown, MetricShown, ResultShown, TrialShown
     from firstring.store.routing.trials import TrialLine
@@ -48,7 +48,7 @@ def _warn(text: str) -> None:
 
 def policy_of(settings: Settings) -> RoutingPolicy:
     """The routing policy of this installation."""
-    from firstring.routing.policy import policy_from_file
+    from firstring.routing.declared.policy import policy_from_file
 
     return policy_from_file(settings.home / "routing.toml")
 
@@ -61,8 +61,8 @@ def check_policy(
     as_json: Json = False,
 ) -> None:
     """Reads a routing policy as a server does when it starts: its version, or the first mistake with its place."""
-    from firstring.routing.placed import summed_up
-    from firstring.routing.policy import policy_from_file
+    from firstring.routing.declared.places import summed_up
+    from firstring.routing.declared.policy import policy_from_file
     from firstring.settings import load
 
     path = file or load().home / "routing.toml"
@@ -219,8 +219,8 @@ def try_policy(
     import tomllib
 
     from firstring.bootstrap import models_of
-    from firstring.routing import fields
-    from firstring.routing.policy import policy_from_file
+    from firstring.routing.declared import fields
+    from firstring.routing.declared.policy import policy_from_file
     from firstring.store.routing.tries import Tried, tried
 
     text = texts_of([file])[0][1]

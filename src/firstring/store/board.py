@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple, cast
 import msgspec
 
 from firstring.contact import Channel, RoutingNeed
-from firstring.routing.agents import CHANNELS
+from firstring.routing.may.agents import CHANNELS
 from firstring.store.database import Database, Tenant
 from firstring.store.queries import sql
 

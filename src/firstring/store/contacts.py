@@ -12,9 +12,9 @@ import msgspec
 from firstring import limits
 from firstring.contact import AgentFree, AgentProfile, Channel, RelaxingStep, Requirement, RoutingNeed, Value
 from firstring.ports import Clock
-from firstring.routing.guard import Assigned
-from firstring.routing.line import There
-from firstring.routing.queues import Waiting
+from firstring.routing.line.guard import Assigned
+from firstring.routing.line.matching import There
+from firstring.routing.line.queues import Waiting
 from firstring.store.database import Database, Tenant
 from firstring.store.freeagents import agent_profile_of
 from firstring.store.notices import Notice, Notices

@@ -12,7 +12,7 @@ import numpy as np
 
 from firstring import limits
 from firstring.contact import AgentFree, AgentProfile
-from firstring.routing.packed import EPOCH, Integers, columns, found_in, packed, pair, pairs_of
+from firstring.routing.may.packed import EPOCH, Integers, columns, found_in, packed, pair, pairs_of
 from firstring.store.database import Database, Tenant
 from firstring.store.queries import sql
 

@@ -8,7 +8,7 @@ from firstring.contact import Versions
 from firstring.decide import Models
 from firstring.identity.caller.weights import JOINED
 from firstring.routing.fit.model import PRIOR
-from firstring.routing.live import NO_PRICES
+from firstring.routing.pick.live import NO_PRICES
 from firstring.store.database import Database, Tenant
 from firstring.store.journey.reasoning import with_reasons_named
 from firstring.store.nextbest.policies import with_actions_named

@@ -13,7 +13,7 @@ import msgspec
 
 from firstring.contact import Assurance, Contact, Journey, Resolution, Value
 from firstring.errors import BadInput
-from firstring.routing.fields import language_of, slug
+from firstring.routing.declared.fields import language_of, slug
 
 UNKNOWN: Final = ""
 """The level of whatever is not known: a level like others."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firstring.errors import BadInput
-from firstring.routing import prices as pricing
+from firstring.routing.pick import prices as pricing
 from firstring.routing.simulate import policies
 from firstring.routing.simulate.centre import Centre, Policy, Run
 from firstring.routing.simulate.drawn import Drawn, Pairs

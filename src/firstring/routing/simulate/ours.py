@@ -1,7 +1,7 @@
 """Ours: the pick of `routing.pick` with prices that follow the load, reliance that follows the outcomes, holds, the guard.
 
 What is live a table (who waits, who was passed over, what was learnt) is here a dictionary; every choice is made by the
-functions that choose live (`routing.step`).
+functions that choose live (`routing.pick.step`).
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from firstring.routing import firstcome, step
-from firstring.routing import pick as picking
-from firstring.routing.reliance import Reliance, learnt, relied
+from firstring.routing.pick import choose as picking
+from firstring.routing.pick import firstcome, step
+from firstring.routing.pick.reliance import Reliance, learnt, relied
 from firstring.routing.simulate.centre import NOBODY, Centre
 from firstring.routing.simulate.policies import FirstCome
 

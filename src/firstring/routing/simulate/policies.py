@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from firstring.routing import pick as picking
+from firstring.routing.pick import choose as picking
 from firstring.routing.simulate.centre import NOBODY, Centre
 
 Floats = NDArray[np.float64]

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from firstring.errors import BadInput
-from firstring.routing import fields
+from firstring.routing.declared import fields
 
 HOURS_MAX: Final = 24.0 * 31
 AGENTS_MAX: Final = 10_000

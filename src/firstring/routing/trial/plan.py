@@ -18,8 +18,8 @@ import msgspec
 from firstring.contact import Value
 from firstring.errors import BadInput
 from firstring.proof.power import ALPHA, POWER, needed
-from firstring.routing import fields
-from firstring.routing.policy import RoutingPolicy, routing_policy, routing_values
+from firstring.routing.declared import fields
+from firstring.routing.declared.policy import RoutingPolicy, routing_policy, routing_values
 
 Kind = Literal["contact", "switchback"]
 Metric = Literal["success", "handle_s", "wait_s", "abandoned", "repeated", "complained"]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firstring.contact import Value
-from firstring.routing.prices import agent_prices
+from firstring.routing.pick.prices import agent_prices
 
 Floats = NDArray[np.float64]
 _NOTHING = 1e-9

@@ -15,7 +15,7 @@ from firstring import limits
 from firstring.contact import Around
 from firstring.errors import FirstringError
 from firstring.ports import Clock
-from firstring.routing.policy import RoutingPolicy
+from firstring.routing.declared.policy import RoutingPolicy
 from firstring.store.contacts import Contacts
 from firstring.store.database import Connection, Database, Tenant
 from firstring.store.queries import sql

@@ -9,9 +9,9 @@ import msgspec
 import numpy as np
 
 from firstring.contact import AgentFree, Channel, RoutingNeed
-from firstring.routing.guard import Assigned
-from firstring.routing.line import There
-from firstring.routing.queues import Waiting
+from firstring.routing.line.guard import Assigned
+from firstring.routing.line.matching import There
+from firstring.routing.line.queues import Waiting
 from firstring.store.database import Connection, Tenant
 from firstring.store.queries import sql
 

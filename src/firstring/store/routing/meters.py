@@ -10,12 +10,12 @@ from typing import Any, Final
 import numpy as np
 
 from firstring.errors import FirstringError
-from firstring.routing.eligibility import eligible
+from firstring.routing.declared.policy import RoutingPolicy
 from firstring.routing.fit.asked import Asked, Person, band_of
 from firstring.routing.fit.model import FitModel
 from firstring.routing.fit.predict import fits
-from firstring.routing.needs import relaxing_steps
-from firstring.routing.policy import RoutingPolicy
+from firstring.routing.may.eligibility import eligible
+from firstring.routing.may.needs import relaxing_steps
 from firstring.routing.trial.audit import UNKNOWN, Audited, age_band
 from firstring.routing.trial.regret import Regret, regret
 from firstring.routing.trial.saved import Handled, Saved, saved

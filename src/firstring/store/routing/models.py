@@ -19,10 +19,10 @@ import structlog
 from firstring.errors import BadInput, Unrecoverable
 from firstring.nextbest.situation import IDENTIFY_THRESHOLD
 from firstring.ports import Clock
+from firstring.routing.declared.policy import RoutingPolicy
 from firstring.routing.fit.model import PARTS, PRIOR, FitModel, model_from_json, model_to_json
 from firstring.routing.fit.train import ENOUGH, Outcome, train
 from firstring.routing.fit.update import Update, update_of, updated
-from firstring.routing.policy import RoutingPolicy
 from firstring.settings import Settings
 from firstring.store.aside import aside
 from firstring.store.database import Connection, Database, Tenant

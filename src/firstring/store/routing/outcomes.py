@@ -20,13 +20,13 @@ from firstring.contact import Assurance, Contact, Evidence, Journey, Resolution,
 from firstring.errors import FirstringError
 from firstring.identity.caller.resolver import standing
 from firstring.nextbest.situation import IDENTIFY_THRESHOLD
-from firstring.routing.fields import language_of
+from firstring.routing.declared.fields import language_of
+from firstring.routing.declared.policy import RoutingPolicy
 from firstring.routing.fit.asked import BANDS, Asked, asked_of, band_of, code_of
 from firstring.routing.fit.cases import Possible, possibilities
 from firstring.routing.fit.model import FitModel
 from firstring.routing.fit.train import Outcome
-from firstring.routing.history import served_by as served_in
-from firstring.routing.policy import RoutingPolicy
+from firstring.routing.may.history import served_by as served_in
 from firstring.store.database import Connection, Tenant
 from firstring.store.queries import sql
 

@@ -16,7 +16,7 @@ import structlog
 
 from firstring.errors import BadInput
 from firstring.ports import Clock
-from firstring.routing.policy import RoutingPolicy, policy_from_file
+from firstring.routing.declared.policy import RoutingPolicy, policy_from_file
 from firstring.store.database import Connection, Database, Tenant
 from firstring.store.queries import sql
 from firstring.store.watching import Watcher

@@ -18,7 +18,7 @@ import structlog
 from firstring import limits
 from firstring.contact import AgentFree
 from firstring.errors import FirstringError
-from firstring.routing.packed import VERSION_BITS, columns, packed
+from firstring.routing.may.packed import VERSION_BITS, columns, packed
 from firstring.store.database import Database, Tenant
 from firstring.store.queries import sql
 from firstring.store.routing.models import fit_in_force

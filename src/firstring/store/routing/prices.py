@@ -15,11 +15,11 @@ import structlog
 from firstring.contact import AgentProfile, Decision, RoutingNeed
 from firstring.errors import FirstringError
 from firstring.ports import Clock
-from firstring.routing import step
+from firstring.routing.declared.policy import RoutingPolicy
 from firstring.routing.fit.model import FitModel
-from firstring.routing.live import NO_PRICES, Live, PriceList, matching_in
-from firstring.routing.policy import RoutingPolicy
-from firstring.routing.pricing import Load, Recent, loads_after, price_list, recent_of
+from firstring.routing.pick import step
+from firstring.routing.pick.live import NO_PRICES, Live, PriceList, matching_in
+from firstring.routing.pick.pricing import Load, Recent, loads_after, price_list, recent_of
 from firstring.store.database import Connection, Database, Tenant
 from firstring.store.freeagents import agent_profile_of
 from firstring.store.notices import Notices

@@ -17,7 +17,7 @@ import msgspec
 
 from firstring.contact import Value
 from firstring.errors import FirstringError
-from firstring.routing.reliance import Reliance, learnt
+from firstring.routing.pick.reliance import Reliance, learnt
 from firstring.store.database import Connection, Tenant
 from firstring.store.queries import sql
 

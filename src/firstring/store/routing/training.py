@@ -10,8 +10,8 @@ import structlog
 
 from firstring.errors import FirstringError
 from firstring.ports import Clock
+from firstring.routing.declared.policy import RoutingPolicy
 from firstring.routing.fit.train import ENOUGH, train
-from firstring.routing.policy import RoutingPolicy
 from firstring.settings import Settings
 from firstring.store.aside import aside
 from firstring.store.database import Database, Tenant

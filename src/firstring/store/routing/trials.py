@@ -21,7 +21,7 @@ import structlog
 from firstring.contact import InTrial
 from firstring.errors import BadInput
 from firstring.ports import Clock
-from firstring.routing.policy import RoutingPolicy
+from firstring.routing.declared.policy import RoutingPolicy
 from firstring.routing.trial.arms import arm_of
 from firstring.routing.trial.plan import Basis, Draft, Trial, planned, policy_of
 from firstring.routing.trial.result import Result, Row, basis_of, counted, result_of, value_of, watched

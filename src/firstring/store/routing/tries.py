@@ -16,12 +16,12 @@ import numpy as np
 from firstring.contact import Decision, Routing
 from firstring.decide import Models, profiles_of, rederive
 from firstring.proof.offpolicy import Evaluation, Logged, evaluated
+from firstring.routing.declared.policy import RoutingPolicy
 from firstring.routing.fit.asked import asked_of
 from firstring.routing.fit.model import PRIOR, FitModel
 from firstring.routing.fit.predict import fits
-from firstring.routing.policy import RoutingPolicy
-from firstring.routing.recognise import shown
 from firstring.routing.trial.plan import policy_of
+from firstring.routing.trial.recognise import shown
 from firstring.store.database import Database, Tenant
 from firstring.store.notices import Notices
 from firstring.store.queries import sql

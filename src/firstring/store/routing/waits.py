@@ -16,11 +16,11 @@ from firstring.contact import AgentProfile, Beyond, Decision, Overflowed
 from firstring.decide import Decider
 from firstring.errors import Retryable
 from firstring.ports import Clock
-from firstring.routing.elsewhere import passed
-from firstring.routing.longwaits import LongWaits, in_the_way
-from firstring.routing.policy import RoutingPolicy
-from firstring.routing.queues import Waiting, waited_s
-from firstring.routing.waits import Estimate, estimates
+from firstring.routing.declared.policy import RoutingPolicy
+from firstring.routing.line.longwaits import LongWaits, in_the_way
+from firstring.routing.line.queues import Waiting, waited_s
+from firstring.routing.line.waits import Estimate, estimates
+from firstring.routing.pick.elsewhere import passed
 from firstring.store.contacts import CHANNELS, Contacts
 from firstring.store.database import Connection, Database, Tenant
 from firstring.store.freeagents import agent_profile_of

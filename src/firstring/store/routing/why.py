@@ -7,12 +7,12 @@ import msgspec
 from firstring.contact import AgentFree, Decision, Reason
 from firstring.decide import JOINED
 from firstring.errors import BadInput
-from firstring.routing.assign import explain
 from firstring.routing.fit.asked import asked_of
 from firstring.routing.fit.predict import explained
-from firstring.routing.history import served_by
-from firstring.routing.packed import free_agents
-from firstring.routing.recognise import shown
+from firstring.routing.may.history import served_by
+from firstring.routing.may.packed import free_agents
+from firstring.routing.pick.assign import explain
+from firstring.routing.trial.recognise import shown
 from firstring.store.database import Database, Tenant
 from firstring.store.queries import sql
 from firstring.store.ring import RingStore

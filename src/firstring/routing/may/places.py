@@ -18,7 +18,7 @@ import numpy.typing as npt
 from firstring.contact import Around, Kept, Overflowed, Reason, Requirement, RoutingNeed
 
 if TYPE_CHECKING:
-    from firstring.routing.policy import RoutingPolicy
+    from firstring.routing.declared.policy import RoutingPolicy
 
 Integers = npt.NDArray[np.int64]
 

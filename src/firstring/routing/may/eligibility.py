@@ -6,8 +6,8 @@ from collections.abc import Callable, Container
 from datetime import datetime
 
 from firstring.contact import AgentProfile, Reason, Requirement, RoutingNeed
-from firstring.routing.conditions import agent_condition, agent_values, holds
-from firstring.routing.hours import at_work
+from firstring.routing.may.conditions import agent_condition, agent_values, holds
+from firstring.routing.may.hours import at_work
 
 Obstacle = tuple[str, str | None]
 """The first thing in an agent's way: a code of `eligible`, and the skill, language, team or channel it is about."""

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firstring.contact import AgentFree, RoutingNeed
-from firstring.routing.eligibility import requirement_at
-from firstring.routing.memo import EligibilityMemo, Profiles, verdicts
-from firstring.routing.queues import Waiting, waited_s
-from firstring.routing.step import PATIENCE_PRIOR_S, after_taken, ghost_until
+from firstring.routing.line.queues import Waiting, waited_s
+from firstring.routing.may.eligibility import requirement_at
+from firstring.routing.may.memo import EligibilityMemo, Profiles, verdicts
+from firstring.routing.pick.step import PATIENCE_PRIOR_S, after_taken, ghost_until
 
 Floats = NDArray[np.float64]
 

@@ -13,10 +13,10 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 from firstring.contact import AgentProfile, Beyond, RoutingNeed
-from firstring.routing.eligibility import day_of, obstacle_check, requirement_at
-from firstring.routing.hours import at_work
-from firstring.routing.queues import Waiting
-from firstring.routing.waits import Estimate
+from firstring.routing.line.queues import Waiting
+from firstring.routing.line.waits import Estimate
+from firstring.routing.may.eligibility import day_of, obstacle_check, requirement_at
+from firstring.routing.may.hours import at_work
 
 NOBODY_LOOKS: Final = 2
 """Looks at the line, one after the other, in which nobody may serve a contact before that is believed: presence flaps."""

@@ -14,7 +14,7 @@ import msgspec
 
 from firstring.contact import Assurance, Contact, Decision, Evidence, Journey, Reason, Resolution, TouchRead
 from firstring.identity.caller.resolver import standing
-from firstring.routing.history import COMPLAINT
+from firstring.routing.may.history import COMPLAINT
 
 WITHHELD: Final = Reason("recognition_withheld", "By chance nobody is told who it is: a trial of what that saves")
 CALL_BACK: Final = "callback"

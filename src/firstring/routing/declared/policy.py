@@ -15,10 +15,11 @@ from typing import Any, Final, Literal
 import msgspec
 
 from firstring.errors import BadInput
-from firstring.routing import conditions, fields
+from firstring.routing.declared import fields
+from firstring.routing.declared.places import Overflow, SelfService, overflows, self_services
 from firstring.routing.fit.protected import refuse_protected
-from firstring.routing.pick import HOLDING
-from firstring.routing.placed import Overflow, SelfService, overflows, self_services
+from firstring.routing.may import conditions
+from firstring.routing.pick.choose import HOLDING
 
 SECONDS_MAX: Final = 3_600.0
 PRIORITY_MAX: Final = 1_000

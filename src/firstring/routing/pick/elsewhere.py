@@ -27,12 +27,12 @@ from firstring.contact import (
     Resolution,
     Routing,
 )
-from firstring.routing.conditions import contact_values, people_of, share
+from firstring.routing.declared.places import Overflow, SelfService
+from firstring.routing.declared.policy import RoutingPolicy, called_key
 from firstring.routing.fit.model import FitModel
-from firstring.routing.live import Live
-from firstring.routing.placed import Overflow, SelfService
-from firstring.routing.places import told
-from firstring.routing.policy import RoutingPolicy, called_key
+from firstring.routing.may.conditions import contact_values, people_of, share
+from firstring.routing.may.places import told
+from firstring.routing.pick.live import Live
 
 CALLED_BACK: Final = "callback"
 """Contacts of this adapter are calls that we make."""

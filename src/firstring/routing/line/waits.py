@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from scipy.special import gammaincinv
 
 from firstring.contact import AgentProfile, RoutingNeed
-from firstring.routing.eligibility import day_of, obstacle_check, requirement_at
-from firstring.routing.hours import at_work
-from firstring.routing.memo import Signature, signature_of
-from firstring.routing.queues import Waiting, waited_s
+from firstring.routing.line.queues import Waiting, waited_s
+from firstring.routing.may.eligibility import day_of, obstacle_check, requirement_at
+from firstring.routing.may.hours import at_work
+from firstring.routing.may.memo import Signature, signature_of
 
 Flags = NDArray[np.bool_]
 

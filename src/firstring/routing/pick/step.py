@@ -12,10 +12,10 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from firstring.routing import firstcome
-from firstring.routing.pick import HOLDING, KEPT, Pick, PickSettings, next_contact, pick, reservation, unfairness
-from firstring.routing.prices import agent_prices, capacity_s, standing
-from firstring.routing.reliance import relied
+from firstring.routing.pick import firstcome
+from firstring.routing.pick.choose import HOLDING, KEPT, Pick, PickSettings, next_contact, pick, reservation, unfairness
+from firstring.routing.pick.prices import agent_prices, capacity_s, standing
+from firstring.routing.pick.reliance import relied
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]

@@ -11,7 +11,8 @@ import msgspec
 
 from firstring.contact import Channel
 from firstring.errors import BadInput
-from firstring.routing import conditions, fields
+from firstring.routing.declared import fields
+from firstring.routing.may import conditions
 
 SELF_SERVICE_MAX: Final = 50
 OVERFLOW_MAX: Final = 100

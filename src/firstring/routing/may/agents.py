@@ -10,8 +10,8 @@ from typing import Any, Final, get_args
 
 from firstring.contact import AgentProfile, Channel
 from firstring.errors import BadInput
-from firstring.routing import fields
-from firstring.routing.hours import working_hours
+from firstring.routing.declared import fields
+from firstring.routing.may.hours import working_hours
 
 CHANNELS: Final[tuple[str, ...]] = get_args(Channel)
 CAPACITY_MAX: Final = 50

@@ -2,7 +2,7 @@
 several agents and several contacts come together.
 
 One agent who becomes free, and one contact that is tried again, go by the very steps that the simulator measures
-(`routing.step`); what the line remembers of who was passed over is in `routing.guard`.
+(`routing.pick.step`); what the line remembers of who was passed over is in `routing.line.guard`.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firstring.contact import AgentFree, RoutingNeed
-from firstring.routing.beside import is_held, tags
-from firstring.routing.eligibility import requirement_at
-from firstring.routing.firstcome import lateness, must_serve, whose_turn
-from firstring.routing.guard import Guard, turn_s
-from firstring.routing.live import SPARED_POINTS, Live, Matching, Means, believed
-from firstring.routing.memo import EligibilityMemo, Profiles, Signature, column_of, signature_of, verdicts
-from firstring.routing.packed import VERSION_BITS, Integers
-from firstring.routing.pick import batch, pair_index, unfairness
-from firstring.routing.places import is_kept_back, spared
-from firstring.routing.queues import Match, Waiting, waited_s
-from firstring.routing.step import freed, line_size, stands
+from firstring.routing.line.guard import Guard, turn_s
+from firstring.routing.line.queues import Match, Waiting, waited_s
+from firstring.routing.may.eligibility import requirement_at
+from firstring.routing.may.memo import EligibilityMemo, Profiles, Signature, column_of, signature_of, verdicts
+from firstring.routing.may.packed import VERSION_BITS, Integers
+from firstring.routing.may.places import is_kept_back, spared
+from firstring.routing.pick.beside import is_held, tags
+from firstring.routing.pick.choose import batch, pair_index, unfairness
+from firstring.routing.pick.firstcome import lateness, must_serve, whose_turn
+from firstring.routing.pick.live import SPARED_POINTS, Live, Matching, Means, believed
+from firstring.routing.pick.step import freed, line_size, stands
 
 POINTS: Final = 0.005
 """Points of success that one point of priority is worth in the choice of the next contact."""

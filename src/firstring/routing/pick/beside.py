@@ -12,9 +12,9 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from firstring.contact import Cause, Hold, Reason, Requirement, RoutingNeed
-from firstring.routing.live import Around, Matched, Matching
-from firstring.routing.memo import FIRST_OBSTACLE, EligibilityMemo, Profiles, Tag, codes, column_of
-from firstring.routing.packed import VERSION_BITS, columns
+from firstring.routing.may.memo import FIRST_OBSTACLE, EligibilityMemo, Profiles, Tag, codes, column_of
+from firstring.routing.may.packed import VERSION_BITS, columns
+from firstring.routing.pick.live import Around, Matched, Matching
 
 HOLD_MOST_S: Final = 120.0
 """Whatever a policy or a clock says, no hold is longer."""
@@ -23,7 +23,7 @@ _GOES_ON: Final[frozenset[Cause]] = frozenset({"said", "confirmed", "verified", 
 
 
 class Beside(NamedTuple):
-    """busy: packed (routing.packed), with the number of contacts each has in place of idle since. waiting: contacts in line.
+    """busy: packed (routing.may.packed), with the number of contacts each has in place of idle since. waiting: contacts in line.
     hold_until: until when the contact may be held; None: it may not."""
 
     busy: bytes = b""

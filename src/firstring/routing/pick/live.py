@@ -1,6 +1,6 @@
 """Who fits, at work: predictions, prices and fairness joined into the order in which a contact's agents are tried.
 
-Without a fitted model none of this is asked, and the order is that of `routing.assign` alone: first come, longest idle.
+Without a fitted model none of this is asked, and the order is that of `routing.pick.assign` alone: first come, longest idle.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firstring.contact import Assurance, Contact, Decision, Journey, Reason, Resolution, TouchRead, Value
+from firstring.routing.declared.policy import RoutingPolicy
 from firstring.routing.fit.asked import Asked, asked_of
 from firstring.routing.fit.model import FitModel
 from firstring.routing.fit.predict import Fits, fits
 from firstring.routing.fit.side import AgentsSide, joined
-from firstring.routing.history import served_by
-from firstring.routing.pick import HOLDING, Change, Pick, PickSettings, flip
-from firstring.routing.policy import RoutingPolicy
-from firstring.routing.recognise import shown
-from firstring.routing.reliance import relied
-from firstring.routing.step import PATIENCE_PRIOR_S, Busy, arrival, free_every_s, rates
+from firstring.routing.may.history import served_by
+from firstring.routing.pick.choose import HOLDING, Change, Pick, PickSettings, flip
+from firstring.routing.pick.reliance import relied
+from firstring.routing.pick.step import PATIENCE_PRIOR_S, Busy, arrival, free_every_s, rates
+from firstring.routing.trial.recognise import shown
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firstring.contact import AgentProfile, RoutingNeed
-from firstring.routing import step
 from firstring.routing.fit.asked import Asked
 from firstring.routing.fit.model import FitModel
 from firstring.routing.fit.predict import fits
-from firstring.routing.live import Live, Matching, PriceList, rounded
-from firstring.routing.memo import FIRST_OBSTACLE, EligibilityMemo, codes, column_of
-from firstring.routing.packed import VERSION_BITS
+from firstring.routing.may.memo import FIRST_OBSTACLE, EligibilityMemo, codes, column_of
+from firstring.routing.may.packed import VERSION_BITS
+from firstring.routing.pick import step
+from firstring.routing.pick.live import Live, Matching, PriceList, rounded
 
 Floats = NDArray[np.float64]
 STEP: Final = 0.01

@@ -26,11 +26,11 @@ from firstring.contact import (
     RoutingNeed,
     TouchRead,
 )
-from firstring.routing.conditions import any_of, contact_values, people_of, share
-from firstring.routing.fields import language_of
-from firstring.routing.history import barred_agents, last_agent
-from firstring.routing.places import kept_for_others, overflow_teams
-from firstring.routing.policy import CalledRule, RoutingPolicy, Rule, TierRule, called_key
+from firstring.routing.declared.fields import language_of
+from firstring.routing.declared.policy import CalledRule, RoutingPolicy, Rule, TierRule, called_key
+from firstring.routing.may.conditions import any_of, contact_values, people_of, share
+from firstring.routing.may.history import barred_agents, last_agent
+from firstring.routing.may.places import kept_for_others, overflow_teams
 
 _NO_DIRECTIONS: Final = Directions()
 

@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from firstring.contact import AgentFree, AgentProfile, Requirement, RoutingNeed, WorkingHours
-from firstring.routing.eligibility import Obstacle, day_of, obstacle_check, team_of
-from firstring.routing.hours import at_work
-from firstring.routing.packed import Integers, found_in, pair
+from firstring.routing.may.eligibility import Obstacle, day_of, obstacle_check, team_of
+from firstring.routing.may.hours import at_work
+from firstring.routing.may.packed import Integers, found_in, pair
 
 OWN_TEAM: Final = 0
 NO_TEAM: Final = 1
@@ -62,7 +62,7 @@ FIRST_OBSTACLE: Final = OTHER_TEAM + 1
 
 
 class Codes(NamedTuple):
-    """Verdicts as numbers, by the key of agent and version (routing.packed), sorted by it.
+    """Verdicts as numbers, by the key of agent and version (routing.may.packed), sorted by it.
 
     shifts: places in `hours`, those of each agent; place 0 is "always".
     """

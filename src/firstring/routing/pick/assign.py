@@ -18,10 +18,8 @@ import numpy.typing as npt
 
 from firstring import limits
 from firstring.contact import AgentFree, AgentProfile, AgentVerdict, Reason, Requirement, Routing, RoutingNeed
-from firstring.routing.beside import NOTHING, Beside, around_of, hold_of, reason_of, seconds_to_hold, tags
-from firstring.routing.eligibility import Obstacle, eligible, requirement_at, team_of
-from firstring.routing.live import Matched, Matching, matched
-from firstring.routing.memo import (
+from firstring.routing.may.eligibility import Obstacle, eligible, requirement_at, team_of
+from firstring.routing.may.memo import (
     FIRST_OBSTACLE,
     OFF_HOURS,
     OTHER_TEAM,
@@ -36,8 +34,10 @@ from firstring.routing.memo import (
     value_of,
     verdicts,
 )
-from firstring.routing.packed import EPOCH, Columns, Integers, columns, moment, pair
-from firstring.routing.places import is_kept_back, kept_back, spared
+from firstring.routing.may.packed import EPOCH, Columns, Integers, columns, moment, pair
+from firstring.routing.may.places import is_kept_back, kept_back, spared
+from firstring.routing.pick.beside import NOTHING, Beside, around_of, hold_of, reason_of, seconds_to_hold, tags
+from firstring.routing.pick.live import Matched, Matching, matched
 
 POLICY: Final = "longest-idle"
 
@@ -86,7 +86,7 @@ def rank(
     `reasons` are put before those of the routing itself. Deterministic (propensity 1.0), and independent of the order
     of `agents`. `memo` makes it quicker and changes nothing.
 
-    matching: within a class the pick orders (routing.live), and idle time decides between equals; score is the index then.
+    matching: within a class the pick orders (routing.pick.live), and idle time decides between equals; score is the index then.
     beside: who is busy, and whether the contact may be held for one of them. It is where the need says so (`hold`); the
     order is then that in which the others would have been tried.
     """

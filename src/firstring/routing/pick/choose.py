@@ -5,7 +5,7 @@ One index orders every pair, in points of success:
     index = weight * p  -  price_agent * h  -  price_contact  -  fairness  +  other
 
 p the pair's predicted success, h its expected handle time, price_agent what a second of the agent's time is worth
-(`routing.prices`), price_contact what the contact brings to the agent that suits it best, so that an agent who becomes
+(`routing.pick.prices`), price_contact what the contact brings to the agent that suits it best, so that an agent who becomes
 free takes the contact it suits best and not the one that would do well with anybody. Equal indexes go to the agent who
 is idle longest and to the contact that waits longest: a model that knows nothing is first come, longest idle.
 

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from firstring.contact import WorkingHours
 from firstring.errors import BadInput
-from firstring.routing import fields
+from firstring.routing.declared import fields
 
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 DAY_MINUTES: Final = 24 * 60

@@ -15,9 +15,9 @@ import msgspec
 
 from firstring import limits
 from firstring.contact import AgentFree, Requirement, RoutingNeed
-from firstring.routing.eligibility import requirement_at
-from firstring.routing.memo import EligibilityMemo, Profiles, Signature, signature_of, verdicts
-from firstring.routing.places import kept_back, spared
+from firstring.routing.may.eligibility import requirement_at
+from firstring.routing.may.memo import EligibilityMemo, Profiles, Signature, signature_of, verdicts
+from firstring.routing.may.places import kept_back, spared
 
 
 class Waiting(msgspec.Struct, frozen=True):

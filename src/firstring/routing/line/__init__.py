@@ -1,0 +1,1 @@
+"""Contacts that wait, and agents who become free."""

@@ -1,0 +1,1 @@
+"""Which of those who may, and fit?"""
