@@ -305,7 +305,7 @@ class Dispatcher:
         models: Models,
         now: datetime,
     ) -> list[Match]:
-        """Who takes whom by what is expected of each pair (routing.line.matching); all is known of contacts near the head only."""
+        """Who takes whom by what is expected of each pair (routing.line); all is known of contacts near the head only."""
         profiles = await self._profiles.profiles(tenant, [*agents, *there.agents])
         classes = may_serve(here, agents, profiles, now=now, memo=self._memo)
         may = may_now(here, agents, classes, now)

@@ -97,7 +97,7 @@ class Read(Value, frozen=True):
     touches: tuple[TouchRead, ...] = ()
     fan_out: tuple[FanOut, ...] = ()
     agents: tuple[AgentFree, ...] | bytes = ()
-    """Every decision holds all free agents: packed (routing.packed), one by one where they do not fit into that."""
+    """Every decision holds all free agents: packed (routing.may.packed), one by one where they do not fit into that."""
     busy: bytes = b""
     """The agents who are there and have no place free, packed, with how many contacts each has for since when they are idle;
     where it is asked who fits."""

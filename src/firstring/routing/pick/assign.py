@@ -86,7 +86,7 @@ def rank(
     `reasons` are put before those of the routing itself. Deterministic (propensity 1.0), and independent of the order
     of `agents`. `memo` makes it quicker and changes nothing.
 
-    matching: within a class the pick orders (routing.pick.live), and idle time decides between equals; score is the index then.
+    matching: within a class the pick orders (pick.live), and idle time decides between equals; score is the index then.
     beside: who is busy, and whether the contact may be held for one of them. It is where the need says so (`hold`); the
     order is then that in which the others would have been tried.
     """

@@ -23,7 +23,7 @@ _GOES_ON: Final[frozenset[Cause]] = frozenset({"said", "confirmed", "verified", 
 
 
 class Beside(NamedTuple):
-    """busy: packed (routing.may.packed), with the number of contacts each has in place of idle since. waiting: contacts in line.
+    """busy: packed (may.packed), with the number of contacts each has in place of idle since. waiting: contacts in line.
     hold_until: until when the contact may be held; None: it may not."""
 
     busy: bytes = b""

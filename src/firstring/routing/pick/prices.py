@@ -10,7 +10,7 @@ Its dual in the prices lambda_a (per second) is convex and needs no variable for
     D(lambda) = sum_c w_c max(0, max_a p_ca - lambda_a h_ca) + sum_a T_a max(lambda_a, 0) - F_a max(-lambda_a, 0)
 
 Every lambda >= 0 gives an upper bound of what any policy reaches on these contacts, the clairvoyant one included; the
-minimum is what the bound of the simulator is, and lambda is what `routing.pick.choose` charges. F_a is the least work that an
+minimum is what the bound of the simulator is, and lambda is what `pick.choose` charges. F_a is the least work that an
 agent is to have: a price below 0 draws work to an agent whom nobody would choose (Sisselman & Whitt 2007). Pure numpy;
 scipy's HiGHS solves what is small exactly, a smoothed dual (log-sum-exp, annealed) under L-BFGS-B the rest.
 
