@@ -49,7 +49,7 @@ select hits, records, touches, issues, candidates_cut, typed_keys, typed,
        array_send(agent_ids) as agent_ids, array_send(agent_versions) as agent_versions, array_send(agent_free) as agent_free
 from ring_read($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 """
-"""The agents come as bytes, for routing.may.packed: turning 900 values into objects took as long as all else that is read."""
+"""The agents come as bytes, for may.packed: turning 900 values into objects took as long as all else that is read."""
 
 
 class SealedDecision(Value, frozen=True):
