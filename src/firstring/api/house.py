@@ -56,8 +56,9 @@ class CallBackWanted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PlaceView(msgspec.Struct, frozen=True):
-    """Where a contact stands in its line: place (1 is next), and the wait that was told when it came (seconds; four of five
-    waits lie between low and high). Nothing was told where nobody who is signed in may serve it, and in the first moment.
+    """Where a contact stands in its line: place (1 is next, 1000 that far or further), and the wait that was told when it
+    came (seconds; four of five waits lie between low and high). Nothing was told where nobody who is signed in may serve
+    it, and in the first moment.
 
     said: what is to be announced now, and since when; it changes where the estimate or the place does. elsewhere: the place
     (self-service, another site) where the contact is.

@@ -216,20 +216,19 @@ def try_policy(
     as_json: Json = False,
 ) -> None:
     """What would another policy have brought? By the decisions of the log (IPS, SNIPS, DR), with intervals."""
-    import tomllib
-
     from firstring.bootstrap import models_of
-    from firstring.routing.declared import fields
-    from firstring.routing.declared.policy import policy_from_file
+    from firstring.routing.declared.policy import routing_policy, routing_table
     from firstring.store.routing.tries import Tried, tried
-
-    text = texts_of([file])[0][1]
-    policy_from_file(file)  # refuses what is no policy
-    overrides = fields.table(tomllib.loads(text).get("routing", {}), "routing", 100)
 
     async def work() -> Tried:
         async with store() as opened:
             models = models_of(opened.settings)
+            try:
+                overrides = routing_table(texts_of([file])[0][1])
+                routing_policy(overrides, models.routing)  # refuses what is no policy beside the one in force
+            except BadInput as error:
+                error.where = {"file": str(file), **error.where}
+                raise
             return await tried(opened.database, opened.tenant, models, overrides, last=last, progress=_warn)
 
     found: Tried = run(work())

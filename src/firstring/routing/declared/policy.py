@@ -204,14 +204,22 @@ def policy_from_file(path: Path) -> RoutingPolicy:
 def policy_from_toml(text: str) -> RoutingPolicy:
     """The policy in the table `[routing]` of a TOML text; defaults for what is not there.
 
-    Raises BadInput: toml_invalid, field_unknown for anything beside that table, and the codes of `routing_policy`.
+    Raises as `routing_table` and `routing_policy`.
+    """
+    return routing_policy(routing_table(text))
+
+
+def routing_table(text: str) -> dict[str, Any]:
+    """The table `[routing]` of a TOML text, unchecked.
+
+    Raises BadInput toml_invalid, field_unknown for anything beside it.
     """
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise BadInput("toml_invalid", f"Not valid TOML: {error}", hint="See toml.io for the syntax.") from error
     fields.known(document, ("routing",), "")  # what stands outside the table, or under a name misspelt, is not left unheard
-    return routing_policy(fields.table(document.get("routing", {}), "routing", 100))
+    return fields.table(document.get("routing", {}), "routing", 100)
 
 
 def routing_policy(raw: Mapping[str, Any], base: RoutingPolicy | None = None) -> RoutingPolicy:

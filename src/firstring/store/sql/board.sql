@@ -22,11 +22,11 @@ left join assignment s on s.tenant_id = a.tenant_id and s.agent_id = a.agent_id 
 where a.tenant_id = $1 order by a.agent_id, s.offered_at
 
 -- name: line_of
--- The place of a contact in its line (1 is next), and the wait that was told.
+-- The place of a contact in its line (1 is next; none behind 1,000 is counted), and the wait that was told.
 select c.state, c.channel, c.adapter, c.told_wait_s, c.told_low_s, c.told_high_s, c.told_at, c.elsewhere,
        c.said_wait_s, c.said_low_s, c.said_high_s, c.said_place, c.said_at, c.callback_at,
-       (select count(*)::int from contact o where o.tenant_id = c.tenant_id and o.channel = c.channel
-          and o.state in ('offered', 'waiting') and o.turn_at <= c.turn_at) as place
+       (select count(*)::int from (select from contact o where o.tenant_id = c.tenant_id and o.channel = c.channel
+          and o.state in ('offered', 'waiting') and o.turn_at <= c.turn_at limit 1000) ahead) as place
 from contact c where c.tenant_id = $1 and c.contact_id = $2
 
 -- name: tell_waits
