@@ -286,7 +286,7 @@ async def test_a_stopping_server_rings_everybody_whom_it_claimed(rig: Rig) -> No
     placed = await placing
     given_up = sum(
         call.status == 487 for call in placed
-    )  # on a slow machine a phone may ring for longer than its caller waits
+    )  # a slow phone rings for longer than a caller waits
     assert {call.status for call in placed} <= {200, 487}
     assert given_up <= 6
     assert 60 - given_up <= len(answered(agents)) + len(rig.queue.calls) <= 60
