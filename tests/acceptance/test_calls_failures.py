@@ -284,9 +284,7 @@ async def test_a_stopping_server_rings_everybody_whom_it_claimed(rig: Rig) -> No
     rung = {call.header("X-Firstring-Contact") for agent in agents for call in agent.phone.calls.values()}
     assert claimed <= rung
     placed = await placing
-    given_up = sum(
-        call.status == 487 for call in placed
-    )  # a slow phone rings for longer than a caller waits
+    given_up = sum(call.status == 487 for call in placed)  # a slow phone rings for longer than a caller waits
     assert {call.status for call in placed} <= {200, 487}
     assert given_up <= 6
     assert 60 - given_up <= len(answered(agents)) + len(rig.queue.calls) <= 60
